@@ -1,0 +1,1 @@
+"""Every column, outcome and element type of the pipeline, named and explained once."""

@@ -1,0 +1,100 @@
+"""Arrow schemas of everything the pipeline holds in flight or stores: one place where each column is explained."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+CONTENT_HASH_BYTES = 16
+
+# A batch of documents in flight, between reading and fingerprinting. All rows of the source are there, in order;
+# `text` is null exactly where `outcome` is set, so every kernel works on the texts that are still in play.
+DOCUMENTS = pa.schema(
+    [
+        pa.field("row", pa.uint32()),  # row in the source
+        pa.field("id", pa.string()),  # the user's own id, null if there is none
+        pa.field("text", pa.string()),  # null if the document is out of play
+        pa.field("outcome", pa.uint8()),  # null while in play, else why it is out (schemas.outcomes)
+    ]
+)
+
+
+def fingerprints(bands: int, signature_size: int) -> pa.Schema:
+    """One row a document of the shard, in source order: row k is the shard's first row plus k.
+
+    Args:
+      bands: number of LSH bands.
+      signature_size: bytes of the MinHash signature, one byte a bin.
+    """
+    return pa.schema(
+        [
+            pa.field("id", pa.string()),  # the user's own id
+            pa.field("outcome", pa.uint8()),  # null while in play, else why it is out
+            pa.field("language", pa.dictionary(pa.int32(), pa.string())),  # as the model gives it; null if out before
+            pa.field("language_score", pa.float32()),  # the model's probability
+            pa.field("text_bytes", pa.uint32()),  # UTF-8 bytes of the normalized text
+            pa.field("content_hash", pa.binary(CONTENT_HASH_BYTES)),  # mmh3 x64 128 of the normalized text
+            pa.field("signature", pa.binary(signature_size)),  # null: too short to shingle
+            pa.field("bands", pa.binary(8 * bands)),  # one little-endian 64-bit hash a band; null with `signature`
+        ]
+    )
+
+
+def tokens(id_type: pa.DataType, with_text: bool) -> pa.Schema:
+    """One row a kept document of the shard, in source order.
+
+    Args:
+      id_type: ``uint16`` where the vocabulary allows it, else ``uint32``.
+      with_text: whether the normalized text stands beside its tokens.
+    """
+    fields = [
+        pa.field("input_ids", pa.list_(id_type)),
+        pa.field("n_tokens", pa.uint32()),
+        pa.field("id", pa.uint64()),  # (source number << 32) | row
+        pa.field("language", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("language_score", pa.float32()),
+        pa.field("cluster_size", pa.uint32()),  # 1 + documents dropped with this one as witness
+        pa.field("source", pa.dictionary(pa.int32(), pa.string())),  # URI
+        pa.field("source_row", pa.uint32()),
+    ]
+    if with_text:
+        fields.append(pa.field("text", pa.string()))
+    return pa.schema(fields)
+
+
+# The sources of a run, pinned when they were listed.
+SOURCES = pa.schema(
+    [
+        pa.field("number", pa.uint32()),
+        pa.field("uri", pa.string()),
+        pa.field("etag", pa.string()),
+        pa.field("size", pa.int64()),  # bytes as stored
+    ]
+)
+
+# The audit of the deduplication: a sample of pairs whose texts were read again (transforms.audit_duplicates).
+AUDIT = pa.schema(
+    [
+        pa.field("removed", pa.bool_()),  # removed as a near-duplicate; else a near miss, a candidate not verified
+        pa.field("source", pa.uint32()),  # number of the document's source
+        pa.field("source_row", pa.uint32()),
+        pa.field("witness_source", pa.uint32()),  # of the document that it was compared with
+        pa.field("witness_row", pa.uint32()),
+        pa.field("similarity", pa.float32()),  # as estimated from the signatures
+        pa.field("true_similarity", pa.float64()),  # Jaccard similarity of the two texts' sets of shingles
+    ]
+)
+
+# What `dedup` decides: one row a document of the shard, in source order.
+DECIDED = pa.schema(
+    [
+        pa.field("source", pa.dictionary(pa.int32(), pa.string())),  # URI
+        pa.field("source_row", pa.uint32()),
+        pa.field("outcome", pa.dictionary(pa.int32(), pa.string())),  # kept, dropped, invalid
+        pa.field("reason", pa.dictionary(pa.int32(), pa.string())),  # as schemas.outcomes names it; empty: kept
+        pa.field("cluster_size", pa.uint32()),  # 1 + documents dropped with this one as witness; 0 if it isn't kept
+        pa.field("witness_run", pa.dictionary(pa.int32(), pa.string())),  # id; null, as the next three: no duplicate
+        pa.field("witness_source", pa.dictionary(pa.int32(), pa.string())),  # URI
+        pa.field("witness_row", pa.uint32()),
+        pa.field("similarity", pa.float32()),  # as estimated, 1 if exact
+    ]
+)

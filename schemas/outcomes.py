@@ -1,0 +1,64 @@
+"""What can become of a document, as one printable byte each.
+
+Every document of a run ends with exactly one outcome: kept, dropped for a reason, or invalid for a reason. Lower-case
+letters are the pipeline's own; a filter's reasons get the other printable characters, in the order of the settings,
+and the run's table says which is which (``Outcomes``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+KEPT = ord("k")
+EXACT_DUPLICATE = ord("x")
+NEAR_DUPLICATE = ord("n")
+NULL_TEXT = ord("z")
+EMPTY_TEXT = ord("e")
+INVALID_UTF8 = ord("u")
+INVALID_JSON = ord("j")
+MISSING_TEXT = ord("m")
+TEXT_NOT_A_STRING = ord("t")
+
+OWN = {
+    KEPT: ("kept", ""),
+    EXACT_DUPLICATE: ("dropped", "exact_duplicate"),  # the normalized text of an earlier document
+    NEAR_DUPLICATE: ("dropped", "near_duplicate"),  # a verified pair with an earlier document that is kept
+    NULL_TEXT: ("invalid", "null_text"),
+    EMPTY_TEXT: ("invalid", "empty_text"),  # no text, or none left after normalization
+    INVALID_UTF8: ("invalid", "invalid_utf8"),  # not UTF-8, or a lone surrogate in JSON
+    INVALID_JSON: ("invalid", "invalid_json"),  # the line isn't a JSON object
+    MISSING_TEXT: ("invalid", "missing_text"),  # a JSON object without the text field
+    TEXT_NOT_A_STRING: ("invalid", "text_not_a_string"),
+}
+FILTER_CODES = [code for code in range(0x21, 0x7F) if not chr(code).islower()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """The outcomes of one run: code -> (outcome, reason)."""
+
+    table: dict[int, tuple[str, str]]
+
+    @classmethod
+    def with_filters(cls, reasons: Iterable[str]) -> Outcomes:
+        """The pipeline's own outcomes and one code for each filter reason, in order.
+
+        Raises:
+          ValueError: a reason is named twice, or like one of the pipeline's own, or there are too many.
+        """
+        reasons = list(reasons)
+        if len(reasons) > len(FILTER_CODES):
+            raise ValueError(f"filters: {len(reasons)} reasons, but a run can have {len(FILTER_CODES)} at most")
+        own = {reason for _, reason in OWN.values()}
+        for i, reason in enumerate(reasons):
+            if not reason or reason in own or reason in reasons[:i]:
+                raise ValueError(f"filters: the reason {reason!r} is empty, taken by the pipeline, or given twice")
+        return cls(OWN | {FILTER_CODES[i]: ("dropped", reason) for i, reason in enumerate(reasons)})
+
+    def code(self, reason: str) -> int:
+        """The code of a reason; KeyError if no filter of the run has declared it."""
+        for code, (_, known) in self.table.items():
+            if known == reason:
+                return code
+        raise KeyError(reason)

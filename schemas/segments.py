@@ -1,0 +1,113 @@
+"""Segments: what became of a shard's documents, as one record with packed arrays; and the states of sources."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.outcomes import EXACT_DUPLICATE, NEAR_DUPLICATE
+from schemas.shards import MAX_ROWS_PER_SOURCE, MAX_SOURCES
+
+UNDECIDED = ord("p")  # pending: no outcome of schemas.outcomes, and no code that a filter can get
+STATES = ("unreadable", "fingerprinted", "done")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceState:
+    """What splitting a source has found out.
+
+    Attributes:
+      number: of the source.
+      state: ``ok`` or ``unreadable: reason``.
+      rows: documents in it; -1 while unknown (JSON Lines before it was read).
+      shards: how many shards it was split into.
+    """
+
+    number: int
+    state: str
+    rows: int = -1
+    shards: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """What became of every document of a shard, as far as it's known.
+
+    Attributes:
+      run: UUID of the run.
+      shard: ``Shard.name``.
+      source: source number.
+      first_row: row of the shard's first document in the source.
+      rows: number of documents.
+      state: ``fingerprinted`` after pass 1, ``done`` after pass 3, ``unreadable`` if the source is.
+      error: why it's unreadable.
+      token_object: URI of the shard's tokens, empty until ``done``.
+      outcomes: one code of ``schemas.outcomes`` a document, in row order; ``UNDECIDED`` while merely fingerprinted.
+      languages: int16, an index into ``language_names`` for every document, -1 for none.
+      language_names: labels as the model gives them.
+      duplicate_rows: uint32, rows in the source of the documents dropped as duplicates, ascending: exactly those whose
+        outcome is one of the two kinds of duplicate.
+      witness_sources, witness_rows: uint32, the kept document each was dropped for.
+      similarities: float32, the estimated Jaccard similarity of each with its witness, 1 for exact duplicates.
+      counts: JSON. Under ``funnel``: ``[[outcome code, language or None, documents, bytes of normalized text, tokens],
+        ...]``; other keys are notes of the steps.
+      costs: JSON, ``{step: {"wall": seconds, "cpu": seconds, ...}}``.
+
+    Raises:
+      ValueError: an array's length or type is wrong, or the duplicates aren't those that ``outcomes`` says.
+    """
+
+    run: str
+    shard: str
+    source: int
+    first_row: int
+    rows: int
+    state: str
+    error: str = ""
+    token_object: str = ""
+    outcomes: bytes = b""
+    languages: npt.NDArray[np.int16] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int16))
+    language_names: tuple[str, ...] = ()
+    duplicate_rows: npt.NDArray[np.uint32] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint32))
+    witness_sources: npt.NDArray[np.uint32] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint32))
+    witness_rows: npt.NDArray[np.uint32] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint32))
+    similarities: npt.NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+    counts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    costs: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.state not in STATES:
+            self._refuse(f"state {self.state!r} is none of {', '.join(STATES)}")
+        if not 0 <= self.source < MAX_SOURCES:
+            self._refuse(f"source {self.source} isn't in [0, {MAX_SOURCES})")
+        if self.first_row < 0 or self.rows < 0 or self.first_row + self.rows > MAX_ROWS_PER_SOURCE:
+            self._refuse(f"first_row {self.first_row} and rows {self.rows} don't fit into 32 bits")
+        if len(self.outcomes) != self.rows or self.languages.shape != (self.rows,):
+            self._refuse(f"{self.rows} rows, {len(self.outcomes)} outcomes, languages of {self.languages.shape}")
+        if self.languages.dtype != np.int16:
+            self._refuse(f"languages are {self.languages.dtype}, not int16")
+        if self.rows and not -1 <= self.languages.min() <= self.languages.max() < len(self.language_names):
+            self._refuse(f"a language index isn't in [-1, {len(self.language_names)})")
+        self._check_duplicates()
+        if (self.state == "done") != bool(self.token_object):
+            self._refuse(f"state {self.state}, but token_object {self.token_object!r}")
+
+    def _check_duplicates(self) -> None:
+        # The view counts through the outcomes instead: the n-th entry belongs to the n-th document with such a one.
+        codes = np.frombuffer(self.outcomes, np.uint8)
+        if self.rows and codes.max() > 127:
+            self._refuse("an outcome code isn't ASCII")
+        if self.state == "done" and UNDECIDED in self.outcomes:
+            self._refuse("it is done, but a document is undecided")
+        expected = np.flatnonzero((codes == EXACT_DUPLICATE) | (codes == NEAR_DUPLICATE)) + self.first_row
+        if not np.array_equal(expected, self.duplicate_rows):
+            self._refuse(f"duplicate_rows ({len(self.duplicate_rows)}) aren't the {len(expected)} rows of duplicates")
+        for name in ("witness_sources", "witness_rows", "similarities"):
+            if getattr(self, name).shape != expected.shape:
+                self._refuse(f"{len(expected)} duplicates, but {name} of {getattr(self, name).shape}")
+
+    def _refuse(self, reason: str) -> None:
+        raise ValueError(f"segment of shard {self.shard}, run {self.run}: {reason}")
