@@ -1,0 +1,143 @@
+"""AuditDuplicates: reads a sample of what was removed, and of what nearly was, again and compares the texts themselves.
+
+What pass 2 knows of a text is 256 bytes. Here the true Jaccard similarity over all documented shingles is computed for
+a few hundred pairs: those removed as near-duplicates, with their witness, and near misses,
+candidates whose estimate lies just under ``min_similarity``. The sample is drawn by a hash of the ids, so it is the
+same in every run. Texts are read where they are, at most one row group of a Parquet source a document, and only hashes
+of their shingles are shuffled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_pipeline import storage
+from schemas.columns import AUDIT
+from schemas.shards import Shard, split_document_id
+from transforms.accounting import accounted
+from transforms.kernels import auditing
+from transforms.kernels.deduplication_blocks import AUDITED
+from transforms.kernels.fingerprinting import MinHash
+from transforms.readers import ReadOptions, read
+
+Wanted = tuple[int, tuple[int, int, int]]  # source number, (row, pair, side)
+Shingled = tuple[int, tuple[int, bytes]]  # pair, (side, hashed shingles)
+
+
+class _Sample(beam.CombineFn):
+    """Blocks of pairs and decisions -> ``AUDITED``, the sample."""
+
+    def create_accumulator(self) -> np.ndarray:
+        """Nothing."""
+        return AUDITED.empty(0)
+
+    def add_input(self, accumulator: np.ndarray, block: bytes) -> np.ndarray:
+        """The sample of both."""
+        return self.merge_accumulators([accumulator, auditing.audited([block])])
+
+    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
+        """The sample of all."""
+        return auditing.sample(np.concatenate([AUDITED.empty(0), *accumulators]))
+
+    def extract_output(self, accumulator: np.ndarray) -> np.ndarray:
+        """As it is."""
+        return accumulator
+
+
+def wanted_documents(pairs: np.ndarray) -> Iterator[Wanted]:
+    """The two documents of every pair of the sample."""
+    for side, name in enumerate(("document", "witness")):
+        sources, rows = split_document_id(pairs[name].astype(np.int64))
+        for pair, (source, row) in enumerate(zip(sources.tolist(), rows.tolist(), strict=True)):
+            yield source, (row, pair, side)
+
+
+def shingle_documents(
+    item: tuple[int, dict[str, Iterable]], reading: ReadOptions, options: MinHash
+) -> Iterator[Shingled]:
+    """Reads the wanted documents of a source and hashes their shingles."""
+    _, joined = item
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for row, pair, side in joined["wanted"]:
+        wanted.setdefault(row, []).append((pair, side))
+    for shard in joined["shards"] if wanted else ():
+        if shard.error or shard.rows < 1:
+            continue
+        keep = np.zeros(shard.rows, np.bool_)
+        here = [row - shard.first_row for row in wanted if 0 <= row - shard.first_row < shard.rows]
+        keep[here] = True
+        for batch in read(shard, reading, keep) if here else ():
+            shingles = auditing.hashed_shingles(batch["text"], options)
+            for row, hashes in zip(batch["row"].to_pylist(), shingles, strict=True):
+                for pair, side in wanted[row]:
+                    yield pair, (side, hashes.tobytes())
+
+
+def true_similarity(item: tuple[int, Iterable[tuple[int, bytes]]]) -> tuple[int, float]:
+    """The number of a pair and its Jaccard similarity."""
+    pair, sides = item
+    first, second = (np.frombuffer(hashes, "<u8") for _, hashes in sorted(sides))
+    return pair, auditing.jaccard(first, second)
+
+
+def write_audit(item: tuple[None, dict[str, Iterable]], uri: str) -> None:
+    """One object with the whole sample (``schemas.columns.AUDIT``), also if that is empty."""
+    _, joined = item
+    [pairs] = list(joined["pairs"]) or [AUDITED.empty(0)]
+    similarities: dict[int, float] = dict(joined["similarities"])
+    columns: list[np.ndarray | list[float]] = [pairs["removed"] != 0]
+    for name in ("document", "witness"):
+        columns.extend(split_document_id(pairs[name].astype(np.int64)))
+    columns += [pairs["similarity"], [similarities[pair] for pair in range(len(pairs))]]
+    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, AUDIT, strict=True)], schema=AUDIT)
+    with storage.open_output(uri) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+@dataclasses.dataclass
+class AuditDuplicates(beam.PTransform):
+    """From shards, verified pairs with near misses, and decisions: one object with the sample; nothing comes out.
+
+    Attributes:
+      uri: where the object goes.
+      reading, minhash: how the run reads and shingles.
+    """
+
+    uri: str
+    reading: ReadOptions
+    minhash: MinHash
+
+    def expand(
+        self,
+        inputs: tuple[
+            beam.PCollection[Shard], beam.PCollection[tuple[int, bytes]], beam.PCollection[tuple[int, bytes]]
+        ],
+    ) -> beam.PCollection[None]:
+        """Sample, read, compare, write. Joins, not side inputs: Flink can't checkpoint those (docs/flink.md)."""
+        shards, *blocks = inputs
+        pairs = blocks | beam.Flatten() | beam.Values() | "Sample" >> beam.CombineGlobally(_Sample()).without_defaults()
+        wanted = pairs | "Wanted" >> beam.FlatMap(wanted_documents)
+        by_source = shards | "BySource" >> beam.Map(lambda shard: (shard.source.number, shard))
+        similarities = (
+            {"shards": by_source, "wanted": wanted}
+            | beam.CoGroupByKey()
+            | "Read"
+            >> beam.FlatMap(accounted, shingle_documents, (self.reading, self.minhash)).with_output_types(Shingled)
+            | beam.GroupByKey()
+            | "Compare" >> beam.Map(true_similarity)
+        )
+        return (
+            {
+                "object": shards.pipeline | "Object" >> beam.Create([(None, None)], reshuffle=False),
+                "pairs": pairs | "Pairs" >> beam.WithKeys(None),
+                "similarities": similarities | "Similarities" >> beam.WithKeys(None),
+            }
+            | "Join" >> beam.CoGroupByKey()
+            | "Write" >> beam.Map(write_audit, self.uri)
+        )

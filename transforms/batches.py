@@ -1,0 +1,95 @@
+"""What flows between the boxes of a text pass: a shard's documents, batch by batch."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from beam_pipeline.storage import Requests, counted
+from schemas.shards import Shard
+
+if TYPE_CHECKING:
+    from transforms.verdicts import Verdict
+
+
+@dataclasses.dataclass(slots=True)
+class Cost:
+    """Wall and CPU seconds of one step, and what it asked of the store."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    requests: Requests = dataclasses.field(default_factory=Requests)
+
+    def as_json(self) -> dict[str, float]:
+        """As a segment records it: ``wall``, ``cpu``, and by name what isn't 0 of the requests."""
+        return {"wall": self.wall, "cpu": self.cpu} | self.requests.nonzero()
+
+
+Costs = dict[str, Cost]
+"""Costs by step."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive documents of one shard.
+
+    Attributes:
+      shard: whose documents these are.
+      index: number of the batch in its shard, from 0 without a gap.
+      last: whether the shard ends with this batch. Every shard has a last batch, if need be an empty one.
+      data: the documents; ``schemas.columns.DOCUMENTS`` and the columns that the boxes add.
+      costs: what the boxes spent on this batch so far.
+      verdict: in pass 3, what became of the shard's documents.
+      error: with ``last``, why the shard can't be read; what came before it is void.
+      notes: what a box has to say about the shard, for its segment.
+    """
+
+    shard: Shard
+    index: int
+    last: bool
+    data: pa.RecordBatch
+    costs: Costs = dataclasses.field(default_factory=dict)
+    verdict: Verdict | None = None
+    error: str = ""
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def with_columns(self, **columns: pa.Array) -> Batch:
+        """The batch with these columns added or replaced."""
+        arrays = dict(zip(self.data.schema.names, self.data.columns, strict=True)) | columns
+        return self.with_data(pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)))
+
+    def with_data(self, data: pa.RecordBatch) -> Batch:
+        """The batch with other documents."""
+        return dataclasses.replace(self, data=data)
+
+
+@contextlib.contextmanager
+def spending(costs: Costs, step: str) -> Iterator[None]:
+    """Adds what this thread spends in the block to ``costs[step]``, also if the block fails."""
+    cost = costs.setdefault(step, Cost())
+    wall, cpu = time.perf_counter(), time.thread_time()
+    try:
+        with counted(cost.requests):
+            yield
+    finally:
+        cost.wall += time.perf_counter() - wall
+        cost.cpu += time.thread_time() - cpu
+
+
+def costs_as_json(costs: Costs) -> dict[str, dict[str, float]]:
+    """As segments record them: ``{step: {"wall": ..., "cpu": ..., ...}}``."""
+    return {step: cost.as_json() for step, cost in costs.items()}
+
+
+def add_costs(total: Costs, more: Costs) -> None:
+    """Adds ``more`` to ``total``, step by step."""
+    for step, cost in more.items():
+        sum_of_step = total.setdefault(step, Cost())
+        sum_of_step.wall += cost.wall
+        sum_of_step.cpu += cost.cpu
+        sum_of_step.requests.add(cost.requests)

@@ -1,0 +1,252 @@
+"""Pass 2: from stored fingerprints, without text, to what every shard has to drop.
+
+    ExactDuplicates -> BandRecords -> VerifyPairs -> ResolveDuplicates
+
+What goes from box to box is ``tuple[int, bytes]``: the key of a shard, or a partition's number, and a packed block
+(``transforms.kernels.deduplication_blocks`` has every kind). A block is about one (origin, destination), so with S
+shards and P partitions a shuffle has at most S * P elements. The logic is in ``transforms.kernels.deduplication`` and
+``transforms.kernels.resolution``, what a shard or a partition does with it in ``transforms.deduplication_steps``; here
+is who sends what to whom.
+
+A shard's fingerprints are where ``transforms.stored_fingerprints`` says (``schemas.columns.fingerprints``), and each
+column is read by the one box that needs it: hashes by ``ExactDuplicates``, bands by ``BandRecords``, signatures by
+``VerifyPairs`` (twice, and only where there are candidates). Shards without documents, or with an error, have no part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
+import apache_beam as beam
+
+from schemas.shards import Shard
+from transforms import deduplication_steps as steps
+from transforms.accounting import accounted
+from transforms.deduplication_steps import Keyed, TooManyOpenEdgesError
+from transforms.kernels.deduplication import Deduplication, partitions_for
+from transforms.kernels.deduplication_blocks import (
+    AUDITED,
+    CONTENT_HASHES,
+    DECISIONS,
+    DUPLICATES,
+    EDGES,
+    FATES,
+    FOLLOWERS,
+    KEPT_EDGES,
+    KNOWN,
+    QUESTIONS,
+    WITNESSES,
+    BlockLayout,
+    SignatureBlock,
+)
+from transforms.kernels.resolution import decisions, witnesses
+from transforms.stored_fingerprints import StoredFingerprints
+
+__all__ = [
+    "BandRecords",
+    "Deduplicate",
+    "Deduplication",
+    "ExactDuplicates",
+    "ResolveDuplicates",
+    "TooManyOpenEdgesError",
+    "VerifyPairs",
+    "decisions",
+    "partitions_for",
+    "witnesses",
+]
+
+Step = Callable[..., Iterator[Keyed]]  # transforms.deduplication_steps
+
+
+def _is_kind(keyed: Keyed, kinds: frozenset[bytes]) -> bool:
+    return keyed[1][:1] in kinds
+
+
+def _only(*layouts: BlockLayout) -> beam.PTransform:
+    """The blocks of these kinds."""
+    return beam.Filter(_is_kind, frozenset(layout.kind for layout in layouts))
+
+
+def _for_key(
+    grouped: tuple[int, Iterable[bytes] | bytes], function: Step, arguments: tuple[object, ...]
+) -> Iterator[Keyed]:
+    return accounted(grouped[0], function, (grouped[1], *arguments))
+
+
+def _counted(keyed: Keyed) -> Keyed:
+    steps.count("shuffled_bytes", len(keyed[1]))
+    return keyed
+
+
+@dataclasses.dataclass
+class _ForEachKey(beam.PTransform):
+    """From one or more collections of (key, block): ``function(key, blocks)`` for every key that has any."""
+
+    function: Step
+    arguments: tuple[object, ...] = ()
+
+    def expand(self, blocks: tuple[beam.PCollection[Keyed], ...]) -> beam.PCollection[Keyed]:
+        return (
+            blocks
+            | beam.Flatten()
+            | beam.Map(_counted).with_output_types(Keyed)
+            | beam.GroupByKey()
+            | beam.FlatMap(_for_key, self.function, self.arguments).with_output_types(Keyed)
+        )
+
+
+def _for_shard(
+    grouped: tuple[int, tuple[Iterable[Shard], Iterable[bytes]]], function: Step, arguments: tuple[object, ...]
+) -> Iterator[Keyed]:
+    _, (shards, blocks) = grouped
+    for shard in shards:
+        yield from accounted(shard, function, (blocks, *arguments))
+
+
+@dataclasses.dataclass
+class _ForEachShard(beam.PTransform):
+    """From shards and (shard key, block): ``function(shard, blocks)`` for every shard, blocks or none."""
+
+    function: Step
+    arguments: tuple[object, ...]
+
+    def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
+        shards, blocks = inputs
+        keyed = shards | beam.Filter(_has_documents) | beam.WithKeys(_key).with_output_types(tuple[int, Shard])
+        return (
+            (keyed, blocks | beam.Map(_counted).with_output_types(Keyed))
+            | beam.CoGroupByKey()
+            | beam.FlatMap(_for_shard, self.function, self.arguments).with_output_types(Keyed)
+        )
+
+
+def _key(shard: Shard) -> int:
+    return shard.key
+
+
+def _has_documents(shard: Shard) -> bool:
+    """False for a shard without fingerprints: unreadable, or empty.
+
+    Raises:
+      ValueError: nobody has counted its documents.
+    """
+    if shard.error or not shard.rows:
+        return False
+    if shard.rows < 0:
+        raise ValueError(f"shard {shard.name} of {shard.source.uri}: fingerprint it first, its rows are unknown")
+    return True
+
+
+@dataclasses.dataclass
+class ExactDuplicates(beam.PTransform):
+    """From ``Shard``: the exact duplicates, as ``DUPLICATES`` and ``FOLLOWERS`` blocks by shard key.
+
+    A text goes to the shuffle once a shard: 24 bytes.
+    """
+
+    fingerprints: StoredFingerprints
+    options: Deduplication
+
+    def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[Keyed]:
+        """Within shards, then within hash ranges."""
+        hashed = (
+            shards
+            | beam.Filter(_has_documents)
+            | beam.FlatMap(accounted, steps.content_hashes, (self.fingerprints, self.options)).with_output_types(Keyed)
+        )
+        within = hashed | "OfShard" >> _only(DUPLICATES)
+        across = (hashed | "OfPartition" >> _only(CONTENT_HASHES),) | _ForEachKey(steps.exact_duplicates)
+        return (within, across) | beam.Flatten()
+
+
+@dataclasses.dataclass
+class BandRecords(beam.PTransform):
+    """From shards and their exact duplicates: candidate pairs, as ``PAIRS`` blocks by key of the earlier end's shard.
+
+    12 bytes a band in the shuffle, 16 with ``keep="longest"``; exact duplicates have none.
+    """
+
+    fingerprints: StoredFingerprints
+    options: Deduplication
+
+    def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
+        """Bands of what is distinct to hash ranges, candidates from there."""
+        shards, exact = inputs
+        bands = (shards, exact | _only(DUPLICATES)) | "Bands" >> _ForEachShard(
+            steps.band_records, (self.fingerprints, self.options)
+        )
+        return (bands,) | "Buckets" >> _ForEachKey(steps.candidate_pairs, (self.options,))
+
+
+@dataclasses.dataclass
+class VerifyPairs(beam.PTransform):
+    """From shards and candidates: the pairs that are similar enough, as ``EDGES`` blocks by partition of the later end.
+
+    And a sample of those that nearly are, as ``AUDITED`` blocks, for ``transforms.audit_duplicates``.
+
+    The earlier end's shard sends its signature, once a (document, destination), to the later end's shard, which
+    compares.
+    """
+
+    fingerprints: StoredFingerprints
+    options: Deduplication
+
+    def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
+        """Earlier end, then later end; a pair within a shard needs no second hop."""
+        shards, candidates = inputs
+        arguments = (self.fingerprints, self.options)
+        sent = (shards, candidates) | "Earlier" >> _ForEachShard(steps.attach_signatures, arguments)
+        signatures = sent | "Signatures" >> beam.Filter(_is_kind, frozenset([SignatureBlock.KIND]))
+        across = (shards, signatures) | "Later" >> _ForEachShard(steps.verify_pairs, arguments)
+        return (sent | "WithinShard" >> _only(EDGES, AUDITED), across) | beam.Flatten()
+
+
+@dataclasses.dataclass
+class ResolveDuplicates(beam.PTransform):
+    """From verified pairs and exact duplicates: ``DECISIONS`` and ``WITNESSES`` blocks by shard key.
+
+    Read them with ``decisions`` and ``witnesses``.
+    """
+
+    options: Deduplication
+
+    def expand(self, inputs: tuple[beam.PCollection[Keyed], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
+        """Two rounds of question and answer, the remainder, and what depends on them."""
+        pairs, exact = inputs
+        edges = pairs | "Verified" >> _only(EDGES)
+        partitions = (self.options.partitions,)
+
+        # Round 1: a document without earlier neighbours is kept.
+        asked = edges | "AskKept" >> beam.FlatMap(_for_key, steps.ask_who_is_kept, partitions).with_output_types(Keyed)
+        kept = (asked,) | "AnswerKept" >> _ForEachKey(steps.answer, (False,))
+        settled = (edges, kept) | "Settle" >> _ForEachKey(steps.settle, partitions)
+
+        # Round 2: a pair whose earlier end is dropped is void.
+        asked = settled | "AskDropped" >> _only(KNOWN, QUESTIONS)
+        dropped = (asked,) | "AnswerDropped" >> _ForEachKey(steps.answer, (True,))
+        still_open = (settled | "Open" >> _only(EDGES), dropped) | "Void" >> _ForEachKey(steps.void)
+
+        finished = (still_open,) | "Finish" >> _ForEachKey(steps.finish, (self.options.max_open_edges,))
+
+        settled = settled | "Settled" >> _only(KEPT_EDGES)
+        followers = exact | "Followers" >> _only(FOLLOWERS)
+        decided = (settled, finished, followers) | "Decide" >> _ForEachKey(steps.decide)
+        fates, duplicates = decided | "Fates" >> _only(FATES), exact | "Duplicates" >> _only(DUPLICATES)
+        followed = (fates, duplicates) | "Follow" >> _ForEachKey(steps.follow)
+        return (decided | "Decided" >> _only(DECISIONS, WITNESSES), followed) | beam.Flatten()
+
+
+@dataclasses.dataclass
+class Deduplicate(beam.PTransform):
+    """From ``Shard``: ``DECISIONS`` and ``WITNESSES`` blocks by shard key; the whole of pass 2."""
+
+    fingerprints: StoredFingerprints
+    options: Deduplication
+
+    def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[Keyed]:
+        """The four boxes."""
+        exact = shards | ExactDuplicates(self.fingerprints, self.options)
+        candidates = (shards, exact) | BandRecords(self.fingerprints, self.options)
+        pairs = (shards, candidates) | VerifyPairs(self.fingerprints, self.options)
+        return (pairs, exact) | ResolveDuplicates(self.options)

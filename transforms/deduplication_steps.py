@@ -1,0 +1,326 @@
+"""What each shard and each partition does in pass 2: (shard or key, blocks sent to it) -> (key, block) for others.
+
+``transforms.deduplicate`` says who sends what to whom; the logic is in ``transforms.kernels.deduplication`` and
+``transforms.kernels.resolution``. Here blocks become arrays, arrays become blocks, and things are counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.metrics import Metrics
+
+from beam_pipeline import storage
+from schemas.shards import Shard
+from transforms.kernels import auditing, deduplication, resolution
+from transforms.kernels.deduplication import Deduplication
+from transforms.kernels.deduplication_blocks import (
+    ANSWERS,
+    AUDITED,
+    CONTENT_HASHES,
+    DECISIONS,
+    DUPLICATES,
+    EDGES,
+    FATES,
+    FOLLOWERS,
+    KEPT_EDGES,
+    KNOWN,
+    PAIRS,
+    QUESTIONS,
+    WITNESSES,
+    SignatureBlock,
+    group_by,
+    partition_of,
+)
+from transforms.stored_fingerprints import StoredFingerprints
+
+Keyed = tuple[int, bytes]
+PAIRS_AT_ONCE = 16_384
+"""Pairs that are held until they are compared: 4 MiB of signatures at 256 bytes."""
+LONGEST = np.uint32(2**32 - 1)
+"""Stands for the length of a document of an earlier run: of a pair, it stays."""
+_LOG = logging.getLogger(__name__)
+
+
+class TooManyOpenEdgesError(Exception):
+    """The last step of the resolution would need more memory than ``max_open_edges`` allows."""
+
+
+def count(name: str, number: int) -> None:
+    """Adds to one of the few counters of pass 2."""
+    Metrics.counter("deduplicate", name).inc(number)
+
+
+def read_columns(uri: str, columns: list[str]) -> pa.Table:
+    """The named columns of a Parquet object, each in one chunk."""
+    with storage.open_input(uri) as file:
+        return pq.read_table(file, columns=columns).combine_chunks()
+
+
+def _read_fingerprints(shard: Shard, fingerprints: StoredFingerprints, columns: list[str]) -> list[pa.Array]:
+    """The named columns of a shard's fingerprints.
+
+    Raises:
+      ValueError: the object doesn't have the shard's number of documents.
+    """
+    uri = fingerprints.uri_of(shard)
+    table = read_columns(uri, columns)
+    if len(table) != shard.rows:
+        raise ValueError(
+            f"{uri} has {len(table)} documents, but shard {shard.name} of {shard.source.uri} has {shard.rows}: "
+            f"delete the object and run again"
+        )
+    return [table[name].chunk(0) for name in columns]
+
+
+def _tags(languages: list[pa.Array]) -> np.ndarray | None:
+    return deduplication.language_tags(languages[0]) if languages else None
+
+
+def _scope_columns(options: Deduplication) -> list[str]:
+    return ["language"] if options.scope == "language" else []
+
+
+def content_hashes(shard: Shard, fingerprints: StoredFingerprints, options: Deduplication) -> Iterator[Keyed]:
+    """CONTENT_HASHES to partitions, DUPLICATES within the shard to itself."""
+    columns = ["content_hash", *_scope_columns(options)]
+    content_hash, *languages = _read_fingerprints(shard, fingerprints, columns)
+    kept = fingerprints.kept(shard)
+    if kept is not None:
+        content_hash = pc.if_else(pa.array(kept), content_hash, pa.scalar(None, content_hash.type))
+    records, duplicates = deduplication.content_hash_records(content_hash, _tags(languages), shard.key)
+    count("documents", len(content_hash) - content_hash.null_count)
+    count("exact_duplicates", len(duplicates))
+    if len(duplicates):
+        yield shard.key, DUPLICATES.pack(shard.key, duplicates)
+    yield from CONTENT_HASHES.split(shard.key, records, partition_of(records["high"], options.partitions))
+
+
+def exact_duplicates(partition: int, blocks: Iterable[bytes]) -> Iterator[Keyed]:
+    """CONTENT_HASHES -> DUPLICATES and FOLLOWERS to shards."""
+    found = deduplication.exact_duplicates(*CONTENT_HASHES.unpack(blocks))
+    count("exact_duplicates", len(found.duplicates))
+    yield from DUPLICATES.split(partition, found.duplicates, found.duplicate_shards)
+    yield from FOLLOWERS.split(partition, found.followers, found.follower_shards)
+
+
+def band_records(
+    shard: Shard, blocks: Iterable[bytes], fingerprints: StoredFingerprints, options: Deduplication
+) -> Iterator[Keyed]:
+    """DUPLICATES -> BANDS of all other documents to partitions."""
+    longest = options.keep == "longest"
+    columns = ["bands", *(["text_bytes"] if longest else []), *_scope_columns(options)]
+    arrays = dict(zip(columns, _read_fingerprints(shard, fingerprints, columns), strict=True))
+    text_bytes = arrays["text_bytes"].fill_null(0).to_numpy() if longest else None
+    left_out = DUPLICATES.unpack(blocks)[0]["row"]
+    kept = fingerprints.kept(shard)
+    if kept is not None:
+        left_out = np.concatenate([left_out, np.flatnonzero(~kept)])
+        text_bytes = None if text_bytes is None else np.full_like(text_bytes, LONGEST)
+    tags = _tags([arrays[name] for name in _scope_columns(options)])
+    records = deduplication.band_records(arrays["bands"], tags, text_bytes, left_out)
+    layout = deduplication.bands_layout(options.keep)
+    yield from layout.split(shard.key, records, partition_of(records["bucket"], options.partitions))
+
+
+def candidate_pairs(partition: int, blocks: Iterable[bytes], options: Deduplication) -> Iterator[Keyed]:
+    """BANDS -> PAIRS to the shard of the earlier end."""
+    records, shards = deduplication.bands_layout(options.keep).unpack(blocks)
+    found = deduplication.candidate_pairs(records, shards, options.bucket_cap, options.always_kept)
+    if found.large_buckets:
+        count("large_buckets", found.large_buckets)
+        _LOG.warning(
+            "partition %d: %d buckets have more than %d documents (bucket_cap), the largest %d: many documents share a "
+            "template, or more rows in a band are needed",
+            *(partition, found.large_buckets, options.bucket_cap, found.largest_bucket),
+        )
+    yield from PAIRS.split(partition, found.pairs, found.shards)
+
+
+def _read_signatures(shard: Shard, fingerprints: StoredFingerprints) -> tuple[np.ndarray, np.ndarray]:
+    """A shard's signatures, and for each row its position among them (int64, meaningless where there is none)."""
+    (column,) = _read_fingerprints(shard, fingerprints, ["signature"])
+    signatures, rows = deduplication.fixed_bytes(column)
+    positions = np.zeros(len(column), np.int64)
+    positions[rows] = np.arange(len(rows))
+    return signatures, positions
+
+
+def attach_signatures(
+    shard: Shard, blocks: Iterable[bytes], fingerprints: StoredFingerprints, options: Deduplication
+) -> Iterator[Keyed]:
+    """PAIRS -> SignatureBlock to the shard of the later end; EDGES and AUDITED where that is the same shard."""
+    pairs, _ = PAIRS.unpack(blocks)
+    if not len(pairs):
+        return
+    pairs, _ = deduplication.distinct_pairs(pairs, np.full(len(pairs), shard.key, np.uint64))
+    count("candidate_pairs", len(pairs))
+    signatures, positions = _read_signatures(shard, fingerprints)
+    order, groups = group_by(pairs["later"] - pairs["later_row"])
+    pairs = pairs[order]
+    for destination, start, stop in groups:
+        group = pairs[start:stop]
+        rows, position = np.unique(group["row"], return_inverse=True)
+        paired = np.empty(len(group), SignatureBlock.PAIRED)
+        paired["position"], paired["later_row"] = position, group["later_row"]
+        block = SignatureBlock(shard.key, rows, signatures[positions[rows]], paired)
+        if destination == shard.key:
+            yield from _compared(shard, [_compare(shard, [block], signatures, positions, options)], options)
+        else:
+            yield destination, block.pack()
+
+
+def _compare(
+    shard: Shard, blocks: list[SignatureBlock], signatures: np.ndarray, positions: np.ndarray, options: Deduplication
+) -> tuple[np.ndarray, np.ndarray]:
+    """EDGES of the verified pairs, and a sample of the near misses as AUDITED; the later ends are in this shard."""
+    firsts = np.cumsum([0, *(len(block.rows) for block in blocks)])
+    at = np.concatenate([block.pairs["position"] + first for block, first in zip(blocks, firsts, strict=False)])
+    later_row = np.concatenate([block.pairs["later_row"] for block in blocks])
+    earlier_row = np.concatenate([block.rows for block in blocks])[at]
+    origins = np.repeat(np.array([block.shard for block in blocks], np.uint64), [len(block.pairs) for block in blocks])
+    found, similarity = deduplication.verify(
+        np.concatenate([block.signatures for block in blocks]),
+        at,
+        signatures,
+        positions[later_row],
+        options.min_similarity,
+    )
+    count("verified_pairs", len(found))
+    earlier, later = origins + earlier_row, np.uint64(shard.key) + later_row
+    missed = auditing.near_misses(later, earlier, similarity, options.min_similarity, found)
+    edges = resolution.edges(earlier[found], earlier_row[found], later[found], later_row[found], similarity[found])
+    return edges, auditing.sample(missed)
+
+
+def _compared(shard: Shard, found: list[tuple[np.ndarray, np.ndarray]], options: Deduplication) -> Iterator[Keyed]:
+    """EDGES to the partition of the later end, and AUDITED."""
+    missed = np.concatenate([AUDITED.empty(0), *(missed for _, missed in found)])
+    if len(missed):
+        yield shard.key, AUDITED.pack(shard.key, auditing.sample(missed))
+    edges = np.concatenate([EDGES.empty(0), *(edges for edges, _ in found)])
+    yield from EDGES.split(shard.key, edges, partition_of(edges["later"], options.partitions))
+
+
+def verify_pairs(
+    shard: Shard, blocks: Iterable[bytes], fingerprints: StoredFingerprints, options: Deduplication
+) -> Iterator[Keyed]:
+    """SignatureBlock -> EDGES to the partition of the later end; AUDITED, the near misses.
+
+    Many shards send a few pairs each, so blocks are compared some thousand pairs at a time.
+    """
+    read = None
+    held: list[SignatureBlock] = []
+    pairs = 0
+    found = []
+    for block in blocks:
+        read = read or _read_signatures(shard, fingerprints)
+        held.append(SignatureBlock.unpack(block))
+        pairs += len(held[-1].pairs)
+        if pairs >= PAIRS_AT_ONCE:
+            found.append(_compare(shard, held, *read, options))
+            held, pairs = [], 0
+    if read and held:
+        found.append(_compare(shard, held, *read, options))
+    yield from _compared(shard, found, options)
+
+
+def _ask(partition: int, edges: np.ndarray, partitions: int) -> Iterator[Keyed]:
+    """QUESTIONS about the earlier ends of a partition's edges to their partitions."""
+    earlier = np.unique(edges["earlier"])
+    questions = QUESTIONS.empty(len(earlier))
+    questions["document"] = earlier
+    yield from QUESTIONS.split(partition, questions, partition_of(earlier, partitions))
+
+
+def _know(partition: int, documents: np.ndarray) -> Iterator[Keyed]:
+    """KNOWN documents of a partition, to itself."""
+    if len(documents):
+        known = KNOWN.empty(len(documents))
+        known["document"] = documents
+        yield partition, KNOWN.pack(partition, known)
+
+
+def ask_who_is_kept(partition: int, block: bytes, partitions: int) -> Iterator[Keyed]:
+    """EDGES -> KNOWN: the documents that have earlier neighbours; QUESTIONS: have the others?"""
+    edges, _ = EDGES.unpack([block])
+    yield from _know(partition, np.unique(edges["later"]))
+    yield from _ask(partition, edges, partitions)
+
+
+def answer(partition: int, blocks: Iterable[bytes], if_known: bool) -> Iterator[Keyed]:
+    """KNOWN, QUESTIONS -> ANSWERS: the documents asked about that are known, or those that aren't."""
+    blocks = list(blocks)
+    known = np.unique(KNOWN.unpack(blocks)[0]["document"])
+    questions, askers = QUESTIONS.unpack(blocks)
+    answered = np.isin(questions["document"], known, invert=not if_known)
+    yield from ANSWERS.split(partition, questions[answered], askers[answered])
+
+
+def settle(partition: int, blocks: Iterable[bytes], partitions: int) -> Iterator[Keyed]:
+    """EDGES, ANSWERS (who is kept) -> KEPT_EDGES to shards; EDGES still open; KNOWN: the dropped; QUESTIONS."""
+    blocks = list(blocks)
+    edges, _ = EDGES.unpack(blocks)
+    kept, _ = ANSWERS.unpack(blocks)
+    settled, still_open, dropped = resolution.settle(edges, kept["document"])
+    yield from KEPT_EDGES.split(partition, *resolution.kept_edges(settled))
+    if len(still_open):
+        yield partition, EDGES.pack(partition, still_open)
+    yield from _know(partition, dropped)
+    yield from _ask(partition, still_open, partitions)
+
+
+def void(partition: int, blocks: Iterable[bytes]) -> Iterator[Keyed]:
+    """EDGES, ANSWERS (who is dropped) -> EDGES that stay open, all to one key."""
+    blocks = list(blocks)
+    edges, _ = EDGES.unpack(blocks)
+    dropped, _ = ANSWERS.unpack(blocks)
+    still_open = edges[np.isin(edges["earlier"], dropped["document"], invert=True)]
+    count("open_edges", len(still_open))
+    if len(still_open):
+        yield 0, EDGES.pack(partition, still_open)
+
+
+def finish(partition: int, blocks: Iterable[bytes], max_open_edges: int) -> Iterator[Keyed]:
+    """EDGES, all that are open -> KEPT_EDGES to shards.
+
+    Raises:
+      TooManyOpenEdgesError: before more than the limit are held.
+    """
+    held, total = [], 0
+    for block in blocks:
+        total += EDGES.size(block)
+        if total > max_open_edges:
+            need = max_open_edges * resolution.BYTES_PER_OPEN_EDGE / 2**30
+            raise TooManyOpenEdgesError(
+                f"more than {max_open_edges} verified pairs are open after two rounds of the resolution "
+                f"(max_open_edges; one worker needs {resolution.BYTES_PER_OPEN_EDGE} bytes for each, {need:.1f} GiB at "
+                f"this limit): raise max_open_edges and the memory of the workers, or raise min_similarity"
+            )
+        held.append(block)
+    edges, _ = EDGES.unpack(held)
+    yield from KEPT_EDGES.split(partition, *resolution.kept_edges(resolution.resolve(edges)))
+
+
+def decide(shard: int, blocks: Iterable[bytes]) -> Iterator[Keyed]:
+    """KEPT_EDGES, FOLLOWERS -> DECISIONS for the shard, WITNESSES and FATES for others."""
+    blocks = list(blocks)
+    decided = resolution.decide(shard, KEPT_EDGES.unpack(blocks)[0], FOLLOWERS.unpack(blocks)[0])
+    count("near_duplicates", len(decided.decisions))
+    if len(decided.decisions):
+        yield shard, DECISIONS.pack(shard, decided.decisions)
+    yield from WITNESSES.split(shard, decided.witnesses, decided.witness_shards)
+    yield from FATES.split(shard, decided.fates, decided.fate_shards)
+
+
+def follow(shard: int, blocks: Iterable[bytes]) -> Iterator[Keyed]:
+    """DUPLICATES, FATES -> DECISIONS for the shard."""
+    blocks = list(blocks)
+    followed = resolution.follow(shard, DUPLICATES.unpack(blocks)[0], FATES.unpack(blocks)[0])
+    if len(followed):
+        yield shard, DECISIONS.pack(shard, followed)

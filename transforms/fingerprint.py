@@ -1,0 +1,34 @@
+"""Fingerprint: what identifies a text and what is like it (``transforms.kernels.fingerprinting``)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.batches import Batch, spending
+from transforms.kernels.fingerprinting import MinHash, fingerprint
+
+
+def fingerprint_batch(batch: Batch, options: MinHash) -> Batch:
+    """The batch with its texts replaced by their fingerprints (``schemas.columns.fingerprints``)."""
+    with spending(batch.costs, "Fingerprint"):
+        text = batch.data["text"]
+        content_hash, signature, bands = fingerprint(text, options)
+        columns = {name: batch.data[name] for name in ("id", "outcome", "language", "language_score")}
+        columns["text_bytes"] = pc.cast(pc.binary_length(text), pa.uint32())
+        columns |= {"content_hash": content_hash, "signature": signature, "bands": bands}
+        return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))
+
+
+@dataclasses.dataclass
+class Fingerprint(beam.PTransform):
+    """From ``Batch`` with texts: the same documents as fingerprints, without text."""
+
+    options: MinHash
+
+    def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
+        """A pure function of each batch."""
+        return batches | beam.Map(fingerprint_batch, self.options)

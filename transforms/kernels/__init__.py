@@ -1,0 +1,1 @@
+"""Kernels: functions on arrays, without Beam, input/output or global state."""

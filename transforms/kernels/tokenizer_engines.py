@@ -1,0 +1,128 @@
+"""The two engines behind ``tokenization``: whole batches of UTF-8 in, flat ids and offsets out, on one thread."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import awkward
+import gigatoken
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+Ids = npt.NDArray[np.uint32]
+Offsets = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+REFERENCE = "tokenizers"
+FAST = "gigatoken"
+
+# An Encoding of `tokenizers` costs about 70 bytes a token, up to one token a byte of text: this keeps them under 80 MB.
+REFERENCE_BATCH_BYTES = 1 << 20
+# gigatoken remembers every pre-token it has seen and has no way to forget: 9 bytes of memory a byte of text made of
+# random words, 1 on natural text. Making it anew costs 0.2-1.0 s, so it is done when it has really grown.
+FAST_CACHE_BYTES = 512 << 20
+WORST_CACHE_GROWTH = 12  # bytes of memory a byte of text, where the system doesn't tell
+
+
+class Engine(Protocol):
+    """Makes ids of a whole batch: `data` is UTF-8, document i is ``data[offsets[i]:offsets[i + 1]]``."""
+
+    def encode(self, data: Bytes, offsets: Offsets) -> tuple[Ids, Offsets]:
+        """The ids of all documents, and where those of each start and end (int64, one more than documents)."""
+        ...
+
+
+def load_reference(definition: dict[str, Any] | bytes) -> tokenizers.Tokenizer:
+    """The reference engine: special tokens in a text are characters, nothing is cut or padded, nothing is random."""
+    data = definition if isinstance(definition, bytes) else json.dumps(definition).encode()
+    try:
+        engine = tokenizers.Tokenizer.from_buffer(data)
+    except Exception as error:
+        raise ValueError(f"tokenizer: not a Hugging Face tokenizer.json: {error}") from error
+    engine.encode_special_tokens = True
+    engine.no_truncation()
+    engine.no_padding()
+    if getattr(engine.model, "dropout", None):
+        engine.model.dropout = None  # a training-time regularization that draws random numbers
+    return engine
+
+
+class TokenizersEngine:
+    """The reference, in sub-batches: its Encoding objects are large."""
+
+    def __init__(self, engine: tokenizers.Tokenizer) -> None:
+        self._engine = engine
+
+    def encode(self, data: Bytes, offsets: Offsets) -> tuple[Ids, Offsets]:
+        """See ``Engine``."""
+        documents = len(offsets) - 1
+        lengths = np.zeros(documents, np.int64)
+        pieces: list[Ids] = [np.empty(0, np.uint32)]
+        start = 0
+        while start < documents:
+            limit = offsets[start] + REFERENCE_BATCH_BYTES
+            stop = max(start + 1, int(np.searchsorted(offsets, limit, side="right")) - 1)
+            texts = [data[offsets[i] : offsets[i + 1]].tobytes().decode() for i in range(start, stop)]
+            for i, encoding in enumerate(self._engine.encode_batch_fast(texts, add_special_tokens=False), start):
+                pieces.append(np.array(encoding.ids, np.uint32))
+                lengths[i] = len(pieces[-1])
+            start = stop
+        return np.concatenate(pieces), offsets_of(lengths)
+
+
+class GigatokenEngine:
+    """The fast engine on the calling thread, made anew when its cache has grown by FAST_CACHE_BYTES."""
+
+    def __init__(self, definition: bytes) -> None:
+        self._definition = definition
+        self._engine = gigatoken.Tokenizer.from_json(definition)
+        self._growth = 0
+
+    def encode(self, data: Bytes, offsets: Offsets) -> tuple[Ids, Offsets]:
+        """See ``Engine``."""
+        if self._growth > FAST_CACHE_BYTES:
+            del self._engine  # before the new one is made: the two together would be the peak
+            self._engine = gigatoken.Tokenizer.from_json(self._definition)
+            self._growth = 0
+        before = _resident_bytes()
+        characters = awkward.contents.NumpyArray(data, parameters={"__array__": "char"})
+        # gigatoken takes 64-bit offsets only, and no option type.
+        strings = awkward.contents.ListOffsetArray(
+            awkward.index.Index64(offsets), characters, parameters={"__array__": "string"}
+        )
+        encoded = self._engine.encode_batch(awkward.Array(strings), parallel=False).layout
+        ids = np.asarray(encoded.content.data)
+        after = _resident_bytes()
+        if before is None or after is None:
+            self._growth += WORST_CACHE_GROWTH * len(data)
+        else:
+            self._growth += max(0, after - before - ids.nbytes)
+        return ids, np.asarray(encoded.offsets.data)
+
+
+def _resident_bytes() -> int | None:
+    """Resident memory of the process, or None on systems without /proc. Steers only when an engine is made anew."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except FileNotFoundError:
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@functools.cache
+def versions() -> str:
+    """Name and version of both engines."""
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in (FAST, REFERENCE))
+
+
+def offsets_of(lengths: npt.NDArray[np.int64]) -> Offsets:
+    """int64 offsets from 0, one more than lengths."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

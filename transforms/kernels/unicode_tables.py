@@ -1,0 +1,149 @@
+"""Properties of characters for the normalization kernel, built from this Python's own `unicodedata`.
+
+The properties of a code point are packed into one uint32, zero for most of Unicode, so that a kernel tests for
+"nothing special" once:
+
+    bits  0-7   trailing class: canonical combining class of the last character of its canonical decomposition
+    bits  8-15  leading class: the same of the first character; not zero means that it can be reordered
+    BLANK, LINE_END, JUNK
+                what it is to the rules of `normalization`
+    MAYBE       it composes with some character before it (NFC_Quick_Check=Maybe): look the pair up
+    NOT_NFC     NFC may change it whatever stands before it (NFC_Quick_Check=No), or it is a vowel or final consonant
+                of Hangul, whose pairs are arithmetic and not in the table
+
+Unicode Standard Annex 15, sections 9 (detecting normalization forms) and 5 (composition exclusions).
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+BLANK = 1 << 16
+LINE_END = 1 << 17
+JUNK = 1 << 18
+MAYBE = 1 << 19
+NOT_NFC = 1 << 20
+
+LINE_ENDS = "\n\r\v\f\u0085\u2028\u2029"
+BLANKS = "\t \u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u202f\u205f\u3000"
+JUNK_RANGES = (
+    # Control characters; tab and the line ends among them are taken out below.
+    *((0x0000, 0x001F), (0x007F, 0x009F)),
+    # Invisible: soft hyphen, Mongolian vowel separator, zero-width space, direction marks, embeddings and isolates,
+    # word joiner, invisible operators, deprecated format characters, byte order mark, interlinear annotation.
+    *((0x00AD, 0x00AD), (0x180E, 0x180E), (0x200B, 0x200B), (0x200E, 0x200F), (0x202A, 0x202E)),
+    *((0x2060, 0x2064), (0x2066, 0x206F), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB)),
+)
+JUNK_CHARACTERS = "".join(
+    chr(code_point)
+    for first, last in JUNK_RANGES
+    for code_point in range(first, last + 1)
+    if chr(code_point) not in LINE_ENDS + BLANKS
+)
+HANGUL_VOWELS = range(0x1161, 0x1176)
+HANGUL_FINALS = range(0x11A8, 0x11C3)
+
+_BLOCK_BITS = 8
+# Four bytes of UTF-8 can spell 21 bits: the table answers for all of them.
+_CODE_POINTS = 1 << 21
+# Planes 4 to 16 are unassigned, tags or for private use: nothing there combines or decomposes.
+_END_OF_TEXT = 0x40000
+_PAIR_BITS = 12
+_HASH_FACTOR = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: multiplicative hashing (Knuth 6.4)
+
+
+class UnicodeTables(NamedTuple):
+    """Read-only look-up tables, passed to kernels.
+
+    Attributes:
+      blocks: uint16, number of the block of properties of each 256 code points; block 0 is that of ASCII.
+      properties: uint32, blocks of 256 packed properties, one after another.
+      pairs: uint64, open-addressed hash set of ``first << 21 | second``, the pairs that NFC composes; 0 is free.
+    """
+
+    blocks: npt.NDArray[np.uint16]
+    properties: npt.NDArray[np.uint32]
+    pairs: npt.NDArray[np.uint64]
+
+
+@functools.cache
+def unicode_tables() -> UnicodeTables:
+    """The tables of ``unicodedata.unidata_version``. Built once a process, in 0.1 s."""
+    properties = np.zeros(_CODE_POINTS, np.uint32)
+    pairs: list[tuple[int, int]] = []
+    for code_point in range(_END_OF_TEXT):
+        character = chr(code_point)
+        combining = unicodedata.combining(character)
+        decomposition = unicodedata.decomposition(character)
+        if decomposition and not decomposition.startswith("<"):
+            decomposed = unicodedata.normalize("NFD", character)
+            leading, trailing = map(unicodedata.combining, (decomposed[0], decomposed[-1]))
+            properties[code_point] = leading << 8 | trailing
+            if unicodedata.normalize("NFC", character) != character:
+                properties[code_point] |= NOT_NFC
+            else:
+                first, second = decomposition.split()
+                pairs.append((int(first, 16), int(second, 16)))
+        elif combining:
+            properties[code_point] = combining << 8 | combining
+    for _, second_code_point in pairs:
+        properties[second_code_point] |= MAYBE
+    properties[[*HANGUL_VOWELS, *HANGUL_FINALS]] |= NOT_NFC
+    for characters, bit in ((BLANKS, BLANK), (LINE_ENDS, LINE_END), (JUNK_CHARACTERS, JUNK)):
+        properties[[ord(character) for character in characters]] |= bit
+
+    # Numbered as they come: block 0 is that of ASCII.
+    numbers: dict[bytes, int] = {}
+    blocks = [numbers.setdefault(row.tobytes(), len(numbers)) for row in properties.reshape(-1, 1 << _BLOCK_BITS)]
+    tables = UnicodeTables(
+        np.array(blocks, np.uint16),
+        np.frombuffer(b"".join(numbers), np.uint32),
+        _pair_set(pairs),
+    )
+    for table in tables:
+        table.flags.writeable = False
+    return tables
+
+
+def _pair_set(pairs: list[tuple[int, int]]) -> npt.NDArray[np.uint64]:
+    table = np.zeros(1 << _PAIR_BITS, np.uint64)
+    for first, second in pairs:
+        key = first << 21 | second
+        slot = (key * _HASH_FACTOR & 0xFFFFFFFFFFFFFFFF) >> (64 - _PAIR_BITS)
+        while table[slot]:
+            slot = (slot + 1) & (len(table) - 1)
+        table[slot] = key
+    return table
+
+
+@numba.njit(cache=True, inline="always")
+def character_properties(
+    blocks: npt.NDArray[np.uint16], properties: npt.NDArray[np.uint32], code_point: int
+) -> np.uint32:
+    """The packed properties of a code point below 2**21."""
+    return properties[(np.int64(blocks[code_point >> _BLOCK_BITS]) << _BLOCK_BITS) | (code_point & 0xFF)]
+
+
+@numba.njit(cache=True)
+def composes(pairs: npt.NDArray[np.uint64], first: int, second: int) -> bool:
+    """Whether NFC has one character for ``first`` followed by ``second`` (Hangul apart)."""
+    key = np.uint64(first) << np.uint64(21) | np.uint64(second)
+    slot = (key * np.uint64(_HASH_FACTOR)) >> np.uint64(64 - _PAIR_BITS)
+    while pairs[slot]:
+        if pairs[slot] == key:
+            return True
+        slot = (slot + np.uint64(1)) & np.uint64((1 << _PAIR_BITS) - 1)
+    return False
+
+
+def combining_classes(code_points: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """Canonical combining class of each code point; of the first of its decomposition if it has one."""
+    tables = unicode_tables()
+    block_starts = tables.blocks[code_points >> _BLOCK_BITS].astype(np.int64) << _BLOCK_BITS
+    return (tables.properties[block_starts | (code_points & 0xFF)] >> 8 & 0xFF).astype(np.uint8)

@@ -1,0 +1,61 @@
+"""ReadDocuments: a shard's rows as Arrow batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+
+from schemas.columns import DOCUMENTS
+from schemas.shards import Shard
+from transforms.batches import Batch, Costs, spending
+from transforms.readers import ReadOptions, UnreadableSource, read
+from transforms.verdicts import Verdict
+
+EMPTY = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in DOCUMENTS], schema=DOCUMENTS)
+
+
+def read_shard(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
+    """The batches of a shard: all its documents, or those that a verdict keeps.
+
+    The last batch says so. A shard that can't be read ends with a batch that says why; a fault of the storage is not
+    that and is raised, for the runner to try again.
+    """
+    verdict = item if isinstance(item, Verdict) else None
+    shard = item if isinstance(item, Shard) else item.shard
+    if shard.error:
+        yield Batch(shard, 0, True, EMPTY, error=shard.error)
+        return
+    batches = read(shard, options, verdict.kept if verdict else None)
+    step = "ReadKept" if verdict else "ReadDocuments"
+    index = 0
+    waiting: Batch | None = None
+    error = ""
+    while True:
+        spent: Costs = {}
+        try:
+            with spending(spent, step):
+                data = next(batches, None)
+        except UnreadableSource as unreadable:
+            data, waiting, error = None, None, unreadable.reason
+        if waiting is not None:
+            yield dataclasses.replace(waiting, last=data is None)
+        if data is None:
+            break
+        waiting = Batch(shard, index, False, data, spent, verdict)
+        index += 1
+    if waiting is None:
+        yield Batch(shard, index, True, EMPTY, verdict=verdict, error=error)
+
+
+@dataclasses.dataclass
+class ReadDocuments(beam.PTransform):
+    """From ``Shard`` or ``Verdict``: its documents (``Batch`` with ``schemas.columns.DOCUMENTS``), in source order."""
+
+    options: ReadOptions
+
+    def expand(self, shards: beam.PCollection[Shard | Verdict]) -> beam.PCollection[Batch]:
+        """One shard at a time, streaming."""
+        return shards | beam.FlatMap(read_shard, self.options)

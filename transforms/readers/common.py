@@ -1,0 +1,50 @@
+"""What the readers share: options, errors, constants."""
+
+from __future__ import annotations
+
+import dataclasses
+
+MIB = 1 << 20
+BATCH_BYTES = 16 * MIB  # text and ids of one batch: its overhead is forgotten, and many can be held
+BATCH_ROWS = 1 << 16  # bounds a batch of rows without text
+SHARD_ROWS = 1 << 20  # bounds the packed arrays of a shard, whatever the length of its documents
+MAX_LINE_BYTES = 2_000_000_000  # the offsets of an Arrow string are 32 bits, and other lines share an array with it
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadOptions:
+    """How sources are read.
+
+    Attributes:
+      text_column: column or JSON field of the text.
+      id_column: column or JSON field of the user's own id; a source without it has null ids.
+      shard_bytes: uncompressed bytes of text after which a Parquet shard ends, at the next row group.
+    """
+
+    text_column: str = "text"
+    id_column: str = "id"
+    shard_bytes: int = 128 * MIB
+
+    def __post_init__(self) -> None:
+        for name in ("text_column", "id_column"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: must name a column, but is empty")
+        if self.text_column == self.id_column:
+            raise ValueError(f"id_column: {self.id_column!r} is text_column already; the two must differ")
+        if self.shard_bytes < 1:
+            raise ValueError(f"shard_bytes: must be at least 1, but is {self.shard_bytes}")
+
+
+class UnreadableSource(Exception):
+    """The data of a source can't be decoded: it is the data's fault, and trying again won't help.
+
+    A fault of the storage is a ``StorageError`` instead.
+    """
+
+    def __init__(self, uri: str, reason: str):
+        super().__init__(uri, reason)
+        self.uri = uri
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.uri}: {self.reason}"

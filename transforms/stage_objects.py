@@ -1,0 +1,95 @@
+"""One object written is one commit: where the objects of a stage are, and whether a shard's is there and matches."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_pipeline import storage
+from schemas.shards import Shard
+
+ERROR = b"beam_pipeline.error"
+
+
+@dataclasses.dataclass(frozen=True)
+class StageObjects:
+    """The objects of one stage, one a shard under a name that depends on the shard only.
+
+    Each carries in its Parquet footer the hash of the settings that made it and its source's ETag.
+
+    Attributes:
+      uri: folder or prefix.
+      settings_hash: hash of all that decides the contents.
+    """
+
+    uri: str
+    settings_hash: str
+
+    def uri_of(self, shard: Shard) -> str:
+        """Where the shard's object is or will be."""
+        return storage.join(self.uri, f"{shard.name}.parquet")
+
+    def open(self, shard: Shard, schema: pa.Schema, error: str = "", **options: Any) -> ObjectWriter:
+        """Begins the shard's object; ``error`` says why it will be empty, ``options`` are Parquet's."""
+        metadata = self._identity(shard) | {ERROR: error.encode()}
+        return ObjectWriter(self.uri_of(shard), schema.with_metadata(metadata), **options)
+
+    def find(self, shard: Shard) -> Committed | None:
+        """The shard's object if it is there and was made by the same settings from the same source.
+
+        An object of other settings is none of ours: it will be replaced.
+        """
+        try:
+            with storage.open_input(self.uri_of(shard)) as file:
+                footer = pq.read_metadata(file)
+        except storage.NotFound:
+            return None
+        stored = footer.metadata or {}
+        if any(stored.get(key) != value for key, value in self._identity(shard).items()):
+            return None
+        return Committed(footer.num_rows, stored[ERROR].decode())
+
+    def _identity(self, shard: Shard) -> dict[bytes, bytes]:
+        values = {"settings": self.settings_hash, "etag": shard.source.etag, "first_row": str(shard.first_row)}
+        return {f"beam_pipeline.{key}".encode(): value.encode() for key, value in values.items()}
+
+
+class Committed(NamedTuple):
+    """What the object of a shard says: its rows, and why the shard can't be read (empty if it can)."""
+
+    rows: int
+    error: str
+
+
+class ObjectWriter:
+    """Writes one Parquet object whole or not at all, a row group a batch, in memory bounded by one batch.
+
+    Zstandard at level 1: level 3 costs twice the time for 3 % fewer bytes on token ids.
+    """
+
+    def __init__(self, uri: str, schema: pa.Schema, **options: Any) -> None:
+        self._output = storage.open_output(uri)
+        self._file = self._output.__enter__()
+        self._writer = pq.ParquetWriter(self._file, schema, compression="zstd", compression_level=1, **options)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Appends a row group."""
+        self._writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
+
+    def commit(self) -> None:
+        """Completes the object: from here on it is there under its name."""
+        self._writer.close()
+        self._output.__exit__(None, None, None)
+
+    def abort(self) -> None:
+        """Leaves nothing behind."""
+        self._writer.close()  # into the unnamed object; left open, it would try when it is collected
+        error = ObjectAborted()
+        self._output.__exit__(type(error), error, None)
+
+
+class ObjectAborted(Exception):
+    """Tells an output that what was written to it is void."""

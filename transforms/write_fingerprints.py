@@ -1,0 +1,116 @@
+"""WriteFingerprints: one object a shard with what pass 2 needs, and the end of pass 1."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from schemas import columns
+from schemas.segments import Segment
+from schemas.shards import Shard
+from transforms.batches import Batch, Costs, add_costs, spending
+from transforms.kernels.fingerprinting import MinHash
+from transforms.shard_writer import ShardWriter
+from transforms.stage_objects import ObjectWriter, StageObjects
+from transforms.verdicts import segment_after_fingerprinting, segment_unreadable
+
+RANDOM = ["content_hash", "signature", "bands"]
+"""Columns that look random: no encoding shortens them, so none is tried."""
+
+
+@dataclasses.dataclass
+class _Open:
+    """A shard that is being written."""
+
+    output: ObjectWriter
+    rows: int = 0
+    outcomes: list[np.ndarray] = dataclasses.field(default_factory=list)
+    languages: list[pa.Array] = dataclasses.field(default_factory=list)
+    text_bytes: list[np.ndarray] = dataclasses.field(default_factory=list)
+    costs: Costs = dataclasses.field(default_factory=dict)
+
+
+class _Write(ShardWriter[_Open]):
+    def __init__(self, objects: StageObjects, run: str, options: MinHash) -> None:
+        self._objects, self._run = objects, run
+        self._schema = columns.fingerprints(options.bands, options.signature_size)
+
+    def _output(self, batch: Batch) -> ObjectWriter:
+        plain = [name for name in self._schema.names if name not in RANDOM]
+        return self._objects.open(batch.shard, self._schema, batch.error, use_dictionary=plain)
+
+    def begin(self, batch: Batch) -> _Open:
+        """Opens the shard's object, under no name yet."""
+        return _Open(self._output(batch))
+
+    def add(self, work: _Open, batch: Batch) -> None:
+        """Writes a row group."""
+        if batch.error:
+            return
+        data = batch.data
+        with spending(batch.costs, "WriteFingerprints"):
+            if len(data):
+                work.output.write(pa.RecordBatch.from_arrays(data.columns, schema=self._schema))
+            work.rows += len(data)
+            work.outcomes.append(data["outcome"].fill_null(0).to_numpy(zero_copy_only=False))
+            work.languages.append(data["language"])
+            work.text_bytes.append(data["text_bytes"].fill_null(0).to_numpy(zero_copy_only=False))
+        add_costs(work.costs, batch.costs)
+
+    def abandon(self, work: _Open) -> None:
+        """Leaves no object."""
+        work.output.abort()
+
+    def finish(self, work: _Open, batch: Batch) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
+        """Commits the object; of a shard that can't be read, an empty one that says why."""
+        if batch.error:
+            work.output.abort()
+            work = _Open(self._output(batch))
+        shard = dataclasses.replace(batch.shard, rows=work.rows, error=batch.error)
+        with spending(work.costs, "WriteFingerprints"):
+            work.output.commit()
+        yield shard
+        if shard.error:
+            segment = segment_unreadable(self._run, shard)
+        else:
+            beam.metrics.Metrics.counter("documents", "fingerprinted").inc(shard.rows)
+            segment = segment_after_fingerprinting(
+                self._run,
+                shard,
+                np.concatenate(work.outcomes),
+                pa.concat_arrays([languages.cast(pa.string()) for languages in work.languages]).dictionary_encode(),
+                np.concatenate(work.text_bytes),
+                work.costs,
+            )
+        yield beam.pvalue.TaggedOutput("lineage", segment)
+
+
+class Fingerprinted(NamedTuple):
+    """The outputs of ``WriteFingerprints``."""
+
+    shards: beam.PCollection[Shard]
+    lineage: beam.PCollection[Segment]
+
+
+@dataclasses.dataclass
+class WriteFingerprints(beam.PTransform):
+    """From ``Batch`` of fingerprints: ``shards`` that are done, rows known, and their ``lineage`` segments.
+
+    Raises:
+      BrokenShard: on a worker, if batches don't arrive whole and in order.
+    """
+
+    objects: StageObjects
+    run: str
+    options: MinHash
+
+    def expand(self, batches: beam.PCollection[Batch]) -> Fingerprinted:
+        """One object a shard."""
+        write = beam.ParDo(_Write(self.objects, self.run, self.options))
+        outputs = batches | write.with_outputs("lineage", main="shards")
+        return Fingerprinted(outputs.shards, outputs.lineage)

@@ -1,0 +1,113 @@
+"""WriteTokens: one object a shard with the training data, and the end of pass 3."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.segments import Segment
+from schemas.shards import document_id
+from transforms.batches import Batch, Costs, add_costs, costs_as_json, spending
+from transforms.shard_writer import ShardWriter
+from transforms.stage_objects import ObjectWriter, StageObjects
+from transforms.verdicts import Verdict, segment_of
+
+
+@dataclasses.dataclass
+class _Open:
+    """A shard that is being written."""
+
+    output: ObjectWriter
+    verdict: Verdict
+    n_tokens: list[np.ndarray] = dataclasses.field(default_factory=list)
+    costs: Costs = dataclasses.field(default_factory=dict)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def token_rows(batch: Batch, verdict: Verdict, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows of the shard's token object for one batch of encoded documents (``schemas.columns.tokens``)."""
+    rows = batch.data["row"].to_numpy()
+    index = rows.astype(np.int64) - verdict.shard.first_row
+    source = verdict.shard.source
+    values = {
+        "input_ids": batch.data["input_ids"],
+        "n_tokens": pc.list_value_length(batch.data["input_ids"]).cast(pa.uint32()),
+        "id": pa.array(rows.astype(np.uint64) + np.uint64(document_id(source.number, 0))),
+        "language": pa.DictionaryArray.from_arrays(
+            pa.array(verdict.languages[index].astype(np.int32)), pa.array(verdict.language_names, pa.string())
+        ),
+        "language_score": pa.array(verdict.language_scores[index]),
+        "cluster_size": pa.array(verdict.cluster_sizes[index]),
+        "source": pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([source.uri])),
+        "source_row": batch.data["row"],
+    }
+    if "text" in schema.names:
+        values["text"] = batch.data["text"]
+    return pa.RecordBatch.from_arrays([values[name] for name in schema.names], schema=schema)
+
+
+class _Write(ShardWriter[_Open]):
+    def __init__(self, objects: StageObjects, run: str, schema: pa.Schema) -> None:
+        self._objects, self._run, self._schema = objects, run, schema
+
+    def begin(self, batch: Batch) -> _Open:
+        """Opens the shard's object, under no name yet."""
+        if batch.verdict is None:
+            raise ValueError(f"shard {batch.shard.name} has come to WriteTokens without a verdict")
+        dictionary = ["language", "source", "cluster_size"]
+        output = self._objects.open(batch.shard, self._schema, use_dictionary=dictionary)
+        return _Open(output, batch.verdict)
+
+    def add(self, work: _Open, batch: Batch) -> None:
+        """Writes a row group."""
+        if batch.error:
+            raise SourceBecameUnreadable(f"{batch.shard.source.uri} was read in pass 1 but not now: {batch.error}")
+        with spending(batch.costs, "WriteTokens"):
+            if len(batch.data):
+                rows = token_rows(batch, work.verdict, self._schema)
+                work.output.write(rows)
+                work.n_tokens.append(rows["n_tokens"].to_numpy())
+        add_costs(work.costs, batch.costs)
+        work.notes |= batch.notes
+
+    def abandon(self, work: _Open) -> None:
+        """Leaves no object."""
+        work.output.abort()
+
+    def finish(self, work: _Open, batch: Batch) -> Iterator[Segment]:
+        """Commits the object if the books of the shard balance."""
+        uri = self._objects.uri_of(batch.shard)
+        n_tokens = np.concatenate([np.zeros(0, np.uint32), *work.n_tokens])
+        segment = segment_of(self._run, work.verdict, uri, n_tokens, work.costs, work.notes)
+        with spending(work.costs, "WriteTokens"):
+            work.output.commit()
+        beam.metrics.Metrics.counter("documents", "kept").inc(len(n_tokens))
+        beam.metrics.Metrics.counter("tokens", "written").inc(int(n_tokens.sum()))
+        yield dataclasses.replace(segment, costs=costs_as_json(work.costs))  # the commit is in them now
+
+
+class SourceBecameUnreadable(Exception):
+    """A source that pass 1 has read can't be read in pass 3, although it hasn't changed."""
+
+
+@dataclasses.dataclass
+class WriteTokens(beam.PTransform):
+    """From ``Batch`` of token ids: the ``Segment`` of each shard, after its object is committed.
+
+    Raises:
+      BrokenShard, UnbalancedBooks: on a worker; nothing is committed then.
+    """
+
+    objects: StageObjects
+    run: str
+    schema: pa.Schema
+
+    def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Segment]:
+        """One object a shard."""
+        return batches | beam.ParDo(_Write(self.objects, self.run, self.schema))
