@@ -1,0 +1,157 @@
+"""The command: ``python -m beam_pipeline`` runs the pipeline; sub-commands ask about runs and make tokenizers.
+
+Exit status: 0 done; 1 failed; 2 wrong usage or settings, before any work; 3 done, but sources were unreadable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from beam_pipeline import logs
+
+FAILED, WRONG_USAGE = 1, 2
+
+COMMANDS = {
+    "clean": "beam_pipeline.commands.clean",
+    "dedup": "beam_pipeline.commands.dedup",
+    "demo": "beam_pipeline.commands.demo",
+    "flink-local": "beam_pipeline.commands.flink_local",
+    "status": "beam_pipeline.commands.status",
+    "trace": "beam_pipeline.commands.trace",
+    "train-tokenizer": "beam_pipeline.commands.train_tokenizer",
+    "why": "beam_pipeline.commands.why",
+}
+
+DESCRIPTION = """\
+Turns raw text (Parquet, JSON Lines) into clean, de-duplicated, tokenized training data, and records for every document
+where it came from and what became of it.
+
+  python -m beam_pipeline --input texts/ --output out/ --tokenizer tokenizer.json
+
+Killed or failed? Run the same command again: it goes on where it was.
+
+Other commands (each has --help):
+  trace            where a token row came from, what became of a document
+  why              in words, why a document was kept, dropped or couldn't be used
+  duplicates       every document that was dropped for a document
+  funnel           how many documents, bytes and tokens came to which end
+  compare          what became of the same documents in two runs
+  status           how far a run is
+  init-db          make the lineage's tables, where runs may not
+  dedup            decide on duplicates again from stored fingerprints, or against earlier runs
+  clean            list, or remove, what dead runs have left in a store
+  flink-local      start, stop or show a Flink cluster on this machine
+  demo             run on the sample text that comes with the package
+  train-tokenizer  train a byte-level BPE tokenizer.json on a sample of your text
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command; returns its exit status. Errors go to stderr, one clear sentence and not a stack."""
+    console = Console(stderr=True)
+    verbose = "--verbose" in arguments
+    logs.set_up(console, verbose)
+    arguments = [argument for argument in arguments if argument != "--verbose"]
+    command = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    if not command:
+        return _run(console, arguments)
+    if command not in COMMANDS:
+        return _complain(console, f"there is no command {command!r}; --help lists them", WRONG_USAGE)
+    module = importlib.import_module(COMMANDS[command])  # each brings only what it needs: --help stays quick
+    parser = argparse.ArgumentParser(
+        f"python -m beam_pipeline {command}", description=module.__doc__, allow_abbrev=False
+    )
+    module.add_arguments(parser)
+    args, rest = parser.parse_known_args(arguments[1:])
+    if rest and not hasattr(module, "BEAM_FLAGS"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.beam_flags = rest
+    status: int = module.run(args)
+    return status
+
+
+def _run(console: Console, arguments: Sequence[str]) -> int:
+    from beam_pipeline import options
+
+    parser = argparse.ArgumentParser(
+        "python -m beam_pipeline",
+        usage="%(prog)s --input URI... --output URI --tokenizer FILE [settings] [Beam's flags]\n"
+        "       %(prog)s COMMAND ...",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Beam's own flags go beside these, e.g. --direct_num_workers 4 (DirectRunner, the default). "
+        "--verbose, with any command, shows all that Beam says, and the stack of what fails.",
+        allow_abbrev=False,
+    )
+    options.add_settings(parser)
+    parser.add_argument(
+        "--explain-dedup",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print what these deduplication settings find, and do nothing else",
+    )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print what this run will find and cost, judged by a sample (plan_fraction), as JSON; writes nothing",
+    )
+    if "--plan" in arguments:
+        return _predict(parser, console, [flag for flag in arguments if flag != "--plan"])
+    if "--explain-dedup" in arguments:
+        return _explain_dedup(parser, console, arguments)
+    if not arguments:
+        parser.print_help()
+        return WRONG_USAGE
+    try:
+        settings, beam = options.resolve(parser, arguments)
+    except options.UsageError as error:
+        return _complain(console, str(error), WRONG_USAGE)
+
+    from beam_pipeline import run, storage
+    from beam_pipeline.plan import PlanError
+    from beam_pipeline.postgres import LineageSchemaError, LineageUnavailable
+
+    try:
+        prepared = run.prepare(settings)
+    except (PlanError, storage.StorageError, LineageSchemaError, LineageUnavailable, ValueError) as error:
+        return _complain(console, str(error), WRONG_USAGE)
+    try:
+        return run.carry_out(prepared, beam, console)
+    except run.RunFailed as error:
+        return _complain(console, str(error), FAILED)
+
+
+def _predict(parser: argparse.ArgumentParser, console: Console, arguments: Sequence[str]) -> int:
+    from beam_pipeline import options, predict, storage
+    from beam_pipeline.plan import PlanError
+
+    try:
+        settings, _ = options.resolve(parser, arguments)
+        predicted = predict.predict(settings)
+    except (options.UsageError, PlanError, storage.StorageError, ValueError) as error:
+        return _complain(console, str(error), WRONG_USAGE)
+    Console(soft_wrap=True, highlight=False).print_json(json.dumps(predicted))
+    return 0
+
+
+def _explain_dedup(parser: argparse.ArgumentParser, console: Console, arguments: Sequence[str]) -> int:
+    from beam_pipeline import explain_dedup, options
+
+    unused = ["--input", "-", "--output", "-", "--tokenizer", "-"]  # required of a run; what is given comes after them
+    try:
+        settings, _ = options.resolve(parser, [*unused, *(flag for flag in arguments if flag != "--explain-dedup")])
+    except options.UsageError as error:
+        return _complain(console, str(error), WRONG_USAGE)
+    explain_dedup.show(settings.minhash(), settings.deduplication(), Console())
+    return 0
+
+
+def _complain(console: Console, message: str, status: int) -> int:
+    console.print(f"beam_pipeline: {message}", markup=False, highlight=False, soft_wrap=True)
+    return status

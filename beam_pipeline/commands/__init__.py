@@ -1,0 +1,1 @@
+"""The subcommands of ``python -m beam_pipeline`` beside the run itself."""

@@ -1,0 +1,43 @@
+"""``clean``: what dead runs have left under an output. Lists it; removes it if told to."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+
+from rich.console import Console
+
+from beam_pipeline import leftovers, storage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``clean``."""
+    parser.add_argument("output", metavar="OUTPUT", help="a run's output: folder or s3:// prefix")
+    parser.add_argument("--delete", action="store_true", help="remove what is listed")
+    parser.add_argument(
+        "--older_than",
+        metavar="HOURS",
+        type=float,
+        default=24.0,
+        help="age from which an unfinished write counts as left over; a run that is alive has some (default: 24)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lists leftovers, one line each; returns the exit status."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    count = 0
+    try:
+        for leftover in leftovers.leftovers(args.output, datetime.timedelta(hours=args.older_than)):
+            count += 1
+            console.print(f"{leftover.uri}: {leftover.reason}")
+            if args.delete:
+                leftovers.remove(leftover)
+    except storage.StorageError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"beam_pipeline: {error}")
+        return 2
+    if args.delete or not count:
+        console.print(f"{count} leftovers removed" if count else "nothing is left over")
+    else:
+        console.print(f"{count} leftovers; --delete removes them")
+    return 0

@@ -1,0 +1,72 @@
+"""``dedup``: decide again which documents of a finished run are duplicates, from its stored fingerprints, without text.
+
+With other thresholds, or against runs that were done before: what those kept stays, and what is like it goes. Beam's
+own flags go beside these.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import pydantic
+from rich.console import Console
+from rich.table import Table
+
+from beam_pipeline import rededuplicate, storage
+from beam_pipeline.options import UsageError, beam_options
+from beam_pipeline.settings import Settings, metavar_of
+
+BEAM_FLAGS = True
+CHANGEABLE = ("min_similarity", "duplicates_within", "keep_duplicate", "partitions", "bucket_cap", "max_open_edges")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``dedup``."""
+    parser.add_argument("--run", metavar="URI", required=True, help="output of the run to decide on")
+    parser.add_argument("--output", metavar="URI", required=True, help="folder or prefix for decisions/ and dedup.json")
+    parser.add_argument(
+        "--against",
+        metavar="URI",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="outputs of earlier runs, or of dedup over them: drop what they kept already",
+    )
+    for name in CHANGEABLE:
+        description = f"{Settings.model_fields[name].description} (default: as in the run)"
+        parser.add_argument(f"--{name}", metavar=metavar_of(name) or None, default=argparse.SUPPRESS, help=description)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decides, prints what went where; returns the exit status."""
+    console = Console(stderr=True)
+    changed = {name: value for name, value in vars(args).items() if name in CHANGEABLE}
+    try:
+        options = beam_options(args.beam_flags)
+        planned = rededuplicate.plan(args.run, args.output, args.against, changed)
+    except pydantic.ValidationError as error:
+        fault = error.errors()[0]
+        return _complain(console, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r})", 2)
+    except (UsageError, rededuplicate.NotUsable, storage.StorageError) as error:
+        return _complain(console, str(error), 2)
+    try:
+        contents = rededuplicate.carry_out(planned, args.run, options)
+    except rededuplicate.NotUsable as error:
+        return _complain(console, str(error), 1)
+    table = Table(title=f"run {contents['run']}, decided again", title_justify="left")
+    table.add_column("documents")
+    table.add_column("count", justify="right")
+    table.add_row("in", f"{contents['documents']:,}")
+    for name, count in contents["books"].items():
+        table.add_row(name.replace("_", " "), f"{count:,}")
+    if args.against:
+        table.add_section()
+        table.add_row("dropped for a document of an earlier run", f"{contents['dropped_for_an_earlier_run']:,}")
+    console.print(table)
+    console.print(f"-> {planned.decisions_uri}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _complain(console: Console, message: str, status: int) -> int:
+    console.print(f"beam_pipeline: {message}", markup=False, highlight=False, soft_wrap=True)
+    return status

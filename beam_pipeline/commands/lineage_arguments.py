@@ -1,0 +1,145 @@
+"""What the commands that read the lineage have in common: which database, which run, and how they fail."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from rich.console import Console
+
+from beam_pipeline import embedded_postgres, storage
+from beam_pipeline.lineage import Lineage, LineageSchemaError, LineageUnavailable
+
+_RETRY_SECONDS = 10.0  # someone is waiting
+
+
+class NotFoundInLineage(Exception):
+    """The lineage is there, but not what was asked for."""
+
+
+def add_lineage_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--output``, ``--run``, ``--lineage_dsn`` and ``--json``."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--output", metavar="URI", help="the run's output folder")
+    which.add_argument("--run", metavar="ID", help="the run's id; by default the one that was started last")
+    add_dsn_and_json(parser)
+
+
+def add_dsn_and_json(parser: argparse.ArgumentParser) -> None:
+    """``--lineage_dsn`` and ``--json``."""
+    parser.add_argument(
+        "--lineage_dsn",
+        metavar="DSN",
+        default="",
+        help="PostgreSQL, e.g. 'host=db dbname=lineage'; by default the run's own, or the embedded one",
+    )
+    parser.add_argument("--json", action="store_true", help="JSON for machines instead of a table")
+
+
+def print_json(value: Any) -> None:
+    """An answer for machines."""
+    Console(soft_wrap=True).print_json(json.dumps(value, default=_as_json), indent=2)
+
+
+def _as_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
+
+
+@dataclasses.dataclass
+class Status:
+    """The exit status of a command, once ``reporting`` is left."""
+
+    code: int = 0
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[Status]:
+    """Tells errors in a sentence: status 1 if the database or what was asked for isn't there, 2 for wrong arguments."""
+    status = Status()
+    try:
+        yield status
+    except ValueError as error:
+        status.code = _fail(2, error)
+    except (
+        NotFoundInLineage,
+        LineageUnavailable,
+        LineageSchemaError,
+        embedded_postgres.EmbeddedPostgresError,
+        storage.StorageError,
+    ) as error:
+        status.code = _fail(1, error)
+
+
+def with_lineage(args: argparse.Namespace, command: Callable[[Lineage, str], None]) -> int:
+    """Calls a command with the lineage and the run's id; returns the exit status (``reporting``)."""
+    with reporting() as status:
+        dsn, run = locate(args.output, args.run, args.lineage_dsn)
+        with Lineage(dsn, retry_seconds=_RETRY_SECONDS) as lineage:
+            lineage.check_schema()
+            chosen = run or lineage.latest_run()
+            if chosen is None:
+                raise NotFoundInLineage(f"there is no run in the lineage at {lineage.public_dsn}")
+            command(lineage, chosen)
+    return status.code
+
+
+def run_and_dsn(named: str, dsn: str) -> tuple[str, str]:
+    """DSN and run id, as ``locate``, of a run named by its id or its output folder."""
+    try:
+        return locate(None, str(uuid.UUID(named)), dsn)
+    except ValueError:
+        return locate(named, None, dsn)
+
+
+def locate(output: str | None, run: str | None, dsn: str) -> tuple[str, str]:
+    """The DSN, its server started if it is an embedded one, and the run's id if a run or an output was named.
+
+    Raises:
+      ValueError: the output has no plan in it, or the run isn't a UUID.
+    """
+    run = run or ""
+    if output:
+        plan_uri = storage.join(output, "plan.json")
+        try:
+            plan = json.loads(storage.read_bytes(plan_uri))
+            run, dsn = plan["run"], dsn or plan["lineage_dsn"]
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"--output: {plan_uri} isn't the plan of a run: {error!r}") from error
+    if run:
+        try:
+            run = str(uuid.UUID(run))
+        except ValueError:
+            raise ValueError(f"--run: {run!r} isn't the id of a run, which is a UUID") from None
+    return _started(dsn), run
+
+
+def _started(dsn: str) -> str:
+    """The DSN; its server is started if it's an embedded one that sleeps."""
+    if not dsn:
+        return embedded_postgres.start()
+    host = psycopg.conninfo.conninfo_to_dict(dsn).get("host") if _is_dsn(dsn) else None
+    folder = embedded_postgres.folder_of(Path(str(host))) if host else None
+    if folder is not None:
+        embedded_postgres.start(folder)
+    return dsn
+
+
+def _is_dsn(dsn: str) -> bool:
+    try:
+        psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return False  # Lineage refuses it without repeating it
+    return True
+
+
+def _fail(status: int, error: Exception) -> int:
+    Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
+    return status

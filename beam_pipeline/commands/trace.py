@@ -1,0 +1,72 @@
+"""``trace``: where a row of a token object came from, or what became of a document."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from beam_pipeline.commands.documents import add_document_arguments, trace_asked
+from beam_pipeline.commands.lineage_arguments import (
+    NotFoundInLineage,
+    add_lineage_arguments,
+    print_json,
+    with_lineage,
+)
+from beam_pipeline.lineage import Lineage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``trace``."""
+    add_lineage_arguments(parser)
+    add_document_arguments(parser)
+    parser.add_argument(
+        "--text",
+        action="store_true",
+        help="also fetch its text from the source, beside what its tokens decode to; "
+        "of a dropped duplicate, beside the text it was dropped for",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints everything that is known of one document; returns the exit status."""
+
+    def command(lineage: Lineage, run_id: str) -> None:
+        found = trace_asked(lineage, run_id, args)
+        if args.text:
+            from beam_pipeline.texts import TextGone, texts_of  # brings the readers and the tokenizer
+
+            try:
+                found["text"] = texts_of(lineage, found)
+            except TextGone as error:
+                raise NotFoundInLineage(str(error)) from error
+        if args.json:
+            print_json(found)
+        else:
+            _show(found)
+
+    return with_lineage(args, command)
+
+
+def _show(found: dict[str, Any]) -> None:
+    table = Table(title="Document", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in found.items():
+        if name != "text":
+            table.add_row(name, _plain(value))
+    Console().print(table)
+    if "text" in found:
+        texts = Table(show_lines=True)
+        shown = {name: value for name, value in found["text"].items() if name != "input_ids"}
+        for name in shown:
+            texts.add_column(name, overflow="fold", ratio=1)
+        texts.add_row(*map(_plain, shown.values()))
+        Console().print(texts)
+
+
+def _plain(value: Any) -> Text:
+    return Text("" if value is None else str(value))  # a URI or a text may look like markup

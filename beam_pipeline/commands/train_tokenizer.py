@@ -1,0 +1,62 @@
+"""Train a byte-level BPE tokenizer on a deterministic sample of your text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+
+from beam_pipeline import storage
+from beam_pipeline.training import in_sample, train_tokenizer
+from schemas.shards import Shard, Source, document_id
+from transforms.kernels.normalization import normalize
+from transforms.readers import ReadOptions, read, split
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument(
+        "--input", nargs="+", required=True, metavar="URI", help="files, folders, globs, s3:// prefixes"
+    )
+    parser.add_argument("--output", default="tokenizer.json", metavar="FILE", help="where the tokenizer goes")
+    parser.add_argument("--vocab_size", type=int, required=True, metavar="N", help="number of token ids")
+    parser.add_argument("--special_token", nargs="+", default=["<|endoftext|>"], metavar="TOKEN", help="special tokens")
+    parser.add_argument("--fraction", type=float, default=1.0, metavar="F", help="share of the documents to train on")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another sample")
+    parser.add_argument("--text_column", default="text", metavar="NAME", help="column or field with the text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains and writes; 0 done, 2 if nothing could be read."""
+    console = Console(stderr=True)
+    options = ReadOptions(text_column=arguments.text_column)
+    try:
+        found = {info.uri: info for uri in arguments.input for info in storage.list_objects(uri)}
+        sources = [Source(number, uri, found[uri].etag, found[uri].size) for number, uri in enumerate(sorted(found))]
+        shards = [shard for source in sources for shard in split(source, options)]
+        for shard in shards:
+            if shard.error:
+                console.print(f"left out: {shard.source.uri}: {shard.error}", markup=False, soft_wrap=True)
+        usable = [shard for shard in shards if not shard.error]
+        trained = train_tokenizer(
+            (text for shard in usable for text in _texts(shard, options, arguments.fraction, arguments.seed)),
+            arguments.vocab_size,
+            arguments.special_token,
+        )
+        storage.write(arguments.output, trained)
+    except (storage.StorageError, ValueError) as error:
+        console.print(f"train-tokenizer: {error}", markup=False, soft_wrap=True)
+        return 2
+    sys.stdout.write(f"{arguments.output}: {len(trained):,} bytes, trained on {len(usable)} shards\n")
+    return 0
+
+
+def _texts(shard: Shard, options: ReadOptions, fraction: float, seed: int) -> Iterator[str]:
+    for batch in read(shard, options):
+        ids = batch["row"].to_numpy().astype(np.uint64) + np.uint64(document_id(shard.source.number, 0))
+        chosen = batch["text"].filter(pa.array(in_sample(ids, fraction, seed)))
+        yield from normalize(chosen.drop_null()).to_pylist()

@@ -1,0 +1,103 @@
+"""``why``: in words, why a document was kept, dropped or couldn't be used."""
+
+from __future__ import annotations
+
+import argparse
+import uuid
+from typing import Any
+
+from rich.console import Console
+
+from beam_pipeline.commands.documents import add_document_arguments, trace, trace_asked
+from beam_pipeline.commands.duplicates import duplicates
+from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
+from beam_pipeline.lineage import Lineage
+
+_INVALID = {
+    "null_text": "its text is null",
+    "empty_text": "it has no text, or none is left after normalization",
+    "invalid_utf8": "its text isn't UTF-8",
+    "invalid_json": "its line isn't a JSON object",
+    "missing_text": "its line has no text field",
+    "text_not_a_string": "its text field isn't a string",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``why``."""
+    add_lineage_arguments(parser)
+    add_document_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the reason in sentences; returns the exit status."""
+
+    def command(lineage: Lineage, run_id: str) -> None:
+        found = trace_asked(lineage, run_id, args)
+        sentences, evidence = explain(lineage, run_id, found)
+        if args.json:
+            print_json({"document": found, "because": sentences} | evidence)
+        else:
+            for sentence in sentences:
+                Console().print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    return with_lineage(args, command)
+
+
+def explain(lineage: Lineage, run_id: str, found: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """The reason of a document's outcome.
+
+    Args:
+      lineage: asked for the witness, the duplicates and the settings.
+      run_id: the run.
+      found: the document as ``documents.trace`` returns it.
+
+    Returns:
+      Sentences, and what they rest on: ``witness`` (its own trace), ``duplicates`` (how many), ``setting``.
+    """
+    place = f"row {found['source_row']} of {found['source_uri']}"
+    outcome, reason = found["outcome"], found["reason"]
+    if outcome == "kept":
+        dropped = len(duplicates(lineage, run_id, found["source_uri"], found["source_row"]))
+        kept = f"{place} was kept: it is row {found['token_row']} of {found['token_object']}."
+        others = f"{dropped:,} other documents were dropped for it." if dropped else "No other was dropped for it."
+        return [kept, others], {"duplicates": dropped}
+    if found["witness_uri"] is not None:
+        witness = trace(lineage, run_id, source=found["witness_uri"], row=found["witness_row"])
+        where = f"row {found['witness_row']} of {found['witness_uri']}"
+        if reason == "exact_duplicate":
+            why = f"{place} was dropped: its normalized text is that of {where}."
+            setting = None
+        else:
+            setting = {"min_similarity": _settings(lineage, run_id).get("min_similarity")}
+            why = (
+                f"{place} was dropped: {found['similarity']:.3f} of its word shingles are those of {where} "
+                f"(Jaccard similarity, estimated; duplicates from {setting['min_similarity']})."
+            )
+        kept = f"That one was kept: it is row {witness['token_row']} of {witness['token_object']}."
+        return [why, kept], {"witness": witness, "setting": setting}
+    if outcome == "invalid":
+        return [f"{place} can't be used: {_INVALID.get(reason, reason)}."], {}
+    setting = _filter_of(_settings(lineage, run_id), reason)
+    what = f"the filter {setting['use']} with {setting['arguments']}" if setting else "a filter"
+    return [f"{place} was dropped by {what}: {reason}."], {"setting": setting}
+
+
+def _settings(lineage: Lineage, run_id: str) -> dict[str, Any]:
+    found = lineage.read(
+        lambda connection: connection.execute("SELECT settings FROM runs WHERE run = %s", (uuid.UUID(run_id),))
+    )
+    return dict(found.fetchall()[0][0])
+
+
+def _filter_of(settings: dict[str, Any], reason: str) -> dict[str, Any] | None:
+    """The filter that gives a reason, if the filters can be loaded here, and the settings are of this version."""
+    from beam_pipeline.settings import Settings  # brings Beam
+
+    try:
+        for spec in Settings(**settings).all_filters():
+            if reason in spec.load().reasons:
+                return spec.model_dump()
+    except ValueError:
+        return None
+    return None

@@ -1,0 +1,129 @@
+"""The command line of a run: our settings and Beam's runner flags, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Sequence
+from typing import Any, get_origin
+
+import pydantic
+import yaml
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+
+from beam_pipeline import storage
+from beam_pipeline.settings import GROUPS, Settings, group_of, metavar_of
+from runners import flink
+
+DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
+
+
+class UsageError(Exception):
+    """The command line or the settings can't be used; nothing was done."""
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """One flag for each setting, grouped; ``--config`` gives any of them in YAML."""
+    groups = {name: parser.add_argument_group(name, text) for name, text in GROUPS.items()}
+    groups["input and output"].add_argument(
+        "--config", metavar="FILE", help="YAML with any of these settings; flags win over it"
+    )
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "" if default in ([], {}, "", None, False) or field.is_required() else f" (default: {default})"
+        required = " [required]" if field.is_required() else ""
+        arguments: dict[str, Any] = {"help": f"{field.description}{shown}{required}".replace("%", "%%")}
+        if field.annotation is bool:
+            arguments["action"] = argparse.BooleanOptionalAction
+        else:
+            if metavar_of(name):
+                arguments["metavar"] = metavar_of(name)
+            if get_origin(field.annotation) is list and name != "languages":
+                arguments |= {"action": "extend", "nargs": "+"}
+        groups[group_of(name)].add_argument(f"--{name}", default=argparse.SUPPRESS, **arguments)
+
+
+def resolve(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[Settings, PipelineOptions]:
+    """Settings from flags and ``--config``, and Beam's options from the flags that are left.
+
+    Raises:
+      UsageError: a setting is missing, unknown or wrong, each named with its value; or a flag is nobody's.
+    """
+    flags, rest = parser.parse_known_args(arguments)
+    given = vars(flags)
+    config = given.pop("config", None)
+    values = _read_config(config) if config else {}
+    try:
+        settings = Settings(**(values | given))
+    except pydantic.ValidationError as error:
+        raise UsageError("\n".join(_describe(fault) for fault in error.errors())) from error
+    return settings, beam_options(rest)
+
+
+def beam_options(flags: Sequence[str]) -> PipelineOptions:
+    """Beam's options; on the local runner, all cores are used unless the flags say otherwise.
+
+    Raises:
+      UsageError: a flag is neither ours nor Beam's, or can't be used on Flink. Other runners' job servers have flags
+        of their own, which can't be checked here.
+    """
+    options = PipelineOptions(list(flags))
+    view = options.view_as(StandardOptions)
+    runner = (view.runner or "DirectRunner").rsplit(".", 1)[-1]
+    if runner in flink.RUNNERS:
+        try:
+            return PipelineOptions(flink.with_defaults(flags))
+        except (flink.FlinkOptionsError, flink.FlinkUnavailable) as error:
+            raise UsageError(str(error)) from error
+    if runner not in DIRECT_RUNNERS:
+        return options
+    _refuse_unknown(flags)
+    given = {flag.partition("=")[0] for flag in flags}
+    extra = []
+    if "--direct_num_workers" not in given:
+        extra.append(f"--direct_num_workers={len(os.sched_getaffinity(0))}")
+    workers = PipelineOptions([*flags, *extra]).view_as(DirectOptions).direct_num_workers
+    if "--direct_running_mode" not in given and workers != 1:
+        extra.append("--direct_running_mode=multi_processing")
+    return PipelineOptions([*flags, *extra])
+
+
+def _refuse_unknown(flags: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for options_class in PipelineOptions.__subclasses__():
+        try:
+            options_class._add_argparse_args(parser)
+        except argparse.ArgumentError:
+            continue  # two of Beam's classes declare the same flag; the first stands
+    _, unknown = parser.parse_known_args(list(flags))
+    if unknown:
+        ours = [f"--{name}" for name in Settings.model_fields]
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], ours, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"unknown: {' '.join(unknown)}{hint} (--help lists the settings)")
+
+
+def _read_config(uri: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(storage.read_bytes(uri))
+    except (yaml.YAMLError, storage.StorageError) as error:
+        raise UsageError(f"config {uri}: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"config {uri}: expected settings, one `name: value` each")
+    if isinstance(values.get("input"), str):
+        values["input"] = [values["input"]]
+    return values
+
+
+def _describe(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "missing":
+        return f"--{place} is missing"
+    if fault["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(place, Settings.model_fields, n=1)
+        return f"{place} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {message} (got {fault['input']!r})" if place else message

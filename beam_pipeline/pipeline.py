@@ -1,0 +1,85 @@
+"""The pipeline: one Beam DAG, three passes, text in no shuffle.
+
+    ListSources -> SplitShards -> Reshuffle
+                                    |
+      ReadDocuments -> Normalize -> IdentifyLanguage -> Filter -> Fingerprint -> WriteFingerprints     pass 1, text
+                                                                                     |
+                       ExactDuplicates -> BandRecords -> VerifyPairs -> ResolveDuplicates              pass 2, no text
+                                                                                     | decisions, by shard
+                                                                                     |-> AuditDuplicates
+      SelectKept -> ReadDocuments -> Normalize -> Tokenize -> WriteTokens                              pass 3, text
+                                                                  |
+                                                             WriteLineage -> PostgreSQL                side outputs
+
+Between the boxes of a text pass, elements are ``transforms.batches.Batch``: a shard's documents in Arrow record
+batches of at most 16 MiB. These boxes are always fused (nothing between them groups), so a batch is handed on by
+reference, and the writers refuse a shard whose batches don't arrive whole and in order. Everything that is grouped is
+a shard's description or a packed block of ids, hashes and signatures (``transforms.deduplicate``).
+"""
+
+from __future__ import annotations
+
+import apache_beam as beam
+
+from beam_pipeline.plan import Plan
+from transforms.audit_duplicates import AuditDuplicates
+from transforms.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
+from transforms.filter import Filter
+from transforms.fingerprint import Fingerprint
+from transforms.identify_language import IdentifyLanguage
+from transforms.list_sources import ListSources
+from transforms.normalize import Normalize
+from transforms.read_documents import ReadDocuments
+from transforms.select_kept import SelectKept
+from transforms.skip_finished import SkipFinished
+from transforms.split_shards import SplitShards
+from transforms.stored_fingerprints import StoredFingerprints
+from transforms.tokenize import Tokenize
+from transforms.write_fingerprints import WriteFingerprints
+from transforms.write_lineage import WriteLineage, WriteSources
+from transforms.write_tokens import WriteTokens
+
+
+def build(root: beam.Pipeline, plan: Plan) -> None:
+    """Adds the whole DAG of a planned run to a Beam pipeline."""
+    settings = plan.settings
+    read = ReadDocuments(settings.reading())
+
+    split = root | "ListSources" >> ListSources(plan.sources_uri) | "SplitShards" >> SplitShards(settings.reading())
+    split.sources | "WriteSources" >> WriteSources(plan.lineage_dsn, plan.run)
+    shards = split.shards | "Reshuffle" >> beam.Reshuffle()
+
+    # Pass 1: read every text once and keep what identifies it.
+    fingerprints = shards | "SkipFingerprinted" >> SkipFinished(plan.fingerprints)
+    written = (
+        fingerprints.todo
+        | "ReadDocuments" >> read
+        | "Normalize" >> Normalize()
+        | "IdentifyLanguage" >> IdentifyLanguage(plan.language_model, settings.language_identification())
+        | "Filter" >> Filter(tuple(settings.all_filters()), plan.outcomes)
+        | "Fingerprint" >> Fingerprint(settings.minhash())
+        | "WriteFingerprints" >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash())
+    )
+    written.lineage | "WriteLineage (fingerprinted)" >> WriteLineage(plan.lineage_dsn)
+    fingerprinted = (fingerprints.done, written.shards) | "Fingerprinted" >> beam.Flatten()
+
+    # Pass 2: which documents are duplicates, from fingerprints alone.
+    stored = StoredFingerprints.of(plan.fingerprints.uri)
+    exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, plan.deduplication)
+    candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, plan.deduplication)
+    pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, plan.deduplication)
+    decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(plan.deduplication)
+    sampled = (fingerprinted, pairs, decisions)
+    _ = sampled | "AuditDuplicates" >> AuditDuplicates(plan.audit_uri, settings.reading(), settings.minhash())
+
+    # Pass 3: read the kept texts again and tokenize them.
+    selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.tokens, plan.run)
+    tokens = (
+        selected.todo
+        | "ReadKept" >> read
+        | "NormalizeKept" >> Normalize()
+        | "Tokenize" >> Tokenize(plan.tokenization)
+        | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
+    )
+    tokens | "WriteLineage" >> WriteLineage(plan.lineage_dsn)
+    selected.lineage | "WriteLineage (already tokenized)" >> WriteLineage(plan.lineage_dsn)

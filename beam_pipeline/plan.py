@@ -1,0 +1,250 @@
+"""The plan of a run: what it will do, pinned and stored before any work starts.
+
+Under the output stand, in the order they are written:
+
+- ``sources.parquet``: the sources with number, URI, ETag and size (``schemas.columns.SOURCES``);
+- ``plan.json``: the run's id, its resolved settings, and all that decides its results;
+- ``fingerprints/`` and ``tokens/``: one object a shard;
+- ``deduplication_audit.parquet``: a sample of pairs whose texts were compared (``transforms.audit_duplicates``);
+- ``run.json``: the manifest, last.
+
+The same command over the same output finds the plan and goes on; with anything different that decides results, it is
+refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import io
+import json
+import uuid
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_pipeline import storage
+from beam_pipeline.settings import Settings, stable_hash
+from beam_pipeline.version import __version__
+from schemas import columns
+from schemas.outcomes import Outcomes
+from schemas.shards import MAX_SOURCES, Source
+from transforms.deduplicate import Deduplication
+from transforms.kernels.normalization import UNICODE_VERSION
+from transforms.list_sources import read_sources
+from transforms.pinned_files import PinnedFile
+from transforms.readers import check
+from transforms.stage_objects import StageObjects
+from transforms.tokenize import Tokenization
+
+FORMAT = 1
+"""Goes up when the same settings would give other bytes than before."""
+
+
+class PlanError(Exception):
+    """The run can't be started like this; nothing was done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run that is ready to be carried out.
+
+    Attributes:
+      run: its id (UUID).
+      created: ISO 8601, UTC.
+      deciding: everything that decides the results; the hash of it is the run's settings hash.
+      lineage_dsn: where the workers find PostgreSQL; no password.
+      resumed: whether the plan was there already.
+      prediction: what ``--plan`` has said about this run, if the settings name it.
+    """
+
+    run: str
+    created: str
+    settings: Settings
+    deciding: dict[str, Any]
+    sources: int
+    source_bytes: int
+    language_model: PinnedFile
+    tokenization: Tokenization
+    token_schema: pa.Schema
+    lineage_dsn: str
+    resumed: bool
+    prediction: dict[str, Any] | None
+
+    @property
+    def settings_hash(self) -> str:
+        """SHA-256 of all that decides the results."""
+        return stable_hash(self.deciding)
+
+    @property
+    def sources_uri(self) -> str:
+        """Where the pinned sources are listed."""
+        return storage.join(self.settings.output, "sources.parquet")
+
+    @property
+    def manifest_uri(self) -> str:
+        """Where the manifest is, once the run is done."""
+        return storage.join(self.settings.output, "run.json")
+
+    @property
+    def audit_uri(self) -> str:
+        """Where the audit of the deduplication is (``schemas.columns.AUDIT``)."""
+        return storage.join(self.settings.output, "deduplication_audit.parquet")
+
+    @property
+    def fingerprints(self) -> StageObjects:
+        """The objects of pass 1."""
+        return StageObjects(
+            storage.join(self.settings.output, "fingerprints"), stable_hash(self.deciding["fingerprints"])
+        )
+
+    @property
+    def tokens(self) -> StageObjects:
+        """The objects of pass 3."""
+        return StageObjects(storage.join(self.settings.output, "tokens"), self.settings_hash)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """What can become of a document in this run."""
+        return Outcomes.with_filters(self.settings.filter_reasons())
+
+    @property
+    def deduplication(self) -> Deduplication:
+        """The options of pass 2, its shuffles sized for the run."""
+        return self.settings.deduplication(self.source_bytes)
+
+
+def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
+    """Checks everything that can be checked before work starts, pins the sources and stores the plan.
+
+    Raises:
+      PlanError: a source, tokenizer or model can't be used; the output belongs to a run that differs.
+      StorageError: the store refuses.
+    """
+    plan_uri = storage.join(settings.output, "plan.json")
+    sources = list_sources(settings)
+    language_model = PinnedFile.pin(settings.language_model)
+    tokenization = Tokenization(
+        PinnedFile.pin(settings.tokenizer), settings.bos, settings.eos, settings.with_text, settings.fast_tokenizer
+    )
+    try:
+        id_type = tokenization.load().id_type
+    except ValueError as error:
+        raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
+    deciding = _deciding(settings, sources, language_model, tokenization)
+    stored = _read_json(plan_uri)
+    if stored is not None:
+        _refuse_differences(stored, deciding, sources, settings)
+    elif settings.strict:
+        _refuse_unreadable(sources, settings)
+    plan = Plan(
+        run=stored["run"] if stored else str(uuid.uuid4()),
+        created=stored["created"] if stored else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        settings=settings,
+        deciding=deciding,
+        sources=len(sources),
+        source_bytes=sum(source.size for source in sources),
+        language_model=language_model,
+        tokenization=tokenization,
+        token_schema=columns.tokens(id_type, settings.with_text),
+        lineage_dsn=lineage_dsn,
+        resumed=stored is not None,
+        prediction=_read_prediction(settings.prediction) if settings.prediction else None,
+    )
+    if stored is None:
+        _write_sources(plan.sources_uri, sources)
+        contents = {
+            "run": plan.run,
+            "created": plan.created,
+            "code_version": __version__,
+            "settings": settings.model_dump(mode="json"),
+            "deciding": deciding,
+            "lineage_dsn": lineage_dsn,
+        }
+        storage.write(plan_uri, json.dumps(contents, indent=2).encode())
+    return plan
+
+
+def list_sources(settings: Settings) -> list[Source]:
+    """The sources, numbered in the order of their sorted URIs; nothing under the output is one."""
+    mine = storage.join(settings.output, "")
+    found = {info.uri: info for uri in settings.input for info in storage.list_objects(uri)}
+    objects = [found[uri] for uri in sorted(found) if not uri.startswith(mine)]
+    if not objects:
+        raise PlanError(f"input: there is nothing to read in {', '.join(settings.input)}")
+    if len(objects) > MAX_SOURCES:
+        raise PlanError(f"input: {len(objects)} sources, but a run can have {MAX_SOURCES}")
+    return [Source(number, info.uri, info.etag, info.size) for number, info in enumerate(objects)]
+
+
+def _deciding(
+    settings: Settings, sources: list[Source], language_model: PinnedFile, tokenization: Tokenization
+) -> dict[str, Any]:
+    """All that decides results, by pass: nothing about where things are or how fast they're done."""
+    own = settings.deciding()
+    listed = hashlib.sha256()
+    for source in sources:
+        listed.update(f"{source.uri}\0{source.etag}\0{source.size}\n".encode())
+    later = {name: own.pop(name) for name in ("min_similarity", "duplicates_within", "keep_duplicate")}
+    later |= {name: own.pop(name) for name in ("bos", "eos", "with_text")}
+    return {
+        "fingerprints": own
+        | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
+        "tokens": later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": listed.hexdigest()},
+    }
+
+
+def _read_json(uri: str) -> dict[str, Any] | None:
+    return json.loads(storage.read_bytes(uri)) if storage.stat(uri) is not None else None
+
+
+def _read_prediction(uri: str) -> dict[str, Any]:
+    try:
+        found = json.loads(storage.read_bytes(uri))
+    except ValueError as error:
+        raise PlanError(f"prediction {uri}: isn't what --plan prints ({error})") from error
+    if not isinstance(found, dict) or "documents" not in found:
+        raise PlanError(f"prediction {uri}: isn't what --plan prints")
+    return found
+
+
+def _refuse_differences(
+    stored: dict[str, Any], deciding: dict[str, Any], sources: list[Source], settings: Settings
+) -> None:
+    differences = [
+        f"  {name}: {stored['deciding'][part].get(name)!r} there, {now.get(name)!r} now"
+        for part, now in deciding.items()
+        for name in sorted(now.keys() | stored["deciding"][part].keys())
+        if now.get(name) != stored["deciding"][part].get(name) and name != "sources_sha256"
+    ]
+    before = {source.uri: source for source in read_sources(storage.join(settings.output, "sources.parquet"))}
+    now = {source.uri: source for source in sources}
+    for uri in sorted(before.keys() | now.keys()):
+        if uri not in now:
+            differences.append(f"  source {uri}: gone")
+        elif uri not in before:
+            differences.append(f"  source {uri}: new")
+        elif (before[uri].etag, before[uri].size) != (now[uri].etag, now[uri].size):
+            differences.append(f"  source {uri}: changed since the run was planned")
+    if differences:
+        shown = "\n".join(differences[:20] + ([f"  ... and {len(differences) - 20} more"] * (len(differences) > 20)))
+        raise PlanError(
+            f"output: {settings.output} holds run {stored['run']}, which differs from what is asked for now:\n{shown}\n"
+            "Go on with the settings and sources of that run, or choose another output."
+        )
+
+
+def _refuse_unreadable(sources: list[Source], settings: Settings) -> None:
+    """Reads everything once: the price of knowing before anything is written (400 MB/s a core)."""
+    faults = [f"  {source.uri}: {reason}" for source in sources if (reason := check(source, settings.reading()))]
+    if faults:
+        raise PlanError("strict: these sources can't be read, nothing was written:\n" + "\n".join(faults))
+
+
+def _write_sources(uri: str, sources: list[Source]) -> None:
+    buffer = io.BytesIO()
+    table = pa.Table.from_pylist([dataclasses.asdict(source) for source in sources], schema=columns.SOURCES)
+    pq.write_table(table, buffer, compression="zstd")
+    storage.write(uri, buffer.getbuffer())

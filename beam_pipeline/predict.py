@@ -1,0 +1,151 @@
+"""``--plan``: what a run will find and cost, from a small sample of its documents. Writes nothing.
+
+The footers of the sources give their rows. Of shards spread over the sources, a random share of the rows goes through
+the very steps of the text passes; their tokens and CPU time a byte of text are taken for all. Duplicates are estimated
+from those within the sample (``duplicate_share``), which says little where the share is very small.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from beam_pipeline import storage
+from beam_pipeline.bill import bill
+from beam_pipeline.plan import list_sources
+from beam_pipeline.sampled_passes import SampledPasses
+from beam_pipeline.settings import Settings
+from beam_pipeline.storage.tally import FIELDS
+from schemas.shards import Shard, Source
+from transforms.batches import Costs, spending
+from transforms.kernels.near_duplicate_estimate import duplicate_share
+from transforms.readers import UnreadableSource, read, split
+from transforms.readers.batching import cut_batches, string_lengths
+
+SOURCES_SPLIT = 500
+"""Sources whose footers are read; of more, so many spread evenly, the others taken to be like them byte for byte."""
+PLACES_READ = 64
+"""Row groups at the least from which the sample comes: many places say more than many documents of one place."""
+JSONL_BATCHES = 2
+"""Batches of 16 MiB of text that are read of a JSON Lines source, where nothing says how many lines it has."""
+PASS2_CPU_SECONDS = 9e-6
+"""CPU time of a document in pass 2, splitting and the audit, as measured on data/corpus."""
+FETCH_BYTES = PART_BYTES = 16 * 2**20
+ONE_PUT_BYTES = 64 * 2**20
+GETS_OF_A_SHARD = 16
+"""Looking whether it's done (1), footers (2), and reading its fingerprints in pass 2, for the verdict and the audit."""
+
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What was read: rows and bytes of text of all of it, and rows and stored bytes of the JSON Lines in it."""
+
+    rows: int = 0
+    text_bytes: int = 0
+    jsonl_rows: int = 0
+    jsonl_stored: float = 0.0
+
+
+def predict(settings: Settings) -> dict[str, Any]:
+    """Documents, tokens, CPU hours, requests, storage and cost of the whole run (``beam_pipeline.bill``).
+
+    Raises:
+      PlanError, StorageError: there is nothing to read, or it can't be read.
+    """
+    sources = list_sources(settings)
+    looked_at = _spread(sources, SOURCES_SPLIT)
+    scale = sum(source.size for source in sources) / max(1, sum(source.size for source in looked_at))
+    row_groups = dataclasses.replace(settings.reading(), shard_bytes=1)
+    places = [place for source in looked_at for place in split(source, row_groups) if not place.error]
+    chosen = _spread(places, max(PLACES_READ, math.ceil(settings.plan_fraction * len(places))))
+    share = min(1.0, settings.plan_fraction * len(places) / max(1, len(chosen)))
+
+    seen = _Seen()
+    reading: Costs = {}
+    passes = SampledPasses(settings)
+    for batch in cut_batches(_sample(chosen, share, settings, seen, reading)):
+        passes.add(batch)
+    sample = passes.sample
+
+    rows = sum(place.rows for place in places if place.rows > 0)
+    stored = {place.source.number: place.source.size for place in places if place.rows < 0}
+    rows += round(seen.jsonl_rows * sum(stored.values()) / seen.jsonl_stored) if seen.jsonl_stored else 0
+    documents = round(rows * scale)
+    text_bytes = documents * seen.text_bytes / max(1, seen.rows)
+    of_sample = text_bytes / max(1, sample.text_bytes)
+    unique = 1 - duplicate_share(sample.fingerprints, settings.min_similarity, sample.documents / max(1, documents))
+
+    shards = round(scale * sum(len(split(source, settings.reading())) for source in looked_at))
+    cpu = PASS2_CPU_SECONDS * documents + passes.comparing * shards
+    cpu += reading["Read"].cpu * (1 + unique) * text_bytes / max(1, seen.text_bytes) if reading else 0
+    cpu += sum(cost.cpu * (unique if step in passes.OF_KEPT else 1) for step, cost in passes.costs.items()) * of_sample
+    stored_bytes = round((sample.fingerprint_bytes + sample.token_bytes * unique) * of_sample)
+    requests = _requests(settings, sources, shards, stored_bytes)
+    return {
+        "documents": documents,
+        "tokens": round(sample.tokens * of_sample * unique),
+        "sample": {"documents": sample.documents, "places": len(chosen), "duplicate_share": round(1 - unique, 4)},
+        **bill(requests, cpu, stored_bytes, settings.prices()),
+    }
+
+
+def _sample(
+    places: Sequence[Shard], share: float, settings: Settings, seen: _Seen, costs: Costs
+) -> Iterator[pa.RecordBatch]:
+    """A random share of the rows of some shards, always the same ones."""
+    for place in places:
+        chance = np.random.default_rng([place.source.number, place.first_row])
+        before = storage.current().bytes_read
+        batches = read(place, settings.reading())
+        done = 0
+        while place.rows >= 0 or done < JSONL_BATCHES:
+            try:
+                with spending(costs, "Read"):
+                    batch = next(batches, None)
+            except UnreadableSource:
+                break  # the run will say so
+            if batch is None:
+                break
+            done += 1
+            seen.rows += batch.num_rows
+            seen.text_bytes += int(string_lengths(batch["text"]).sum())
+            if place.rows < 0:
+                seen.jsonl_rows += batch.num_rows
+            yield batch.take(pa.array(_rows(batch.num_rows, share, chance)))
+        if place.rows < 0:
+            seen.jsonl_stored += min(storage.current().bytes_read - before, place.source.size)
+
+
+def _rows(rows: int, share: float, chance: np.random.Generator) -> np.ndarray:
+    """One random row of each run of 1 / share rows: neighbours are often alike, so this says more than any rows do."""
+    runs = np.arange(math.ceil(rows * share))
+    picked = np.floor((runs + chance.random(len(runs))) / share).astype(np.int64)
+    return picked[picked < rows]
+
+
+def _requests(settings: Settings, sources: Sequence[Source], shards: int, stored_bytes: int) -> dict[str, int]:
+    """What is asked of the store, every shard alike; of local files only bytes are counted, and none are predicted."""
+    requests = dict.fromkeys(FIELDS, 0)
+    source_bytes = sum(source.size for source in sources)
+    if any(source.uri.startswith("s3://") for source in sources):
+        requests["list"] += math.ceil(len(sources) / 1000)
+        requests["get"] += 2 * len(sources) + 2 * shards * math.ceil(source_bytes / shards / FETCH_BYTES)
+    if settings.output.startswith("s3://"):
+        of_object = stored_bytes / 2 / shards
+        requests["put"] += 2 + 2 * shards * (1 if of_object <= ONE_PUT_BYTES else 2 + math.ceil(of_object / PART_BYTES))
+        requests["get"] += GETS_OF_A_SHARD * shards
+    return requests
+
+
+def _spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many items, spread evenly."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i * len(items) // most] for i in range(most)]

@@ -1,0 +1,199 @@
+"""Pass 2 alone, over the stored fingerprints of a finished run: other thresholds, or against what earlier runs kept.
+
+    ListStoredShards -> ExactDuplicates -> BandRecords -> VerifyPairs -> ResolveDuplicates -> WriteDecisions
+
+No text is read. Under the output stand ``decisions/``, one object a shard of the run (``schemas.columns.DECIDED``), and
+``dedup.json``, the manifest, written last. Decisions and manifest are a function of the runs and the options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline import storage
+from beam_pipeline.settings import Settings
+from beam_pipeline.version import __version__
+from schemas.outcomes import Outcomes
+from transforms.deduplicate import Deduplicate, Deduplication, partitions_for
+from transforms.list_sources import read_sources
+from transforms.stored_fingerprints import ListStoredShards, StoredFingerprints, StoredRun
+from transforms.write_decisions import WriteDecisions
+
+SAME = (
+    "format", "unicode", "shingle_size", "bands", "rows", "signature_size", "max_hashed_characters", "fold_digits",
+    "fold_accents",
+)  # fmt: skip
+"""What two runs must have in common for their fingerprints to be comparable."""
+
+
+class NotUsable(Exception):
+    """A run can't be deduplicated like this; nothing was done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rededuplication:
+    """Pass 2 over stored fingerprints, ready to be carried out.
+
+    Attributes:
+      output: folder or prefix for what is decided.
+      settings: those of the run in work, with the options of this pass.
+      fingerprints: of the runs that it is held against, then of the run in work.
+      documents: of the run in work, in the books of its manifest.
+    """
+
+    output: str
+    settings: Settings
+    fingerprints: StoredFingerprints
+    options: Deduplication
+    documents: int
+
+    @property
+    def decisions_uri(self) -> str:
+        """One object a shard."""
+        return storage.join(self.output, "decisions")
+
+    @property
+    def counts_uri(self) -> str:
+        """What the workers have counted; goes into the manifest."""
+        return storage.join(self.output, "counts.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Finished:
+    """A finished run, or a pass 2 over one, as its objects describe it."""
+
+    plan: dict[str, Any]
+    documents: int
+    output: str
+    kept_uri: str
+
+
+def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any]) -> Rededuplication:
+    """Checks that the runs are there, finished and comparable.
+
+    Args:
+      run: the output of the run whose documents are decided on.
+      output: where decisions go.
+      against: outputs of earlier runs, or of ``dedup`` over them.
+      changed: settings of the deduplication that aren't those of the run.
+
+    Raises:
+      NotUsable: with one sentence that says why.
+      StorageError: the store refuses.
+      pydantic.ValidationError: a setting is out of range.
+    """
+    if storage.join(output, "") in [storage.join(place, "") for place in (run, *against)]:
+        raise NotUsable(f"output: {output} is the output of a run that is read")
+    in_work = _finished(run)
+    if in_work.output != run:
+        raise NotUsable(f"run: {run} has decisions only; give the run they are about, {in_work.output}")
+    settings = Settings(**(in_work.plan["settings"] | changed))
+    earlier = [_finished(place) for place in against]
+    names = (*SAME, "language_model_sha256") if settings.duplicates_within == "language" else SAME
+    mine = in_work.plan["deciding"]["fingerprints"]
+    stored: list[StoredRun] = []
+    first_source = 0
+    for finished in (*earlier, in_work):
+        theirs = finished.plan["deciding"]["fingerprints"]
+        for name in names:
+            if theirs[name] != mine[name]:
+                raise NotUsable(
+                    f"against: {finished.output} has {name} {theirs[name]!r}, but {run} has {mine[name]!r}: "
+                    "their fingerprints can't be compared"
+                )
+        sources_uri = storage.join(finished.output, "sources.parquet")
+        stored.append(
+            StoredRun(
+                storage.join(finished.output, "fingerprints"),
+                first_source,
+                sources_uri,
+                finished.plan["run"],
+                "" if finished is in_work else finished.kept_uri,
+            )
+        )
+        first_source += sum(1 for _ in read_sources(sources_uri))
+    documents = sum(finished.documents for finished in (*earlier, in_work))
+    fingerprints = StoredFingerprints(tuple(stored))
+    options = dataclasses.replace(
+        settings.deduplication(),
+        partitions=settings.partitions or partitions_for(documents),
+        always_kept=fingerprints.always_kept,
+    )
+    return Rededuplication(output, settings, fingerprints, options, in_work.documents)
+
+
+def _finished(output: str) -> _Finished:
+    """What is stored of a finished run, or of a ``dedup``, under its output."""
+    again = _read_json(storage.join(output, "dedup.json"))
+    if again is not None:
+        run = _finished(again["run_output"])
+        return dataclasses.replace(run, kept_uri=storage.join(output, "decisions"))
+    manifest = _read_json(storage.join(output, "run.json"))
+    if manifest is None:
+        raise NotUsable(f"{output} has neither run.json nor dedup.json: there is no finished run")
+    stored = _read_json(storage.join(output, "plan.json"))
+    if stored is None or stored["run"] != manifest["run"]:
+        raise NotUsable(f"{output}: plan.json is missing or of another run than run.json")
+    return _Finished(stored, manifest["books"]["documents"], output, storage.join(output, "tokens"))
+
+
+def _read_json(uri: str) -> dict[str, Any] | None:
+    return json.loads(storage.read_bytes(uri)) if storage.stat(uri) is not None else None
+
+
+def build(root: beam.Pipeline, planned: Rededuplication) -> None:
+    """Adds the DAG to a Beam pipeline."""
+    fingerprints = planned.fingerprints
+    outcomes = Outcomes.with_filters(planned.settings.filter_reasons())
+    shards = root | "ListStoredShards" >> ListStoredShards(fingerprints)
+    decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, planned.options)
+    _ = (shards, decisions) | "WriteDecisions" >> WriteDecisions(
+        planned.decisions_uri, planned.counts_uri, fingerprints, outcomes
+    )
+
+
+def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineOptions) -> dict[str, Any]:
+    """Runs it to its end and writes the manifest, whose contents it returns.
+
+    Raises:
+      NotUsable: not every document of the run has a decision.
+    """
+    started = time.perf_counter()
+    with beam.Pipeline(options=beam_options) as root:
+        build(root, planned)
+    books = json.loads(storage.read_bytes(planned.counts_uri))
+    earlier = books.pop("with a witness in an earlier run", 0)
+    if sum(books.values()) != planned.documents:
+        raise NotUsable(
+            f"{run_output} has {planned.documents} documents, but its fingerprints {sum(books.values())}: "
+            "run the pipeline over it again"
+        )
+    in_work = planned.fingerprints.in_work
+    contents = {
+        "run": in_work.run,
+        "run_output": run_output,
+        "against": [
+            {"run": run.run, "fingerprints": run.fingerprints_uri, "kept": run.kept_uri}
+            for run in planned.fingerprints.runs[:-1]
+        ],
+        "min_similarity": planned.options.min_similarity,
+        "duplicates_within": planned.options.scope,
+        "keep_duplicate": planned.options.keep,
+        "code_version": __version__,
+        "documents": planned.documents,
+        "books": books,
+        "dropped_for_an_earlier_run": earlier,
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(time.perf_counter() - started, 3),
+    }
+    storage.write(storage.join(planned.output, "dedup.json"), json.dumps(contents, indent=2).encode())
+    storage.delete(planned.counts_uri)
+    return contents

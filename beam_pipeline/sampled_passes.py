@@ -1,0 +1,121 @@
+"""The steps of both text passes on a sample, in this process: what comes out and what each step costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_pipeline.plan import PlanError
+from beam_pipeline.settings import Settings
+from schemas import columns
+from schemas.outcomes import Outcomes
+from schemas.shards import Shard, Source
+from transforms.batches import Batch, Costs, spending
+from transforms.filter import apply_filter
+from transforms.fingerprint import fingerprint_batch
+from transforms.kernels import language
+from transforms.normalize import normalize_batch
+from transforms.pinned_files import PinnedFile
+from transforms.readers.batching import string_lengths
+from transforms.tokenize import Tokenization, sample_of
+
+NOWHERE = Shard(Source(0, "sample", "", 0))
+
+
+@dataclasses.dataclass
+class Sample:
+    """What came out of the sample.
+
+    Attributes:
+      documents, text_bytes: rows, and bytes of their text as read.
+      tokens: of what the filters keep, duplicates among them.
+      fingerprint_bytes, token_bytes: of the objects that would be written.
+      fingerprints: content_hash, signature and bands of each batch.
+    """
+
+    documents: int = 0
+    text_bytes: int = 0
+    tokens: int = 0
+    fingerprint_bytes: int = 0
+    token_bytes: int = 0
+    fingerprints: list[pa.RecordBatch] = dataclasses.field(default_factory=list)
+
+
+class SampledPasses:
+    """Takes batches of documents as read, adds up results and costs.
+
+    Attributes:
+      sample: the results.
+      costs: by step.
+      comparing: CPU seconds of comparing the two tokenizer engines, once a shard.
+    """
+
+    OF_KEPT = ("NormalizeKept", "Tokenize", "WriteTokens")
+    """The steps of pass 3: what they cost goes with the documents kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.sample, self.comparing = Sample(), 0.0
+        self.costs: Costs = {}
+        self._settings = settings
+        self._language = language.load(PinnedFile.pin(settings.language_model).local_path())
+        self._filters = [(spec.use, spec.load()) for spec in settings.all_filters()]
+        self._outcomes = Outcomes.with_filters(settings.filter_reasons())
+        tokenization = Tokenization(
+            PinnedFile.pin(settings.tokenizer), settings.bos, settings.eos, fast=settings.fast_tokenizer
+        )
+        try:
+            self._tokenizer = tokenization.load()
+        except ValueError as error:
+            raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
+
+    def add(self, data: pa.RecordBatch) -> None:
+        """Takes a batch; the first is begun twice, so that loading and compiling isn't taken for work."""
+        if not self.sample.documents:
+            sample, self.sample = self.sample, Sample()
+            spent: Costs = {}
+            few = data[:100]
+            self._process(few, {})
+            with spending(spent, "CompareTokenizers"):
+                self._tokenizer.calibrate(sample_of(few["text"].drop_null()))
+            self.comparing, self.sample = spent["CompareTokenizers"].cpu, sample
+        self._process(data, self.costs)
+
+    def _process(self, data: pa.RecordBatch, costs: Costs) -> None:
+        """Both text passes on a batch."""
+        self.sample.documents += data.num_rows
+        self.sample.text_bytes += int(string_lengths(data["text"]).sum())
+        batch = normalize_batch(Batch(NOWHERE, 0, True, data, costs))
+        with spending(costs, "NormalizeKept"):
+            normalize_batch(Batch(NOWHERE, 0, True, data))
+        with spending(costs, "IdentifyLanguage"):
+            labels, scores = self._language.identify(
+                batch.data["text"], window=self._settings.language_window, min_letters=self._settings.min_letters
+            )
+        batch = batch.with_columns(language=labels, language_score=scores)
+        with spending(costs, "Filter"):
+            for name, function in self._filters:
+                batch = batch.with_data(apply_filter(batch.data, name, function, self._outcomes))
+        text = batch.data["text"].drop_null()
+        minhash = self._settings.minhash()
+        prints = fingerprint_batch(batch, minhash).data
+        with spending(costs, "WriteFingerprints"):
+            schema = columns.fingerprints(minhash.bands, minhash.signature_size)
+            self.sample.fingerprint_bytes += _written(pa.RecordBatch.from_arrays(prints.columns, schema=schema))
+        self.sample.fingerprints.append(prints.select(["content_hash", "signature", "bands"]))
+        with spending(costs, "Tokenize"):
+            ids = self._tokenizer.encode(text)
+        with spending(costs, "WriteTokens"):
+            written = {"input_ids": ids, "text": text} if self._settings.with_text else {"input_ids": ids}
+            self.sample.token_bytes += _written(pa.RecordBatch.from_pydict(written))
+        self.sample.tokens += len(ids.flatten())
+
+
+def _written(data: pa.RecordBatch) -> int:
+    """Bytes of the batch as Parquet, compressed as the run does."""
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, data.schema, compression="zstd", compression_level=1, use_dictionary=False) as writer:
+        writer.write_batch(data)
+    return buffer.tell()

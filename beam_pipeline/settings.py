@@ -1,0 +1,320 @@
+"""Every setting of a run, with its default and what it means: one flag and one YAML key each.
+
+The fields that carry ``result=False`` can change how a run is carried out, never what it produces. All others go into
+the hash under which objects are stored, and a run is continued only with the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from beam_pipeline import storage
+from beam_pipeline.bill import Prices
+from beam_pipeline.postgres import has_password
+from schemas.outcomes import Outcomes
+from transforms.deduplicate import Deduplication
+from transforms.filters import FilterSpec, Languages, Length
+from transforms.identify_language import LanguageIdentification
+from transforms.kernels.fingerprinting import MinHash
+from transforms.pinned_files import DEFAULT_LANGUAGE_MODEL
+from transforms.readers import ReadOptions
+
+GROUPS = {
+    "input and output": "Where the text is and where everything about the run goes. Local paths or s3:// URIs.",
+    "language": "Language identification with a fastText model.",
+    "filters": "Which documents stay. Every drop carries its filter's reason.",
+    "deduplication": "Exact and near-duplicate removal; the defaults find a pair at similarity 0.8 with p = 0.92.",
+    "tokens": "What is written of the documents kept.",
+    "cost": "Prices for the bill in run.json, in any one currency; the defaults are AWS S3 Standard's in dollars.",
+    "lineage": "Where PostgreSQL is. Credentials come from libpq's environment (PGPASSWORD, PGPASSFILE, ...).",
+}
+
+
+BYTES_PER_PARTITION = 2**28
+"""Bytes of the sources for one hash range of a shuffle. With 1 kB stored a document, a range holds the 24-byte hashes
+of 262,144 documents or, in the band shuffle, 14 records of 16 bytes for each: 6 and 60 MB."""
+
+
+def _split_commas(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _all_absolute(uris: list[str]) -> list[str]:
+    return [storage.absolute(uri) for uri in uris]
+
+
+def _model_place(uri: str) -> str:
+    return uri if uri == DEFAULT_LANGUAGE_MODEL else storage.absolute(uri)
+
+
+def _split_scores(value: Any) -> Any:
+    """``de=0.5,en=0.3`` as a mapping."""
+    if not isinstance(value, str):
+        return value
+    return dict(part.strip().split("=", 1) for part in value.split(",") if "=" in part or _refuse_score(part))
+
+
+def _refuse_score(part: str) -> bool:
+    raise ValueError(f"{part!r} is not of the form LABEL=SCORE")
+
+
+def _setting(group: str, default: Any = ..., *, result: bool = True, metavar: str = "", **constraints: Any) -> Any:
+    extra: dict[str, Any] = {"group": group, "result": result, "metavar": metavar}
+    if "default_factory" in constraints:
+        return Field(json_schema_extra=extra, **constraints)
+    return Field(default, json_schema_extra=extra, **constraints)
+
+
+class Settings(pydantic.BaseModel):
+    """The resolved settings of a run.
+
+    Raises:
+      pydantic.ValidationError: a value is out of range, of the wrong type, or unknown.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    input: Annotated[list[str], pydantic.AfterValidator(_all_absolute)] = _setting(
+        "input and output",
+        min_length=1,
+        metavar="URI",
+        description="a file, folder, glob or s3:// prefix of Parquet or JSON Lines (plain, gzip, zstd); repeatable",
+    )
+    output: Annotated[str, pydantic.AfterValidator(storage.absolute)] = _setting(
+        "input and output",
+        min_length=1,
+        metavar="URI",
+        description="folder or s3:// prefix for run.json, tokens/ and fingerprints/; running the same command again "
+        "continues there",
+    )
+    tokenizer: Annotated[str, pydantic.AfterValidator(storage.absolute)] = _setting(
+        "input and output",
+        min_length=1,
+        metavar="FILE",
+        description="a Hugging Face tokenizer.json (train-tokenizer makes one)",
+    )
+    text_column: str = _setting(
+        "input and output", "text", min_length=1, metavar="NAME", description="column or JSON field with the text"
+    )
+    id_column: str = _setting(
+        "input and output", "id", min_length=1, metavar="NAME", description="column or field with your id, if there"
+    )
+    shard_bytes: pydantic.ByteSize = _setting(
+        "input and output",
+        pydantic.ByteSize(128 * 2**20),
+        ge=1,
+        metavar="SIZE",
+        description="text in one shard, the unit of work, retry and output, e.g. 128MiB",
+    )
+    strict: bool = _setting(
+        "input and output",
+        False,
+        result=False,
+        description="read every source through first and stop, before anything is written, if one is unreadable",
+    )
+
+    language_model: Annotated[str, pydantic.AfterValidator(_model_place)] = _setting(
+        "language",
+        DEFAULT_LANGUAGE_MODEL,
+        metavar="FILE",
+        description="a fastText .bin or .ftz model; the default is lid.176",
+    )
+    language_window: int = _setting(
+        "language", 1000, ge=1, metavar="N", description="characters of a document that are looked at"
+    )
+    min_letters: int = _setting(
+        "language", 10, ge=0, metavar="N", description="with fewer letters the language is und (undetermined)"
+    )
+
+    languages: Annotated[list[str], pydantic.BeforeValidator(_split_commas)] = _setting(
+        "filters", default_factory=list, metavar="A,B", description="languages to keep, as the model labels them"
+    )
+    min_language_score: float = _setting(
+        "filters", 0.0, ge=0, le=1, metavar="P", description="lowest probability of the language"
+    )
+    min_language_scores: Annotated[dict[str, float], pydantic.BeforeValidator(_split_scores)] = _setting(
+        "filters", default_factory=dict, metavar="A=P,B=P", description="the same for single languages"
+    )
+    min_characters: int = _setting("filters", 0, ge=0, metavar="N", description="shortest document kept")
+    max_characters: int = _setting("filters", 0, ge=0, metavar="N", description="longest document kept; 0: any")
+    filters: list[FilterSpec] = _setting(
+        "filters",
+        default_factory=list,
+        metavar="MODULE:NAME",
+        description="your own filter by import path; repeatable; with arguments in YAML (docs/filters.md)",
+    )
+
+    shingle_size: int = _setting("deduplication", 5, ge=1, metavar="N", description="words in a shingle")
+    bands: int = _setting("deduplication", 14, ge=1, metavar="N", description="LSH bands")
+    rows: int = _setting("deduplication", 8, ge=1, metavar="N", description="MinHash values in a band")
+    signature_size: int = _setting(
+        "deduplication", 256, ge=16, metavar="N", description="bytes of the signature that verifies a pair"
+    )
+    min_similarity: float = _setting(
+        "deduplication", 0.8, gt=0, le=1, metavar="J", description="Jaccard similarity from which a pair is duplicates"
+    )
+    duplicates_within: Literal["global", "language"] = _setting(
+        "deduplication",
+        "global",
+        metavar="global|language",
+        description="compare all documents, or only those of one language",
+    )
+    keep_duplicate: Literal["first", "longest"] = _setting(
+        "deduplication", "first", metavar="first|longest", description="which document of a pair stays"
+    )
+    max_hashed_characters: int = _setting(
+        "deduplication", 500_000, ge=1, metavar="N", description="characters of a document that are shingled"
+    )
+    fold_digits: bool = _setting("deduplication", False, description="match documents that differ in digits only")
+    fold_accents: bool = _setting("deduplication", False, description="match documents that differ in accents only")
+    partitions: int = _setting(
+        "deduplication", 0, ge=0, result=False, metavar="N", description="hash ranges of the shuffles; 0: from the size"
+    )
+    bucket_cap: int = _setting(
+        "deduplication", 10_000, ge=2, result=False, metavar="N", description="buckets over this size are reported"
+    )
+    max_open_edges: int = _setting(
+        "deduplication",
+        50_000_000,
+        ge=1,
+        result=False,
+        metavar="N",
+        description="pairs the last step of the resolution may hold in memory",
+    )
+
+    bos: str | None = _setting("tokens", None, metavar="TOKEN", description="token put before each document")
+    eos: str | None = _setting("tokens", None, metavar="TOKEN", description="token put after each document")
+    with_text: bool = _setting("tokens", False, description="write the normalized text beside its tokens")
+    fast_tokenizer: bool = _setting(
+        "tokens", True, result=False, description="use gigatoken where it gives the same ids as tokenizers"
+    )
+
+    price_get: float = _setting(
+        "cost", 0.0004, result=False, ge=0, metavar="P", description="1,000 GET or HEAD requests"
+    )
+    price_put: float = _setting(
+        "cost", 0.005, result=False, ge=0, metavar="P", description="1,000 PUT, POST or LIST requests"
+    )
+    price_gb_month: float = _setting("cost", 0.023, result=False, ge=0, metavar="P", description="1 GB for a month")
+    price_cpu_hour: float = _setting("cost", 0.04, result=False, ge=0, metavar="P", description="1 CPU for an hour")
+    plan_fraction: float = _setting(
+        "cost", 0.05, result=False, gt=0, le=1, metavar="F", description="share of the documents that --plan looks at"
+    )
+    prediction: str = _setting(
+        "cost",
+        "",
+        result=False,
+        metavar="FILE",
+        description="what --plan has printed for this run; run.json then shows it beside the actual figures",
+    )
+
+    lineage_dsn: str = _setting(
+        "lineage",
+        "",
+        result=False,
+        metavar="DSN",
+        description="PostgreSQL, e.g. 'host=db dbname=lineage'; empty: an embedded one in your data directory",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _build_options(self) -> Settings:
+        """The options of every step check themselves when they are built: do it before any work."""
+        self.minhash(), self.deduplication(), self.reading(), self.language_identification()
+        Outcomes.with_filters(self.filter_reasons())
+        if has_password(self.lineage_dsn):
+            raise ValueError("lineage_dsn: leave the password out and set PGPASSWORD or PGPASSFILE instead")
+        if self.max_characters and self.max_characters < self.min_characters:
+            raise ValueError(f"max_characters ({self.max_characters}) is under min_characters ({self.min_characters})")
+        return self
+
+    def reading(self) -> ReadOptions:
+        """How sources are split and read."""
+        return ReadOptions(text_column=self.text_column, id_column=self.id_column, shard_bytes=int(self.shard_bytes))
+
+    def language_identification(self) -> LanguageIdentification:
+        """The window and the letter minimum."""
+        return LanguageIdentification(self.language_window, self.min_letters)
+
+    def all_filters(self) -> list[FilterSpec]:
+        """The built-in filters that are set, then the user's, in order."""
+        built_in: list[FilterSpec] = []
+        if self.min_characters or self.max_characters:
+            built_in.append(FilterSpec.of(Length, minimum=self.min_characters, maximum=self.max_characters))
+        if self.languages or self.min_language_score or self.min_language_scores:
+            built_in.append(
+                FilterSpec.of(
+                    Languages,
+                    keep=self.languages,
+                    min_score=self.min_language_score,
+                    min_scores=self.min_language_scores,
+                )
+            )
+        return built_in + self.filters
+
+    def filter_reasons(self) -> list[str]:
+        """The reasons that the filters can give, in order."""
+        return [reason for spec in self.all_filters() for reason in spec.load().reasons]
+
+    def minhash(self) -> MinHash:
+        """How documents are fingerprinted."""
+        return MinHash(
+            shingle_size=self.shingle_size,
+            bands=self.bands,
+            rows=self.rows,
+            signature_size=self.signature_size,
+            max_characters=self.max_hashed_characters,
+            fold_digits=self.fold_digits,
+            fold_accents=self.fold_accents,
+        )
+
+    def prices(self) -> Prices:
+        """What requests, storage and CPUs cost."""
+        return Prices(self.price_get, self.price_put, self.price_gb_month, self.price_cpu_hour)
+
+    def deduplication(self, source_bytes: int = 0) -> Deduplication:
+        """How duplicates are found and resolved, for sources of this size."""
+        return Deduplication(
+            min_similarity=self.min_similarity,
+            partitions=self.partitions or 1 + source_bytes // BYTES_PER_PARTITION,
+            scope=self.duplicates_within,
+            keep=self.keep_duplicate,
+            bucket_cap=self.bucket_cap,
+            max_open_edges=self.max_open_edges,
+        )
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide what a run produces, without the places it reads from and writes to."""
+        dumped = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dumped.items()
+            if _extra(fields[name])["result"] and name not in ("input", "output", "tokenizer", "language_model")
+        }
+
+
+def _extra(field: pydantic.fields.FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    if not isinstance(extra, dict):
+        raise TypeError("a setting is declared without _setting()")
+    return extra
+
+
+def group_of(name: str) -> str:
+    """The group of a setting in ``--help``."""
+    return str(_extra(Settings.model_fields[name])["group"])
+
+
+def metavar_of(name: str) -> str:
+    """What stands for a setting's value in ``--help``."""
+    return str(_extra(Settings.model_fields[name])["metavar"])
+
+
+def stable_hash(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value, the same for equal values whatever their order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,31 @@
+"""What can go wrong with a stored object. Every error names the object and can cross process boundaries."""
+
+from __future__ import annotations
+
+
+class StorageError(OSError):
+    """The storage failed, not the data: a missing object, a refused access, a broken disk or connection."""
+
+    def __init__(self, uri: str, reason: str):
+        super().__init__(f"{uri}: {reason}")
+        self.uri = uri
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[StorageError], tuple[str, str]]:
+        return type(self), (self.uri, self.reason)
+
+
+class WrongUri(StorageError, ValueError):
+    """The URI is none that can be served: a typing error, not a fault."""
+
+
+class NotFound(StorageError):
+    """There is no such object, or nothing where objects were looked for."""
+
+
+class AccessDenied(StorageError):
+    """The object is there or may be, but these credentials or this user may not touch it."""
+
+
+class SourceChanged(StorageError):
+    """The object isn't the one that was pinned by its ETag."""

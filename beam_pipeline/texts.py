@@ -1,0 +1,100 @@
+"""A document's text as its source has it, and as its tokens have it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import uuid
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import tokenizers
+
+from beam_pipeline import storage
+from beam_pipeline.lineage import Lineage
+from beam_pipeline.postgres import Connection
+from schemas.shards import Source
+from transforms.pinned_files import PinnedFile, PinnedFileChanged
+from transforms.readers import ReadOptions, UnreadableSource, read, split
+
+
+class TextGone(Exception):
+    """A text can't be shown as the run saw it."""
+
+
+def texts_of(lineage: Lineage, found: dict[str, Any]) -> dict[str, Any]:
+    """The texts behind a row of the view ``lineage``.
+
+    Args:
+      lineage: where the row is from.
+      found: the row.
+
+    Returns:
+      ``source``: the text as its source has it, None if the row has none. Of a kept document also ``input_ids`` and
+      ``decoded``, what they stand for, control tokens included; of a dropped duplicate also ``witness``, the text that
+      it was dropped for.
+
+    Raises:
+      StorageError: an object is gone, or changed since the run read it.
+      TextGone: a source or the tokenizer isn't what it was.
+    """
+    try:
+        return _texts_of(lineage, found)
+    except (UnreadableSource, PinnedFileChanged) as error:
+        raise TextGone(f"{error}; without --text the lineage answers still") from error
+
+
+def _texts_of(lineage: Lineage, found: dict[str, Any]) -> dict[str, Any]:
+    run = uuid.UUID(str(found["run"]))
+    settings = lineage.read(
+        lambda connection: connection.execute("SELECT settings FROM runs WHERE run = %s", (run,)).fetchall()
+    )[0][0]
+    options = ReadOptions(settings["text_column"], settings["id_column"], int(settings["shard_bytes"]))
+    texts = {"source": source_text(lineage, run, options, found["source_uri"], found["source_row"])}
+    if found["witness_uri"] is not None:
+        texts["witness"] = source_text(lineage, run, options, found["witness_uri"], found["witness_row"])
+    if found["token_object"] is None:
+        return texts
+    plan = json.loads(storage.read_bytes(storage.join(settings["output"], "plan.json")))
+    tokenizer = PinnedFile(settings["tokenizer"], plan["deciding"]["tokens"]["tokenizer_sha256"])
+    ids = token_ids(found["token_object"], found["token_row"])
+    decoded = tokenizers.Tokenizer.from_buffer(tokenizer.read()).decode(ids, skip_special_tokens=False)
+    return texts | {"decoded": decoded, "input_ids": ids}
+
+
+def source_text(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str, row: int) -> str | None:
+    """The text of a source's row, None if it has none that can be used. Reads its row group, or the JSON Lines."""
+
+    def query(connection: Connection) -> tuple[Source, dict[str, int]]:
+        number, etag, size = connection.execute(
+            "SELECT number, etag, bytes FROM sources WHERE run = %s AND uri = %s", (run, uri)
+        ).fetchall()[0]
+        shards = connection.execute("SELECT shard, rows FROM segments WHERE run = %s AND source = %s", (run, number))
+        return Source(number, uri, etag, size), dict(shards.fetchall())
+
+    source, shards = lineage.read(query)
+    for shard in split(source, options):
+        rows = shards[shard.name]
+        place = row - shard.first_row
+        if not 0 <= place < rows:
+            continue
+        keep = np.zeros(rows, bool)
+        keep[place] = True
+        for batch in read(dataclasses.replace(shard, rows=rows), options, keep):
+            for found, text in zip(batch["row"].to_pylist(), batch["text"].to_pylist(), strict=True):
+                if found == row:
+                    return text
+    return None
+
+
+def token_ids(uri: str, row: int) -> list[int]:
+    """The token ids in a row of a token object. Reads one row group of one column."""
+    with storage.open_input(uri) as file:
+        parquet = pq.ParquetFile(file)
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            if row < rows:
+                return parquet.read_row_group(group, columns=["input_ids"])["input_ids"][row].as_py()
+            row -= rows
+    raise IndexError(f"{uri} has no row {row}")

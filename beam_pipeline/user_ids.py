@@ -1,0 +1,62 @@
+"""Documents by the user's own ids, which the fingerprint objects hold: PostgreSQL has no entry a document."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import uuid
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from beam_pipeline import storage
+from beam_pipeline.lineage import Lineage
+from schemas.shards import document_id
+
+_READERS = 16  # it is mostly waiting for the store
+
+
+def find_by_user_id(lineage: Lineage, run: str, user_id: str) -> list[int]:
+    """The documents of a run with this id of the user's own, ascending; ids needn't be unique.
+
+    Reads, of every fingerprint object, the footer and the row groups of the id column whose smallest and largest id
+    (Parquet statistics) have this one between them. With ids in the order of the rows that is one row group in all;
+    with random ids it is the whole column. docs/lineage.md has the figures.
+
+    Raises:
+      StorageError: an object can't be read.
+    """
+    shards = lineage.read(
+        lambda connection: connection.execute(
+            "SELECT settings ->> 'output', shard, source, first_row FROM segments JOIN runs USING (run)"
+            " WHERE run = %s AND rows > 0 ORDER BY source, first_row",
+            (uuid.UUID(run),),
+        ).fetchall()
+    )
+
+    def search(row: tuple[str, str, int, int]) -> list[int]:
+        output, shard, source, first_row = row
+        places = rows_with_id(storage.join(output, "fingerprints", f"{shard}.parquet"), user_id)
+        return [document_id(source, first_row + place) for place in places]
+
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        return [document for found in pool.map(search, shards) for document in found]
+
+
+def rows_with_id(uri: str, user_id: str) -> list[int]:
+    """The rows of one fingerprint object that have this id."""
+    found: list[int] = []
+    with storage.open_input(uri) as file:
+        parquet = pq.ParquetFile(file)
+        column = parquet.schema_arrow.get_field_index("id")
+        first = 0
+        for group in range(parquet.num_row_groups):
+            metadata = parquet.metadata.row_group(group)
+            statistics = metadata.column(column).statistics
+            known = statistics is not None and statistics.has_min_max
+            if not known or statistics.min <= user_id <= statistics.max:
+                ids = parquet.read_row_group(group, columns=["id"])["id"]
+                equal = pc.fill_null(pc.equal(ids, pa.scalar(user_id, pa.string())), False)
+                found += [first + place for place in pc.indices_nonzero(equal).to_pylist()]
+            first += metadata.num_rows
+    return found

@@ -1,0 +1,60 @@
+"""What the workers noted beside the outcomes: cost by step, tokenizer engines, objects written."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from typing import Any
+
+from beam_pipeline.postgres import Connection
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Work:
+    """Sums over the segments of a run, all attempts together.
+
+    Attributes:
+      steps: by step ``wall`` and ``cpu`` seconds, and what it asked of the store (``storage.Requests``, by name).
+      tokenizer: shards by the engine that encoded them, and how much both engines were compared on.
+    """
+
+    steps: dict[str, dict[str, float]]
+    tokenizer: dict[str, Any]
+
+
+def work_of(connection: Connection, run: str) -> Work:
+    """Adds up what the finished shards of a run cost."""
+    key = uuid.UUID(run)
+    spent = connection.execute(
+        "SELECT step, kind, sum(amount::float8) FROM segments, jsonb_each(costs) AS each (step, cost),"
+        " jsonb_each_text(cost) AS part (kind, amount) WHERE run = %s GROUP BY step, kind ORDER BY step, kind",
+        (key,),
+    ).fetchall()
+    steps: dict[str, dict[str, float]] = {}
+    for step, kind, amount in spent:
+        steps.setdefault(step, {})[kind] = amount
+    engines = connection.execute(
+        "SELECT note ->> 'engine', count(*), sum((note ->> 'documents')::bigint), sum((note ->> 'bytes')::bigint),"
+        " sum((note ->> 'differing')::bigint) FROM segments, LATERAL (SELECT counts -> 'tokenizer' AS note) AS noted"
+        " WHERE run = %s AND note IS NOT NULL GROUP BY 1 ORDER BY 1",
+        (key,),
+    ).fetchall()
+    return Work(
+        steps=steps,
+        tokenizer={
+            "shards_by_engine": {engine: shards for engine, shards, *_ in engines},
+            "compared": {
+                "documents": sum(int(row[2]) for row in engines),
+                "bytes": sum(int(row[3]) for row in engines),
+                "differing": sum(int(row[4]) for row in engines),
+            },
+        },
+    )
+
+
+def token_objects_of(connection: Connection, run: str) -> list[str]:
+    """The URIs of the token objects that the finished shards of a run have written."""
+    found = connection.execute(
+        "SELECT token_object FROM segments WHERE run = %s AND state = 'done' ORDER BY shard", (uuid.UUID(run),)
+    )
+    return [uri for (uri,) in found.fetchall()]
