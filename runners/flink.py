@@ -1,0 +1,190 @@
+"""Beam's options for a run on Flink: what suits this pipeline, unless the flags say otherwise.
+
+The pipeline runs in batch mode: what a shuffle needs is small, and what a machine's death costs is bounded by the
+objects that are committed (``transforms.skip_finished``), not by Flink's checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+
+from runners.flink_distribution import FLINK_LINE, FlinkUnavailable, job_server_jar
+from runners.flink_local import Cluster
+
+RUNNERS = ("FlinkRunner", "PortableRunner")
+
+DEFAULT_WORKERS = "localhost:50000"
+"""Where a TaskManager finds its worker pool: a sidecar container in Kubernetes."""
+
+_ANSWER_SECONDS = 10
+_CANCEL_SECONDS = 60
+_ENDED = ("FINISHED", "CANCELED", "FAILED")
+
+STREAMING_LOSES = (
+    "{flag}: Beam 2.62 on Flink loses data in streaming mode unless bundles are finished before a checkpoint's barrier "
+    "(0 of 60 elements arrived in runs that ended as FINISHED, docs/flink.md). Leave that flag out"
+)
+_FINISH_FIRST = "finish_bundle_before_checkpointing"
+
+
+class FlinkOptionsError(ValueError):
+    """The flags can't be used on Flink; nothing was submitted."""
+
+
+def with_defaults(flags: Sequence[str]) -> list[str]:
+    """The flags of a run on Flink, completed with what suits this pipeline and the cluster.
+
+    With ``--runner FlinkRunner --flink_master HOST:PORT`` a job server is started for the run; with ``--runner
+    PortableRunner --job_endpoint HOST:PORT`` one that runs is used. A ``PortableRunner`` that is neither given a
+    ``--flink_master`` nor the job server of ``flink-local`` may be any runner: its flags are left alone.
+
+    Raises:
+      FlinkOptionsError: no Flink cluster answers, it is of another version, or the flags are known to lose data.
+      FlinkUnavailable: the job server can't be had.
+    """
+    options = PipelineOptions(list(flags))
+    runner = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
+    master = str(options.view_as(FlinkRunnerOptions).flink_master).removeprefix("http://")
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    local = Cluster.at()
+    if runner == "PortableRunner" and master.startswith("["):
+        if not local.ports or endpoint not in (local.job_endpoint, f"localhost:{local.ports['job']}"):
+            return list(flags)
+        master = local.rest_address
+    if master.startswith("["):
+        raise FlinkOptionsError(
+            "--flink_master HOST:PORT is missing; `python -m beam_pipeline flink-local up` starts a cluster here"
+        )
+    is_local = bool(local.ports) and master in (local.rest_address, f"localhost:{local.ports['rest']}")
+    overview = _overview(master)
+    slots, machines = overview["slots-total"], overview["taskmanagers"]
+    defaults = _defaults(slots, machines) | {
+        "environment_config": local.environment_config if is_local else DEFAULT_WORKERS
+    }
+    if options.view_as(StandardOptions).streaming:
+        defaults |= _streaming(flags)
+    if runner == "FlinkRunner" and not options.view_as(FlinkRunnerOptions).flink_job_server_jar:
+        defaults["flink_job_server_jar"] = str(job_server_jar())
+    given = {flag.partition("=")[0].removeprefix("--") for flag in flags}
+    more = [_flag(name, value) for name, value in defaults.items() if name not in given and value is not False]
+    return [*flags, *more]
+
+
+def _defaults(slots: int, machines: int) -> dict[str, Any]:
+    return {
+        # Every slot of the cluster works. Flink's client would take 1, as it doesn't know the cluster.
+        "parallelism": max(1, slots),
+        # A Python process a slot: a second thread of a process would wait for the first one's GIL.
+        "sdk_worker_parallelism": max(1, slots // max(1, machines)),
+        "environment_type": "EXTERNAL",
+        # Steps run one after the other, what goes between them is on disk: memory and network buffers are those of
+        # one step, and diamonds in pass 2 can't block each other (FLINK-10672). Only ids, hashes and signatures go
+        # between steps, so writing them costs little.
+        "execution_mode_for_batch": "BATCH_FORCED",
+    }
+
+
+def _streaming(flags: Sequence[str]) -> dict[str, Any]:
+    """What keeps data from being lost, and checkpoints coming while steps are busy (docs/flink.md).
+
+    Raises:
+      FlinkOptionsError: a flag turns off what keeps data from being lost.
+    """
+    for flag in flags:
+        if flag.startswith(f"--{_FINISH_FIRST}="):
+            raise FlinkOptionsError(STREAMING_LOSES.format(flag=flag))
+    return {
+        # Without it Beam finishes a bundle while it takes the snapshot: it keeps the bundle's output back, but lets the
+        # watermark go, and what follows drops the output as late.
+        _FINISH_FIRST: True,
+        "checkpointing_interval": 10_000,
+        # A checkpoint waits for the bundle in work: let that be one shard.
+        "max_bundle_size": 1,
+        # Barriers overtake the shards that wait in front of a busy step.
+        "unaligned_checkpoint_enabled": True,
+        "externalized_checkpoints_enabled": True,
+        "retain_externalized_checkpoints_on_cancellation": True,
+        # The job ends when its work does; checkpoints come rarely then.
+        "shutdown_sources_after_idle_ms": 0,
+    }
+
+
+def _flag(name: str, value: Any) -> str:
+    """Switches of Beam's are bare."""
+    return f"--{name}" if value is True else f"--{name}={value}"
+
+
+def _overview(master: str) -> dict[str, Any]:
+    """What the cluster says of itself: ``slots-total``, ``taskmanagers``, ``flink-version``.
+
+    Raises:
+      FlinkOptionsError: it doesn't answer, has no slots, or is of another version than Beam's job server.
+    """
+    address = _address(master)
+    try:
+        overview: dict[str, Any] = _ask(f"{address}/overview")
+    except (OSError, ValueError) as error:
+        raise FlinkOptionsError(f"no Flink JobManager answers at {address}: {error}") from error
+    if not overview["flink-version"].startswith(f"{FLINK_LINE}."):
+        raise FlinkOptionsError(
+            f"the cluster at {address} is Flink {overview['flink-version']}; this Beam has a runner for {FLINK_LINE}"
+        )
+    if not overview["slots-total"]:
+        raise FlinkOptionsError(f"the cluster at {address} has no TaskManagers; wait for them, or start some")
+    return overview
+
+
+def cancel_jobs(options: PipelineOptions, name: str) -> int:
+    """Cancels the jobs of this name that a cluster still works on, and waits until they have ended.
+
+    Args:
+      options: of a run; where they name no Flink cluster, there is nothing to cancel.
+
+    Returns:
+      How many there were.
+
+    Raises:
+      OSError: the JobManager doesn't answer, or a job doesn't end within a minute.
+    """
+    master = str(options.view_as(FlinkRunnerOptions).flink_master).removeprefix("http://")
+    if master.startswith("["):
+        return 0
+    address = _address(master)
+    found = _unfinished(address, name)
+    for job in found:
+        request = urllib.request.Request(f"{address}/jobs/{job}?mode=cancel", method="PATCH")
+        urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
+    deadline = time.monotonic() + _CANCEL_SECONDS
+    while _unfinished(address, name):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the Flink job {name} at {address} doesn't end; cancel it in the web UI")
+        time.sleep(0.5)
+    return len(found)
+
+
+def _unfinished(address: str, name: str) -> list[str]:
+    jobs = _ask(f"{address}/jobs/overview")["jobs"]
+    return [job["jid"] for job in jobs if job["name"] == name and job["state"] not in _ENDED]
+
+
+def _address(master: str) -> str:
+    return master if master.startswith("https://") else f"http://{master}"
+
+
+def _ask(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS) as answer:
+        return json.load(answer)
+
+
+__all__ = ["RUNNERS", "FlinkOptionsError", "FlinkUnavailable", "cancel_jobs", "with_defaults"]

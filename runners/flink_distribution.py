@@ -1,0 +1,132 @@
+"""What Flink needs that pip doesn't install: the distribution and Beam's job server, made once and kept in a cache.
+
+Both are in ``~/.cache/beam-pipeline/`` (``$XDG_CACHE_HOME``) under names that carry their versions, appear whole or not
+at all, and take about 400 MB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import FlinkRunnerOptions
+from apache_beam.version import __version__ as beam_version
+
+FLINK_LINE = FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS[-1]
+"""The newest Flink that the installed Beam has a runner for."""
+
+FLINK_VERSION = "1.19.3"
+FLINK_ARCHIVE_SHA256 = "4a58e3a1fb7d83340bc96b6c080624c6d792d69fae5d294b96224775204a9c60"
+
+LOGGER = logging.getLogger(__name__)
+
+
+class FlinkUnavailable(RuntimeError):
+    """A part of Flink can't be had; the message says which and what to do."""
+
+
+def flink_home() -> Path:
+    """The Flink distribution: a folder with ``lib`` and ``plugins``, web UI included, but without its shell scripts.
+
+    The first call fetches 230 MB from PyPI, whose source archive ``apache-flink-libraries`` has it whole.
+
+    Raises:
+      FlinkUnavailable: it can't be fetched.
+    """
+    with _cached(f"flink-{FLINK_VERSION}") as target:
+        if not target.exists():
+            LOGGER.info("fetching Flink %s from PyPI (230 MB, once)", FLINK_VERSION)
+            with _work_folder(target) as work:
+                _fetch_flink(work)
+                (work / "flink" / "deps").rename(target)
+    return target
+
+
+def job_server_jar() -> Path:
+    """Beam's job server for Flink, of the installed Beam's version.
+
+    The first call builds it with Maven: about 160 jars are fetched, 100 s.
+
+    Raises:
+      FlinkUnavailable: Java or Maven is missing, or the build failed.
+    """
+    with _cached(f"flink-{FLINK_LINE}-job-server-{beam_version}.jar") as target:
+        if not target.exists():
+            LOGGER.info("building Beam's job server for Flink %s with Maven (100 s, once)", FLINK_LINE)
+            with _work_folder(target) as work:
+                _build_job_server(work)
+                (work / "target" / "job-server.jar").rename(target)
+    return target
+
+
+def java() -> str:
+    """The Java launcher.
+
+    Raises:
+      FlinkUnavailable: there is none.
+    """
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    if found is None:
+        raise FlinkUnavailable("Flink needs Java 11 or 17: install a JRE, or set JAVA_HOME")
+    return found
+
+
+@contextlib.contextmanager
+def _cached(name: str) -> Iterator[Path]:
+    """The path of a part in the cache, while nobody else makes it."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beam-pipeline"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder / name
+
+
+@contextlib.contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    work = target.with_name(f"{target.name}.work")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _fetch_flink(work: Path) -> None:
+    pinned = work / "requirements.txt"
+    pinned.write_text(f"apache-flink-libraries=={FLINK_VERSION} --hash=sha256:{FLINK_ARCHIVE_SHA256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]
+    _call([*command, "--no-binary", "apache-flink-libraries", "--dest", str(work), "-r", str(pinned)], work)
+    [archive] = work.glob("apache*flink*.tar.gz")
+    with tarfile.open(archive) as packed:
+        top = packed.getnames()[0].partition("/")[0]
+        wanted = [member for member in packed if member.name.startswith((f"{top}/deps/lib/", f"{top}/deps/plugins/"))]
+        packed.extractall(work, wanted, filter="data")
+    (work / top).rename(work / "flink")
+
+
+def _build_job_server(work: Path) -> None:
+    java()
+    if shutil.which("mvn") is None:
+        raise FlinkUnavailable(
+            "Beam's job server for Flink is built with Maven: install `mvn`, or give the jar that Beam publishes "
+            "by --flink_job_server_jar"
+        )
+    shutil.copy(Path(__file__).parent / "pom.xml", work)
+    versions = [f"-Dbeam.version={beam_version}", f"-Dflink.line={FLINK_LINE}"]
+    _call(["mvn", "--batch-mode", "--quiet", "package", *versions], work)
+
+
+def _call(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise FlinkUnavailable(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
