@@ -1,0 +1,1 @@
+"""Size tests: ``make scale``."""

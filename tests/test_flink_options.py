@@ -1,0 +1,95 @@
+"""Flags for Flink that can't work are refused before anything is done; tests/flink has the rest, on a real cluster."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
+
+import pytest
+
+from beam_pipeline import execution
+from runners.flink import FlinkOptionsError, with_defaults
+from tests import s3
+
+
+class JobManager(BaseHTTPRequestHandler):
+    """Answers as a cluster of three machines with two slots each."""
+
+    overview: ClassVar[dict[str, object]] = {"slots-total": 6, "taskmanagers": 3, "flink-version": "1.19.3"}
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(self.overview).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def master() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), JobManager)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def flags(*more: str) -> list[str]:
+    return ["--runner=FlinkRunner", "--flink_job_server_jar=any.jar", *more]
+
+
+def test_all_slots_of_the_cluster_work(master: str) -> None:
+    completed = with_defaults(flags(f"--flink_master={master}"))
+    assert {"--parallelism=6", "--sdk_worker_parallelism=2", "--execution_mode_for_batch=BATCH_FORCED"} < {*completed}
+    assert {"--environment_type=EXTERNAL", "--environment_config=localhost:50000"} < {*completed}
+
+
+def test_given_flags_win(master: str) -> None:
+    given = flags(f"--flink_master={master}", "--parallelism=1", "--environment_config=pool:1")
+    assert with_defaults(given)[: len(given)] == given
+    assert [flag for flag in with_defaults(given) if flag.startswith(("--parallelism", "--environment_config"))] == [
+        "--parallelism=1",
+        "--environment_config=pool:1",
+    ]
+
+
+def test_another_portable_runner_is_left_alone() -> None:
+    given = ["--runner=PortableRunner", "--job_endpoint=localhost:1"]
+    assert with_defaults(given) == given
+
+
+def test_a_missing_or_silent_or_other_cluster_is_named(master: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FlinkOptionsError, match="--flink_master HOST:PORT is missing"):
+        with_defaults(flags())
+    with pytest.raises(FlinkOptionsError, match="no Flink JobManager answers"):
+        with_defaults(flags(f"--flink_master=127.0.0.1:{s3.free_port()}"))
+    monkeypatch.setitem(JobManager.overview, "flink-version", "1.20.1")
+    with pytest.raises(FlinkOptionsError, match=r"is Flink 1\.20\.1; this Beam has a runner for 1\.19"):
+        with_defaults(flags(f"--flink_master={master}"))
+
+
+def test_streaming_never_goes_without_what_keeps_its_data(master: str) -> None:
+    streaming = flags(f"--flink_master={master}", "--streaming")
+    assert "--finish_bundle_before_checkpointing" in with_defaults(streaming)
+    assert "--finish_bundle_before_checkpointing" in with_defaults([*streaming, "--max_bundle_size=1000"])
+    with pytest.raises(FlinkOptionsError, match="loses data in streaming mode"):
+        with_defaults([*streaming, "--finish_bundle_before_checkpointing=false"])
+
+
+def test_the_root_cause_is_the_last_exception_of_python() -> None:
+    error = RuntimeError(
+        "Pipeline job_1 failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness:\n"
+        "Traceback (most recent call last):\n"
+        '  File "filter.py", line 1, in process\n'
+        "transforms.filter.FilterFailed: filter f failed at a.jsonl, row 3\n"
+        "\n"
+        "\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.onNext(FnApiControlClient.java:180)\n"
+        "Caused by: java.lang.IllegalStateException: closed\n"
+    )
+    assert execution.root_cause(error) == "transforms.filter.FilterFailed: filter f failed at a.jsonl, row 3"

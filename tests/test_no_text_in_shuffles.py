@@ -1,0 +1,70 @@
+"""No element between two stages of the DAG holds a text: only ids, hashes, signatures and shards' descriptions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import execution
+
+from beam_pipeline import pipeline, run, storage
+from beam_pipeline.sample import tokenizer_path
+from beam_pipeline.settings import Settings
+from schemas.shards import Source
+from transforms.read_documents import ReadDocuments
+from transforms.readers import ReadOptions, split
+
+MARKER = "zwanzigfarbig"
+DOCUMENTS = 400
+WORDS_EACH = 600
+
+
+@pytest.fixture
+def crossing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """Everything that the local runner carries from one stage to another, as encoded."""
+    seen: list[bytes] = []
+    for buffer in (execution.ListBuffer, execution.GroupingBuffer):
+
+        def append(self: object, elements: bytes, original: object = buffer.append) -> None:
+            seen.append(elements)
+            original(self, elements)  # type: ignore[operator]
+
+        monkeypatch.setattr(buffer, "append", append)
+    yield seen
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Long documents with the marker in them, of which a few are duplicates."""
+    file = tmp_path / "documents.jsonl"
+    with file.open("w") as lines:
+        for number in range(DOCUMENTS):
+            like = number // 2 if number % 10 == 0 else number
+            words = " ".join(f"{MARKER} w{like}x{word}" for word in range(WORDS_EACH))
+            lines.write(json.dumps({"id": f"id-{number}", "text": words}) + "\n")
+    return file
+
+
+def test_a_run_carries_no_text_between_stages(crossing: list[bytes], source: Path, tmp_path: Path) -> None:
+    settings = Settings(input=[str(source)], output=str(tmp_path / "out"), tokenizer=str(tokenizer_path()))
+    prepared = run.prepare(settings)
+    with beam.Pipeline(options=PipelineOptions(["--direct_num_workers=1"])) as root:
+        pipeline.build(root, prepared.plan)
+    prepared.lineage.close()
+    assert (tmp_path / "out" / "tokens" / "0000000-00000.parquet").exists()
+    assert crossing
+    assert not any(MARKER.encode() in elements for elements in crossing)
+    # A text is 15 kB; 14 bands, a hash and the signatures of candidates are under 700 bytes.
+    assert sum(map(len, crossing)) < 700 * DOCUMENTS
+
+
+def test_the_probe_sees_texts_where_there_are_some(crossing: list[bytes], source: Path) -> None:
+    options, [info] = ReadOptions(), storage.list_objects(str(source))
+    shards = split(Source(0, info.uri, info.etag, info.size), options)
+    with beam.Pipeline(options=PipelineOptions(["--direct_num_workers=1"])) as root:
+        root | beam.Create(shards) | ReadDocuments(options) | beam.Reshuffle()
+    assert any(MARKER.encode() in elements for elements in crossing)

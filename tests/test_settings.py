@@ -1,0 +1,88 @@
+"""Settings come from flags and YAML, are checked before any work, and decide the hash or don't."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline import options
+from beam_pipeline.settings import GROUPS, Settings, group_of
+
+REQUIRED = ("--input", "/in", "--output", "/out", "--tokenizer", "/tokenizer.json")
+
+
+def resolve(*arguments: str) -> Settings:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    options.add_settings(parser)
+    return options.resolve(parser, [*REQUIRED, *arguments])[0]
+
+
+def test_flags_win_over_the_config_and_the_config_over_defaults(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("min_similarity: 0.7\nbands: 20\nlanguages: [de, en]\nshard_bytes: 1MiB\n")
+    settings = resolve("--config", str(config), "--min_similarity", "0.9")
+    assert settings.min_similarity == 0.9
+    assert settings.bands == 20
+    assert settings.rows == 8
+    assert settings.languages == ["de", "en"]
+    assert settings.shard_bytes == 2**20
+
+
+def test_lists_come_with_commas_repeated_or_together() -> None:
+    settings = resolve("--languages", "de, en", "--min_language_scores", "de=0.5,en=0.25", "--input", "/a", "/b")
+    assert settings.languages == ["de", "en"]
+    assert settings.min_language_scores == {"de": 0.5, "en": 0.25}
+    assert settings.input == ["/in", "/a", "/b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--bands", "0"), "bands"),
+        (("--min_similarity", "0"), "min_similarity"),
+        (("--min_language_scores", "de"), "LABEL=SCORE"),
+        (("--min_characters", "10", "--max_characters", "5"), "max_characters"),
+        (("--lineage_dsn", "postgresql://me:secret@db/lineage"), "PGPASSWORD"),
+        (("--filters", "tests.example_filters"), "package.module:name"),
+        (("--filters", "tests.example_filters:Mentions"), "Mentions"),
+        (("--filters", *["tests.example_filters:no_digits"] * 2), "no_digits"),
+        (("--keep_duplicate", "shortest"), "keep_duplicate"),
+        (("--no_such_flag", "1"), "--no_such_flag"),
+        (("--bnads", "1"), "did you mean --bands"),
+    ],
+)
+def test_what_is_wrong_is_named(arguments: tuple[str, ...], named: str) -> None:
+    with pytest.raises(options.UsageError, match=named) as refused:
+        resolve(*arguments)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_config_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("min_similarty: 0.7\n")
+    with pytest.raises(options.UsageError, match="did you mean min_similarity"):
+        resolve("--config", str(tmp_path / "config.yaml"))
+
+
+def test_beams_flags_pass_beside_ours() -> None:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    options.add_settings(parser)
+    _, beam = options.resolve(parser, [*REQUIRED, "--direct_num_workers", "3"])
+    assert beam.get_all_options()["direct_num_workers"] == 3
+    assert beam.get_all_options()["direct_running_mode"] == "multi_processing"
+
+
+def test_only_what_changes_results_decides() -> None:
+    base = resolve().deciding()
+    unimportant = ("--partitions", "9"), ("--strict",), ("--no-fast_tokenizer",), ("--output", "/elsewhere")
+    for same in unimportant:
+        assert resolve(*same).deciding() == base, same
+    for other in (("--min_similarity", "0.9"), ("--eos", "<e>"), ("--languages", "de"), ("--shard_bytes", "1MiB")):
+        assert resolve(*other).deciding() != base, other
+
+
+def test_every_setting_is_explained_in_a_group() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert group_of(name) in GROUPS

@@ -1,0 +1,1 @@
+"""Duplicates whose truth is known from the texts: ``make dedup-truth DATA=folder``."""
