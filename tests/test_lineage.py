@@ -446,7 +446,7 @@ def test_a_database_that_is_not_there_is_not_waited_for(postgres: Server) -> Non
     started = time.monotonic()
     with pytest.raises(LineageUnavailable, match=r"'nowhere' .* \(not tried again\).*does not exist"):
         Lineage(psycopg.conninfo.make_conninfo(postgres.dsn, dbname="nowhere"), retry_seconds=60).migrate()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def writer(database: str, code: str) -> subprocess.Popen[str]:
