@@ -76,7 +76,7 @@ def java() -> str:
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     if found is None:
-        raise FlinkUnavailable("Flink needs Java 11 or 17: install a JRE, or set JAVA_HOME")
+        raise FlinkUnavailable("Flink needs Java 11 or 17: `apt-get install openjdk-17-jre-headless`, or set JAVA_HOME")
     return found
 
 
@@ -118,8 +118,8 @@ def _build_job_server(work: Path) -> None:
     java()
     if shutil.which("mvn") is None:
         raise FlinkUnavailable(
-            "Beam's job server for Flink is built with Maven: install `mvn`, or give the jar that Beam publishes "
-            "by --flink_job_server_jar"
+            "Beam's job server for Flink is built with Maven: `apt-get install maven`, or give the jar that Beam "
+            "publishes by --flink_job_server_jar"
         )
     shutil.copy(Path(__file__).parent / "pom.xml", work)
     versions = [f"-Dbeam.version={beam_version}", f"-Dflink.line={FLINK_LINE}"]

@@ -69,7 +69,7 @@ class _Apply(beam.DoFn):
                     data = apply_filter(data, name, function, self._outcomes)
                 except Exception as error:
                     rows = batch.data["row"]
-                    place = f"{batch.shard.source.uri}, rows {rows[0]} to {rows[-1]}"
+                    place = f"shard {batch.shard.name} ({batch.shard.source.uri}, rows {rows[0]} to {rows[-1]})"
                     raise FilterFailed(f"filter {name} failed at {place}: {error!r}") from error
         return [batch.with_data(data)]
 

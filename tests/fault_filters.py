@@ -1,0 +1,64 @@
+"""Filters that keep everything and hold a run up or make it fail, as files in a folder tell them.
+
+Their arguments are settings like any, so that a run with a fault and one without are the same run to the pipeline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+
+class Gate:
+    """Lets ``passing`` batches pass and holds up all that come later, until there is a file ``open``.
+
+    A file ``waiting-PROCESS`` appears for each worker that is held up.
+    """
+
+    def __init__(self, folder: str, passing: int) -> None:
+        self._folder, self._passing = Path(folder), passing
+
+    def __call__(self, documents: pa.RecordBatch) -> pa.Array:
+        if not any(self._take(number) for number in range(self._passing)):
+            while not (self._folder / "open").exists():
+                (self._folder / f"waiting-{os.getpid()}").touch()
+                time.sleep(0.05)
+        return pa.nulls(len(documents), pa.string())
+
+    def _take(self, number: int) -> bool:
+        """Whether this is the batch that gets this pass: a pass is a file, which only one can make."""
+        try:
+            (self._folder / f"pass-{number}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+
+class Faulty:
+    """Raises once if there is a file ``raise-once``; with a file ``raise-always``, for one shard whenever it comes."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def __call__(self, documents: pa.RecordBatch) -> pa.Array:
+        with contextlib.suppress(FileNotFoundError):  # only one worker can rename it
+            (self._folder / "raise-once").rename(self._folder / "raised")
+            raise RuntimeError("this shard fails once")
+        if (self._folder / "raise-always").exists() and self._is_chosen(documents):
+            raise RuntimeError("this shard always fails")
+        return pa.nulls(len(documents), pa.string())
+
+    def _is_chosen(self, documents: pa.RecordBatch) -> bool:
+        """Whether these are the documents of the first batch that was seen with the fault on."""
+        chosen, identity = self._folder / "chosen", hashlib.sha256(documents["text"][0].as_buffer()).hexdigest()
+        try:
+            with chosen.open("x") as file:
+                file.write(identity)
+        except FileExistsError:
+            return chosen.read_text() == identity
+        return True
