@@ -17,15 +17,20 @@ from beam_pipeline import logs
 FAILED, WRONG_USAGE = 1, 2
 
 COMMANDS = {
-    "clean": "beam_pipeline.commands.clean",
-    "dedup": "beam_pipeline.commands.dedup",
-    "demo": "beam_pipeline.commands.demo",
-    "flink-local": "beam_pipeline.commands.flink_local",
-    "status": "beam_pipeline.commands.status",
-    "trace": "beam_pipeline.commands.trace",
-    "train-tokenizer": "beam_pipeline.commands.train_tokenizer",
-    "why": "beam_pipeline.commands.why",
+    "trace": "where a token row came from, what became of a document",
+    "why": "in words, why a document was kept, dropped or couldn't be used",
+    "duplicates": "every document that was dropped for a document",
+    "funnel": "how many documents, bytes and tokens came to which end",
+    "compare": "what became of the same documents in two runs",
+    "status": "how far a run is",
+    "init-db": "make the lineage's tables, where runs may not",
+    "dedup": "decide on duplicates again from stored fingerprints, or against earlier runs",
+    "clean": "list, or remove, what dead runs have left in a store",
+    "flink-local": "start, stop or show a Flink cluster on this machine",
+    "demo": "run on the sample text that comes with the package",
+    "train-tokenizer": "train a byte-level BPE tokenizer.json on a sample of your text",
 }
+"""Each sub-command, a module of ``beam_pipeline.commands``, and what it is for."""
 
 DESCRIPTION = """\
 Turns raw text (Parquet, JSON Lines) into clean, de-duplicated, tokenized training data, and records for every document
@@ -36,19 +41,7 @@ where it came from and what became of it.
 Killed or failed? Run the same command again: it goes on where it was.
 
 Other commands (each has --help):
-  trace            where a token row came from, what became of a document
-  why              in words, why a document was kept, dropped or couldn't be used
-  duplicates       every document that was dropped for a document
-  funnel           how many documents, bytes and tokens came to which end
-  compare          what became of the same documents in two runs
-  status           how far a run is
-  init-db          make the lineage's tables, where runs may not
-  dedup            decide on duplicates again from stored fingerprints, or against earlier runs
-  clean            list, or remove, what dead runs have left in a store
-  flink-local      start, stop or show a Flink cluster on this machine
-  demo             run on the sample text that comes with the package
-  train-tokenizer  train a byte-level BPE tokenizer.json on a sample of your text
-"""
+""" + "\n".join(f"  {name:<16} {purpose}" for name, purpose in COMMANDS.items())
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         return _run(console, arguments)
     if command not in COMMANDS:
         return _complain(console, f"there is no command {command!r}; --help lists them", WRONG_USAGE)
-    module = importlib.import_module(COMMANDS[command])  # each brings only what it needs: --help stays quick
+    # Each brings only what it needs: --help stays quick.
+    module = importlib.import_module(f"beam_pipeline.commands.{command.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         f"python -m beam_pipeline {command}", description=module.__doc__, allow_abbrev=False
     )
