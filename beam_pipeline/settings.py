@@ -17,7 +17,7 @@ from beam_pipeline import storage
 from beam_pipeline.bill import Prices
 from beam_pipeline.postgres import has_password
 from schemas.outcomes import Outcomes
-from transforms.deduplicate import Deduplication
+from transforms.deduplicate import Deduplication, partitions_for
 from transforms.filters import FilterSpec, Languages, Length
 from transforms.identify_language import LanguageIdentification
 from transforms.kernels.fingerprinting import MinHash
@@ -35,9 +35,9 @@ GROUPS = {
 }
 
 
-BYTES_PER_PARTITION = 2**28
-"""Bytes of the sources for one hash range of a shuffle. With 1 kB stored a document, a range holds the 24-byte hashes
-of 262,144 documents or, in the band shuffle, 14 records of 16 bytes for each: 6 and 60 MB."""
+STORED_BYTES_PER_DOCUMENT = 1000
+"""What a document is taken to have in its source, where only the sources' sizes are known. Web text of 3 kB has that
+in compressed Parquet; uncompressed, there are as many more hash ranges as they are smaller."""
 
 
 def _split_commas(value: Any) -> Any:
@@ -280,7 +280,7 @@ class Settings(pydantic.BaseModel):
         """How duplicates are found and resolved, for sources of this size."""
         return Deduplication(
             min_similarity=self.min_similarity,
-            partitions=self.partitions or 1 + source_bytes // BYTES_PER_PARTITION,
+            partitions=self.partitions or partitions_for(source_bytes // STORED_BYTES_PER_DOCUMENT),
             scope=self.duplicates_within,
             keep=self.keep_duplicate,
             bucket_cap=self.bucket_cap,
