@@ -194,6 +194,14 @@ def test_string_types_and_outcomes_of_rows(tmp_path: Path, kind: pa.DataType) ->
     ]
 
 
+def test_a_column_of_nulls_has_no_type_and_an_outcome_a_row(tmp_path: Path) -> None:
+    source = put_table(tmp_path / "a.parquet", pa.table({"id": ["a", "b"], "text": pa.nulls(2)}))
+    assert rows_of(read(split(source, OPTIONS)[0], OPTIONS)) == [
+        (0, "a", None, "null_text"),
+        (1, "b", None, "null_text"),
+    ]
+
+
 def test_string_views_are_read(tmp_path: Path) -> None:
     # pyarrow 16 can't write them; what another writer leaves is the type in the Arrow schema.
     views = pa.schema([pa.field("text", pa.string_view())]).serialize().to_pybytes()

@@ -84,7 +84,8 @@ def _is_text(kind: pa.DataType, declared_utf8: bool) -> bool:
         kind = kind.value_type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return declared_utf8
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)  # pyarrow 16 reads string_view as string
+    # A column of nulls only is written without a type; pyarrow 16 reads string_view as string.
+    return pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _text_column(source: Source, parquet: pq.ParquetFile, options: ReadOptions) -> tuple[int, str | None]:
@@ -224,6 +225,8 @@ def _as_string(values: pa.Array) -> pa.Array:
     """Any string-like array as ``string``, bytes as they are: nothing is checked."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pa.types.is_null(values.type):
+        return values.cast(pa.string())
     if pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type):
         values = values.view(pa.large_binary()).cast(pa.binary())
     return values.view(pa.string())
