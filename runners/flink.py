@@ -28,6 +28,9 @@ DEFAULT_WORKERS = "localhost:50000"
 STREAMING_BY_DEFAULT = False
 """Whether a run takes checkpoints unless ``--streaming`` or ``--no-streaming`` says which (docs/flink.md)."""
 
+MOST_PIPELINED_SLOTS = 32
+"""In batch mode: a slot needs 100 kB of network buffers for every slot of the cluster in each of 30 exchanges."""
+
 STREAMING_LOSES = (
     "{flag}: Beam 2.62 on Flink loses data in streaming mode unless bundles are finished before a checkpoint's barrier "
     "(0 of 60 elements arrived in runs that ended as FINISHED, docs/flink.md). Leave that flag out"
@@ -101,10 +104,10 @@ def _defaults(slots: int, machines: int) -> dict[str, Any]:
         # A Python process a slot: a second thread of a process would wait for the first one's GIL.
         "sdk_worker_parallelism": max(1, slots // max(1, machines)),
         "environment_type": "EXTERNAL",
-        # Steps run one after the other, what goes between them is on disk: memory and network buffers are those of
-        # one step, and diamonds in pass 2 can't block each other (FLINK-10672). Only ids, hashes and signatures go
-        # between steps, so writing them costs little.
-        "execution_mode_for_batch": "BATCH_FORCED",
+        # PIPELINED: all steps are there at once, which saves most of a job's fixed cost. It can't block: nothing in the
+        # pipeline reads one input to its end before another, see docs/flink.md. Network buffers are those of all steps,
+        # and grow with the slots: on a large cluster steps run one after the other, with files between them.
+        "execution_mode_for_batch": "PIPELINED" if slots <= MOST_PIPELINED_SLOTS else "BATCH_FORCED",
     }
 
 

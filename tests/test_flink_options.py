@@ -46,7 +46,7 @@ def flags(*more: str) -> list[str]:
 
 def test_all_slots_of_the_cluster_work(master: str) -> None:
     completed = with_defaults(flags(f"--flink_master={master}"))
-    assert {"--parallelism=6", "--sdk_worker_parallelism=2", "--execution_mode_for_batch=BATCH_FORCED"} < {*completed}
+    assert {"--parallelism=6", "--sdk_worker_parallelism=2", "--execution_mode_for_batch=PIPELINED"} < {*completed}
     assert {"--environment_type=EXTERNAL", "--environment_config=localhost:50000"} < {*completed}
 
 
