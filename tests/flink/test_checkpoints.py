@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,14 +50,14 @@ def test_checkpoints_are_kept_in_s3(on_s3: Cluster, corpus: Path, tmp_path: Path
     workers = f"--environment_config={on_s3.environment_config}"
     process = flink_runs.start(corpus, tmp_path / "out", *flags, *on(on_s3), workers)
     try:
-        prefixes: list[str] = []
-        flink_runs.until(lambda: prefixes.append(_in_store(on_s3)) or prefixes[-1], "a checkpoint is there", process)
+        prefixes: set[str] = set()
+        flink_runs.until(lambda: prefixes.update(_in_store(on_s3)) or bool(prefixes), "a checkpoint is there", process)
         said, _ = process.communicate(timeout=flink_runs.PATIENCE_SECONDS)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == 0, said
-    assert prefixes[-1].startswith("s3://checkpoints/flink/")
+    assert all(prefix.startswith("s3://checkpoints/flink/") for prefix in prefixes)
     conf = on_s3.folder / "conf" / "config.yaml"
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in conf.read_text()
 
@@ -99,11 +100,14 @@ def _slow(folder: Path, seconds: float) -> tuple[object, ...]:
     return ("--config", config)
 
 
-def _in_store(cluster: Cluster) -> str:
-    """The prefix of the objects of a complete checkpoint of the one job, while it works; empty if there is none."""
-    jobs = cluster.ask("/jobs/overview")["jobs"]
-    if not jobs or jobs[0]["state"] != "RUNNING":
-        return ""
-    found = cluster.ask(f"/jobs/{jobs[0]['jid']}/checkpoints")["latest"]["completed"]
-    prefix = found["external_path"].rpartition("/")[0] if found else ""
-    return prefix if prefix and any(each.uri.endswith("/_metadata") for each in storage.list_objects(prefix)) else ""
+def _in_store(cluster: Cluster) -> set[str]:
+    """The prefix of the one job's checkpoints, if objects of a complete one are there while it works."""
+    try:
+        [job] = cluster.ask("/jobs/overview")["jobs"]
+        found = cluster.ask(f"/jobs/{job['jid']}/checkpoints")["latest"]["completed"]
+    except (ValueError, urllib.error.HTTPError):
+        return set()  # it isn't there yet, or is being set up
+    if job["state"] != "RUNNING" or not found:
+        return set()
+    prefix = found["external_path"].rpartition("/")[0]
+    return {prefix for each in storage.list_objects(prefix) if each.uri.endswith("/_metadata")}
