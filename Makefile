@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: test-lineage bench conformance demo demo-flink test test-flink test-s3 acceptance dedup-truth scale dedup-peer lint format clean
+.PHONY: test-lineage bench bench-flink conformance demo demo-flink test test-flink test-s3 acceptance dedup-truth scale dedup-peer lint format clean
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -15,9 +15,10 @@ demo-flink: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(PYTHON) -m pytest
 
-# A real Flink cluster: same bytes, killed machines, what the web UI knows (five minutes).
+# A real Flink cluster: same bytes, checkpoints while shards are at work and in S3, what the web UI knows, a run that is
+# left and waited for again (10 minutes).
 test-flink: $(VENV)/.installed-test
-	$(PYTHON) -m pytest tests/flink
+	$(PYTHON) -m pytest -s tests/flink
 
 # The lineage of 100 million documents, loaded and asked; sixteen writers under faults (3 minutes, 2 GB of memory).
 test-lineage: $(VENV)/.installed-test
@@ -45,6 +46,10 @@ GPT2 := $(CACHE)/tokenizers/gpt2/package/models/tokenizer.json
 bench: $(VENV)/.installed-test $(CACHE)/datatrove/.installed tokenizers
 	$(PYTHON) -m benchmarks $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) $(if $(wildcard $(GPT2)),--tokenizer $(GPT2)) \
 		--peer $(CACHE)/datatrove/bin/python --json out/bench.json --chart docs/benchmark.svg
+
+# Flink beside DirectRunner with the same number of workers: bytes, fixed cost, throughput (2 GB of generated text; 10 minutes).
+bench-flink: $(VENV)/.installed-test
+	$(PYTHON) -m benchmarks.flink $(if $(BENCH_INPUT),--input $(BENCH_INPUT))
 
 $(CACHE)/datatrove/.installed: benchmarks/requirements-peer.txt
 	python3 -m venv $(CACHE)/datatrove

@@ -12,7 +12,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from runners import flink
+from runners.flink_jobs import FlinkJob
 
 LOGGER = logging.getLogger(__name__)
 
@@ -21,36 +21,56 @@ _JAVA_FRAME = re.compile(r"at [\w.$/]+\(|\.\.\. \d+ (more|common)|(Caused by: |S
 _STACK_ABOVE = re.compile(r"Traceback \(most recent call last\)")
 
 
-def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], run: str) -> Any:
-    """Builds a pipeline, runs it to its end; returns Beam's metrics of it.
+class StillAtWork(Exception):
+    """Ctrl-C has ended the waiting, not the job; the message says how to wait again and how to cancel."""
 
-    On Flink the job carries the run's name, and a job of that name that still works is cancelled first: it is left from
-    a command that was killed, and two would do the same work. Ctrl-C cancels the job.
+
+def name_job(options: PipelineOptions, run: str) -> str:
+    """The name of a run's job on any runner: the one in the options, set to the run's own if they have none."""
+    cloud = options.view_as(GoogleCloudOptions)  # where Beam keeps it
+    cloud.job_name = cloud.job_name or f"beam-pipeline-{run}"
+    return str(cloud.job_name)
+
+
+def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], job: FlinkJob | None) -> Any:
+    """Builds a pipeline and runs it to its end.
+
+    On Flink, a job of the run that works already, from a command that was left or killed, is waited for instead: two
+    would do the same work.
 
     Args:
-      run: UUID of the run.
+      job: what the pipeline is on Flink; None on another runner.
+
+    Returns:
+      Beam's metrics of it; None if it was another command's.
 
     Raises:
-      KeyboardInterrupt: by ctrl-C.
+      KeyboardInterrupt: by ctrl-C, if nothing works on.
+      StillAtWork: by ctrl-C, where a Flink job does.
       Exception: the pipeline failed; ``root_cause`` says why.
     """
-    cloud = options.view_as(GoogleCloudOptions)  # where Beam keeps the name of a job on any runner
-    cloud.job_name = cloud.job_name or f"beam-pipeline-{run}"
-    name = str(cloud.job_name)
-    if flink.cancel_jobs(options, name):
-        LOGGER.info("cancelled the Flink job %s of an earlier command", name)
-    root = beam.Pipeline(options=options)
-    build(root)
     try:
+        earlier = job and job.at_work()
+        if job and earlier:
+            LOGGER.info("waiting for the Flink job of an earlier command; cancel it at %s", job.page(earlier))
+            job.wait(earlier)
+            return None
+        root = beam.Pipeline(options=options)
+        build(root)
         result = root.run()
         if threading.current_thread() is threading.main_thread():
             # Beam's job server takes ctrl-C for itself, and fails when it comes.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         result.wait_until_finish()
     except KeyboardInterrupt:
-        # By REST: the job server is a child of this process, and ctrl-C has ended it too.
-        flink.cancel_jobs(options, name)
-        raise
+        working = job and job.at_work()
+        if not job or not working:
+            raise
+        raise StillAtWork(
+            f"the Flink job works on: {job.page(working)}\n"
+            "To wait for it again, run the same command.\n"
+            f"To cancel it: curl -X PATCH '{job.address}/jobs/{working}?mode=cancel'"
+        ) from None
     return result.metrics()
 
 

@@ -95,6 +95,7 @@ def _upsert_statement() -> str:
         WHERE NOT (old.state = 'done' AND excluded.state <> 'done')
             AND ({", ".join(f"old.{columns[place]}" for place in result)})
             IS DISTINCT FROM ({", ".join(new[place] for place in result)})
+        RETURNING shard, state, attempts
     """
 
 
@@ -246,11 +247,14 @@ class Lineage:
         if rows:
             self._transaction(update)
 
-    def upsert_segments(self, segments: Sequence[Segment]) -> None:
+    def upsert_segments(self, segments: Sequence[Segment]) -> list[tuple[str, str, int]]:
         """Records segments in one transaction: all of them, or none.
 
         A segment that is there already is replaced if anything differs. One that is ``done`` stays so. ``counts`` and
         ``costs`` are merged by key. Cost: 4 M documents/s in segments of 100,000, 3.2 bytes a document on disk.
+
+        Returns:
+          Of each segment that was new or differed: shard, state, and how many results it has had in that state.
 
         Raises:
           ValueError: the run wasn't started.
@@ -267,18 +271,19 @@ class Lineage:
             else:
                 rounds.append({key: row})
 
-        def upsert(connection: Connection) -> None:
+        def upsert(connection: Connection) -> list[tuple[str, str, int]]:
+            written = []
             for rows in rounds:
                 _stage(connection, "segments", _SEGMENT_COLUMNS, rows.values())
                 try:
-                    connection.execute(_UPSERT_SEGMENTS)
+                    written += connection.execute(_UPSERT_SEGMENTS).fetchall()
                 except psycopg.errors.CheckViolation as error:
                     if error.diag.constraint_name is None:  # no partition takes it
                         raise ValueError(f"run {next(iter(rows))[0]} wasn't started in this database") from error
                     raise
+            return written
 
-        if rounds:
-            self._transaction(upsert)
+        return self._transaction(upsert) if rounds else []
 
     def finish_run(self, run: str, state: str, summary: Mapping[str, Any]) -> None:
         """Records how a run ended.

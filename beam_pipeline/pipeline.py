@@ -7,9 +7,9 @@
                        ExactDuplicates -> BandRecords -> VerifyPairs -> ResolveDuplicates              pass 2, no text
                                                                                      | decisions, by shard
                                                                                      |-> AuditDuplicates
-      SelectKept -> ReadDocuments -> Normalize -> Tokenize -> WriteTokens                              pass 3, text
-                                                                  |
-                                                             WriteLineage -> PostgreSQL                side outputs
+      SelectKept -> Reshuffle -> ReadDocuments -> Normalize -> Tokenize -> WriteTokens                 pass 3, text
+                                                                               |
+                                                                          WriteLineage -> PostgreSQL   side outputs
 
 Between the boxes of a text pass, elements are ``transforms.batches.Batch``: a shard's documents in Arrow record
 batches of at most 16 MiB. These boxes are always fused (nothing between them groups), so a batch is handed on by
@@ -76,6 +76,7 @@ def build(root: beam.Pipeline, plan: Plan) -> None:
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.tokens, plan.run)
     tokens = (
         selected.todo
+        | "ReshuffleKept" >> beam.Reshuffle()
         | "ReadKept" >> read
         | "NormalizeKept" >> Normalize()
         | "Tokenize" >> Tokenize(plan.tokenization)

@@ -6,25 +6,22 @@ anything less is an error that says what is missing, and the same command mends 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import logging
-import threading
 import time
-from collections.abc import Iterator
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from beam_pipeline import embedded_postgres, manifest, openlineage_events, pipeline, storage
-from beam_pipeline.execution import execute, root_cause
-from beam_pipeline.lineage import Lineage, LineageUnavailable, public_dsn
+from beam_pipeline import embedded_postgres, manifest, openlineage_events, pipeline, progress, storage
+from beam_pipeline.execution import StillAtWork, execute, name_job, root_cause
+from beam_pipeline.lineage import Lineage, public_dsn
 from beam_pipeline.plan import Plan, make_plan
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from beam_pipeline.work import token_objects_of, work_of
+from runners.flink_jobs import FlinkJob
 from transforms.accounting import accounts_of
 from transforms.list_sources import read_sources
 
@@ -40,7 +37,7 @@ DONE, DONE_WITH_UNREADABLE_SOURCES = 0, 3
 
 
 class RunFailed(Exception):
-    """The run stopped; what it has committed stays, and the same command goes on from there."""
+    """The run isn't done; what it has committed stays, and the same command goes on from there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +87,12 @@ def _carry_out(
     else:
         LOGGER.info("run %s: %d sources, %s", plan.run, plan.sources, settings.output)
     started = time.perf_counter()
+    job = FlinkJob.of(options, name_job(options, plan.run))
     try:
-        with _progress_shown(plan, console):
-            metrics = execute(options, functools.partial(pipeline.build, plan=plan), plan.run)
+        with progress.shown(plan, job, console):
+            metrics = execute(options, functools.partial(pipeline.build, plan=plan), job)
+    except StillAtWork as left:
+        raise RunFailed(f"run {plan.run} isn't waited for any more; {left}") from None
     except KeyboardInterrupt:
         lineage.finish_run(plan.run, "stopped", {})
         raise RunFailed(f"run {plan.run} was stopped. What is done is kept; run the same command to go on.") from None
@@ -114,45 +114,10 @@ def _carry_out(
             + "\nRun the same command to mend it."
         )
     work = lineage.read(lambda connection: work_of(connection, plan.run))
-    others = {"Plan": prepared.requests.nonzero(), **accounts_of(metrics)}
+    others = {"Plan": prepared.requests.nonzero(), **(accounts_of(metrics) if metrics else {})}
     contents = manifest.build(plan, totals, work, others, time.perf_counter() - started)
     storage.write(plan.manifest_uri, manifest.encode(contents))
     lineage.finish_run(plan.run, "done", {name: contents[name] for name in SUMMARY})
     manifest.show(contents, plan, console)
     events.done(contents)
     return DONE_WITH_UNREADABLE_SOURCES if contents["unreadable"] else DONE
-
-
-@contextlib.contextmanager
-def _progress_shown(plan: Plan, console: Console) -> Iterator[None]:
-    """A progress bar on a terminal, a line every half minute elsewhere, both from what is committed."""
-    stop = threading.Event()
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console, disable=not console.is_terminal, transient=True,
-    )  # fmt: skip
-    passes = [bar.add_task(title, total=None) for title in ("shards fingerprinted", "shards tokenized")]
-
-    def watch() -> None:
-        with Lineage(plan.lineage_dsn, retry_seconds=0) as lineage:
-            while not stop.wait(1 if console.is_terminal else 30):
-                try:
-                    shards = lineage.progress(plan.run).shards
-                except LineageUnavailable:
-                    continue  # the workers say so if it lasts
-                done = shards.get("done", 0) + shards.get("unreadable", 0)
-                fingerprinted = done + shards.get("fingerprinted", 0)
-                total = fingerprinted + shards["waiting"]
-                bar.update(passes[0], completed=fingerprinted, total=total)
-                bar.update(passes[1], completed=done, total=total)
-                if not console.is_terminal:
-                    LOGGER.info("of %d shards %d are fingerprinted, %d tokenized", total, fingerprinted, done)
-
-    thread = threading.Thread(target=watch, name="progress", daemon=True)
-    with bar:
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()

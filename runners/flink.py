@@ -1,14 +1,11 @@
 """Beam's options for a run on Flink: what suits this pipeline, unless the flags say otherwise.
 
-The pipeline runs in batch mode: what a shuffle needs is small, and what a machine's death costs is bounded by the
-objects that are committed (``transforms.skip_finished``), not by Flink's checkpoints.
+In either mode, batch or streaming with checkpoints, what a machine's death costs is bounded by the objects that are
+committed (``transforms.skip_finished``).
 """
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +17,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from runners.flink_distribution import FLINK_LINE, FlinkUnavailable, job_server_jar
+from runners.flink_jobs import ask, url_of
 from runners.flink_local import Cluster
 
 RUNNERS = ("FlinkRunner", "PortableRunner")
@@ -27,9 +25,11 @@ RUNNERS = ("FlinkRunner", "PortableRunner")
 DEFAULT_WORKERS = "localhost:50000"
 """Where a TaskManager finds its worker pool: a sidecar container in Kubernetes."""
 
-_ANSWER_SECONDS = 10
-_CANCEL_SECONDS = 60
-_ENDED = ("FINISHED", "CANCELED", "FAILED")
+STREAMING_BY_DEFAULT = False
+"""Whether a run takes checkpoints unless ``--streaming`` or ``--no-streaming`` says which (docs/flink.md)."""
+
+MOST_PIPELINED_SLOTS = 32
+"""In batch mode: a slot needs 100 kB of network buffers for every slot of the cluster in each of 30 exchanges."""
 
 STREAMING_LOSES = (
     "{flag}: Beam 2.62 on Flink loses data in streaming mode unless bundles are finished before a checkpoint's barrier "
@@ -70,15 +70,31 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
     overview = _overview(master)
     slots, machines = overview["slots-total"], overview["taskmanagers"]
     defaults = _defaults(slots, machines) | {
-        "environment_config": local.environment_config if is_local else DEFAULT_WORKERS
+        "environment_config": local.environment_config if is_local else DEFAULT_WORKERS,
+        "flink_master": master,
     }
-    if options.view_as(StandardOptions).streaming:
+    flags = _with_mode(flags)
+    if "--streaming" in flags:
         defaults |= _streaming(flags)
     if runner == "FlinkRunner" and not options.view_as(FlinkRunnerOptions).flink_job_server_jar:
         defaults["flink_job_server_jar"] = str(job_server_jar())
     given = {flag.partition("=")[0].removeprefix("--") for flag in flags}
     more = [_flag(name, value) for name, value in defaults.items() if name not in given and value is not False]
     return [*flags, *more]
+
+
+def _with_mode(flags: Sequence[str]) -> list[str]:
+    """The flags with ``--streaming`` or without: Beam has no flag for batch.
+
+    Raises:
+      FlinkOptionsError: both modes are asked for.
+    """
+    modes = {flag for flag in flags if flag in ("--streaming", "--no-streaming")}
+    if len(modes) > 1:
+        raise FlinkOptionsError("--streaming and --no-streaming: choose one")
+    streaming = "--streaming" in modes or (not modes and STREAMING_BY_DEFAULT)
+    others = [flag for flag in flags if flag not in modes]
+    return [*others, "--streaming"] if streaming else others
 
 
 def _defaults(slots: int, machines: int) -> dict[str, Any]:
@@ -88,10 +104,10 @@ def _defaults(slots: int, machines: int) -> dict[str, Any]:
         # A Python process a slot: a second thread of a process would wait for the first one's GIL.
         "sdk_worker_parallelism": max(1, slots // max(1, machines)),
         "environment_type": "EXTERNAL",
-        # Steps run one after the other, what goes between them is on disk: memory and network buffers are those of
-        # one step, and diamonds in pass 2 can't block each other (FLINK-10672). Only ids, hashes and signatures go
-        # between steps, so writing them costs little.
-        "execution_mode_for_batch": "BATCH_FORCED",
+        # PIPELINED: all steps are there at once, which saves most of a job's fixed cost. It can't block: nothing in the
+        # pipeline reads one input to its end before another, see docs/flink.md. Network buffers are those of all steps,
+        # and grow with the slots: on a large cluster steps run one after the other, with files between them.
+        "execution_mode_for_batch": "PIPELINED" if slots <= MOST_PIPELINED_SLOTS else "BATCH_FORCED",
     }
 
 
@@ -131,9 +147,9 @@ def _overview(master: str) -> dict[str, Any]:
     Raises:
       FlinkOptionsError: it doesn't answer, has no slots, or is of another version than Beam's job server.
     """
-    address = _address(master)
+    address = url_of(master)
     try:
-        overview: dict[str, Any] = _ask(f"{address}/overview")
+        overview: dict[str, Any] = ask(f"{address}/overview")
     except (OSError, ValueError) as error:
         raise FlinkOptionsError(f"no Flink JobManager answers at {address}: {error}") from error
     if not overview["flink-version"].startswith(f"{FLINK_LINE}."):
@@ -145,46 +161,4 @@ def _overview(master: str) -> dict[str, Any]:
     return overview
 
 
-def cancel_jobs(options: PipelineOptions, name: str) -> int:
-    """Cancels the jobs of this name that a cluster still works on, and waits until they have ended.
-
-    Args:
-      options: of a run; where they name no Flink cluster, there is nothing to cancel.
-
-    Returns:
-      How many there were.
-
-    Raises:
-      OSError: the JobManager doesn't answer, or a job doesn't end within a minute.
-    """
-    master = str(options.view_as(FlinkRunnerOptions).flink_master).removeprefix("http://")
-    if master.startswith("["):
-        return 0
-    address = _address(master)
-    found = _unfinished(address, name)
-    for job in found:
-        request = urllib.request.Request(f"{address}/jobs/{job}?mode=cancel", method="PATCH")
-        urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
-    deadline = time.monotonic() + _CANCEL_SECONDS
-    while _unfinished(address, name):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the Flink job {name} at {address} doesn't end; cancel it in the web UI")
-        time.sleep(0.5)
-    return len(found)
-
-
-def _unfinished(address: str, name: str) -> list[str]:
-    jobs = _ask(f"{address}/jobs/overview")["jobs"]
-    return [job["jid"] for job in jobs if job["name"] == name and job["state"] not in _ENDED]
-
-
-def _address(master: str) -> str:
-    return master if master.startswith("https://") else f"http://{master}"
-
-
-def _ask(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS) as answer:
-        return json.load(answer)
-
-
-__all__ = ["RUNNERS", "FlinkOptionsError", "FlinkUnavailable", "cancel_jobs", "with_defaults"]
+__all__ = ["RUNNERS", "FlinkOptionsError", "FlinkUnavailable", "with_defaults"]

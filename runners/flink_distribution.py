@@ -50,6 +50,25 @@ def flink_home() -> Path:
     return target
 
 
+def s3_plugins() -> Path:
+    """A folder of Flink plugins with the one that keeps checkpoints in S3.
+
+    The first call fetches it (30 MB) with Maven.
+
+    Raises:
+      FlinkUnavailable: Maven is missing, or it can't be fetched.
+    """
+    with _cached(f"flink-{FLINK_VERSION}-s3") as target:
+        if not target.exists():
+            LOGGER.info("fetching Flink's S3 plugin with Maven (30 MB, once)")
+            with _work_folder(target) as work:
+                artifact = f"-Dartifact=org.apache.flink:flink-s3-fs-hadoop:{FLINK_VERSION}"
+                folder = f"-DoutputDirectory={work / 'plugins' / 's3-fs-hadoop'}"
+                _call([_maven(), "--batch-mode", "--quiet", "dependency:copy", artifact, folder], work)
+                (work / "plugins").rename(target)
+    return target
+
+
 def job_server_jar() -> Path:
     """Beam's job server for Flink, of the installed Beam's version.
 
@@ -116,14 +135,19 @@ def _fetch_flink(work: Path) -> None:
 
 def _build_job_server(work: Path) -> None:
     java()
-    if shutil.which("mvn") is None:
-        raise FlinkUnavailable(
-            "Beam's job server for Flink is built with Maven: `apt-get install maven`, or give the jar that Beam "
-            "publishes by --flink_job_server_jar"
-        )
     shutil.copy(Path(__file__).parent / "pom.xml", work)
     versions = [f"-Dbeam.version={beam_version}", f"-Dflink.line={FLINK_LINE}"]
-    _call(["mvn", "--batch-mode", "--quiet", "package", *versions], work)
+    _call([_maven(), "--batch-mode", "--quiet", "package", *versions], work)
+
+
+def _maven() -> str:
+    found = shutil.which("mvn")
+    if found is None:
+        raise FlinkUnavailable(
+            "parts of Flink come by Maven: `apt-get install maven` (or give the job server that Beam publishes by "
+            "--flink_job_server_jar)"
+        )
+    return found
 
 
 def _call(command: list[str], folder: Path) -> None:

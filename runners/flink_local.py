@@ -32,7 +32,7 @@ import psutil  # type: ignore[import-untyped]
 import yaml
 
 from beam_pipeline.embedded_postgres import data_folder
-from runners.flink_distribution import flink_home, java, job_server_jar
+from runners.flink_distribution import flink_home, java, job_server_jar, s3_plugins
 
 WORKERS_NAME = "sdk-workers"
 
@@ -99,6 +99,7 @@ class Cluster:
     Attributes:
       folder: all its state and logs.
       task_managers, slots: its size, counted in slots a TaskManager; kept from the first ``up`` until ``down``.
+      checkpoints: URI of where they go, ``s3://`` or ``file://``; kept like its size.
       ports: by what listens there.
       processes: id and start time by name: ``jobmanager``, ``taskmanager-N``, ``workers-N``, ``job-server``.
     """
@@ -106,6 +107,7 @@ class Cluster:
     folder: Path
     task_managers: int = 2
     slots: int = 1
+    checkpoints: str = ""
     ports: dict[str, int] = dataclasses.field(default_factory=dict)
     processes: dict[str, tuple[int, float]] = dataclasses.field(default_factory=dict)
 
@@ -152,8 +154,12 @@ class Cluster:
         process = self._process(name)
         return process.pid if process else None
 
-    def up(self, task_managers: int = 2, slots: int = 1) -> None:
+    def up(self, task_managers: int = 2, slots: int = 1, checkpoints: str = "") -> None:
         """Starts what doesn't run and waits until jobs can be submitted. A cluster that runs keeps its size and ports.
+
+        Args:
+          checkpoints: ``s3://BUCKET/PREFIX`` to keep them in S3, with the endpoint and credentials of the standard AWS
+            environment; by default they are in the cluster's folder.
 
         Raises:
           ClusterError: a process didn't start.
@@ -161,6 +167,7 @@ class Cluster:
         """
         if not any(self.is_running(name) for name in self.names()):
             self.task_managers, self.slots, self.processes = task_managers, slots, {}
+            self.checkpoints = checkpoints or f"file://{self.folder / 'checkpoints'}"
             self.ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
         self._configure()
         for name in self.names():
@@ -195,7 +202,7 @@ class Cluster:
             shutil.rmtree(self.folder / "logs", ignore_errors=True)
         for name in ("conf", "logs", "tmp", "checkpoints", "artifacts"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        settings = configuration(self.folder, self.slots) | {
+        settings = configuration(self.folder, self.slots, self.checkpoints) | {
             "rest.port": self.ports["rest"],
             "jobmanager.rpc.port": self.ports["rpc"],
             "parallelism.default": self.task_managers * self.slots,
@@ -207,6 +214,10 @@ class Cluster:
             hosts = f"127.0.0.1 localhost {socket.gethostname()}\n{self._pool_host(number)} {WORKERS_NAME}\n{known}"
             (self.folder / f"hosts-{number}").write_text(hosts)
 
+    @property
+    def _on_s3(self) -> bool:
+        return self.checkpoints.startswith("s3://")
+
     def _pool_host(self, number: int) -> str:
         return f"127.0.0.{number}"
 
@@ -214,7 +225,7 @@ class Cluster:
         kind, _, number = name.partition("-")
         environment = os.environ | {
             "FLINK_CONF_DIR": str(self.folder / "conf"),
-            "FLINK_PLUGINS_DIR": str(flink_home() / "plugins"),
+            "FLINK_PLUGINS_DIR": str(s3_plugins() if self._on_s3 else flink_home() / "plugins"),
             "FLINK_LIB_DIR": str(flink_home() / "lib"),
             "MALLOC_ARENA_MAX": "1",
         }
@@ -285,9 +296,11 @@ class Cluster:
         return process if same else None
 
 
-def configuration(folder: Path, slots: int) -> dict[str, Any]:
+def configuration(folder: Path, slots: int, checkpoints: str) -> dict[str, Any]:
     """Flink's settings, but for ports and memory; each says what it is for (docs/flink.md has the reasoning)."""
-    return {
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    other_store = {"s3.endpoint": endpoint, "s3.path-style-access": True} if endpoint else {}
+    return other_store | {
         "jobmanager.rpc.address": "127.0.0.1",
         "jobmanager.bind-host": "127.0.0.1",
         "taskmanager.host": "127.0.0.1",
@@ -295,13 +308,16 @@ def configuration(folder: Path, slots: int) -> dict[str, Any]:
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "io.tmp.dirs": str(folder / "tmp"),
-        "execution.checkpointing.dir": f"file://{folder / 'checkpoints'}",
+        "execution.checkpointing.dir": checkpoints,
         "state.checkpoints.num-retained": 3,
         "taskmanager.numberOfTaskSlots": slots,
         # One worker of every step on each TaskManager before any gets a second.
         "taskmanager.load-balance.mode": "SLOTS",
         # Pass 2 has some forty exchanges, all of little data: the default of 512 buffers (16 MiB) for each is too many.
         "taskmanager.network.sort-shuffle.min-buffers": 32,
+        # What goes to pass 3 is 15 bytes a document and comes all at once; a checkpoint waits until it is in buffers,
+        # of which an exchange may have 256 (8 MiB) at each end where the default is 8.
+        "taskmanager.network.memory.floating-buffers-per-gate": 256,
         # A process that is gone is noticed when two messages to it fail; one that is merely busy has a minute.
         "heartbeat.interval": 2000,
         "heartbeat.timeout": 60000,

@@ -31,6 +31,8 @@ OWN = {
     MISSING_TEXT: ("invalid", "missing_text"),  # a JSON object without the text field
     TEXT_NOT_A_STRING: ("invalid", "text_not_a_string"),
 }
+NOT_DROPPED = frozenset(code for code, (outcome, _) in OWN.items() if outcome != "dropped")
+"""Codes of what is kept or invalid; all others are drops."""
 FILTER_CODES = [code for code in range(0x21, 0x7F) if not chr(code).islower()]
 
 

@@ -39,6 +39,17 @@ class Gate:
         return True
 
 
+class Slow:
+    """Takes so many seconds for a batch, asleep."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self, documents: pa.RecordBatch) -> pa.Array:
+        time.sleep(self._seconds)
+        return pa.nulls(len(documents), pa.string())
+
+
 class Faulty:
     """Raises once if there is a file ``raise-once``; with a file ``raise-always``, for one shard whenever it comes."""
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import subprocess
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
+from apache_beam.coders import VarIntCoder
 
 from beam_pipeline import embedded_postgres
 from beam_pipeline.sample import tokenizer_path
 from runners.flink_local import Cluster
 from tests import runs
+from transforms.accounting import RUN_NAMESPACE
 
 SMALL_SHARDS = ("--shard_bytes", "100KiB")
 """Eighteen shards of ``corpus``: some are done, some in work and some waiting when a machine is killed."""
@@ -60,6 +66,38 @@ def until(condition: Callable[[], bool], what: str, process: subprocess.Popen[st
 def written(output: Path) -> dict[Path, int]:
     """The objects of pass 1 that are there, and when each was written."""
     return {path: path.stat().st_mtime_ns for path in (output / "fingerprints").glob("*.parquet")}
+
+
+def jobs(cluster: Cluster, output: Path) -> list[dict[str, Any]]:
+    """The Flink jobs of a run that is done, as the REST API lists them."""
+    name = f"beam-pipeline-{runs.manifest(output)['run']}"
+    return [job for job in cluster.ask("/jobs/overview")["jobs"] if job["name"] == name]
+
+
+def shown(cluster: Cluster) -> dict[str, int]:
+    """The run's counters as the UI shows them while the one job works, all steps and workers together."""
+    found: dict[str, int] = {}
+    for job in cluster.ask("/jobs/overview")["jobs"]:
+        for vertex in cluster.ask(f"/jobs/{job['jid']}")["vertices"] if job["state"] == "RUNNING" else ():
+            url = f"/jobs/{job['jid']}/vertices/{vertex['id']}/subtasks/metrics"
+            names = [metric["id"] for metric in cluster.ask(url) if f".{RUN_NAMESPACE}_" in metric["id"]]
+            for name in names:
+                [metric] = cluster.ask(f"{url}?agg=sum&get={urllib.parse.quote(name)}")
+                counter = name.rpartition(f".{RUN_NAMESPACE}_")[2]
+                found[counter] = found.get(counter, 0) + int(metric["sum"])
+    return found
+
+
+def counters(cluster: Cluster, job: str) -> dict[str, int]:
+    """The run's counters in the accumulators of a job that has ended, all steps together."""
+    [accumulator] = cluster.ask(f"/jobs/{job}/accumulators")["user-task-accumulators"]
+    found: dict[str, int] = {}
+    for metric in json.loads(accumulator["value"])["metrics"]["attempted"]:
+        labels = metric["labels"]
+        if labels.get("NAMESPACE") == RUN_NAMESPACE:
+            amount = VarIntCoder().decode(base64.b64decode(metric["payload"]))
+            found[labels["NAME"]] = found.get(labels["NAME"], 0) + amount
+    return found
 
 
 def assert_same(output: Path, expected: Path) -> None:

@@ -6,12 +6,18 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import ClassVar
 
+import apache_beam as beam
 import pytest
+from apache_beam.portability import common_urns
+from apache_beam.portability.api import beam_runner_api_pb2
 
-from beam_pipeline import execution
-from runners.flink import FlinkOptionsError, with_defaults
+from beam_pipeline import execution, pipeline, run
+from beam_pipeline.sample import documents_path, tokenizer_path
+from beam_pipeline.settings import Settings
+from runners.flink import MOST_PIPELINED_SLOTS, STREAMING_BY_DEFAULT, FlinkOptionsError, with_defaults
 from tests import s3
 
 
@@ -46,7 +52,7 @@ def flags(*more: str) -> list[str]:
 
 def test_all_slots_of_the_cluster_work(master: str) -> None:
     completed = with_defaults(flags(f"--flink_master={master}"))
-    assert {"--parallelism=6", "--sdk_worker_parallelism=2", "--execution_mode_for_batch=BATCH_FORCED"} < {*completed}
+    assert {"--parallelism=6", "--sdk_worker_parallelism=2", "--execution_mode_for_batch=PIPELINED"} < {*completed}
     assert {"--environment_type=EXTERNAL", "--environment_config=localhost:50000"} < {*completed}
 
 
@@ -80,6 +86,34 @@ def test_streaming_never_goes_without_what_keeps_its_data(master: str) -> None:
     assert "--finish_bundle_before_checkpointing" in with_defaults([*streaming, "--max_bundle_size=1000"])
     with pytest.raises(FlinkOptionsError, match="loses data in streaming mode"):
         with_defaults([*streaming, "--finish_bundle_before_checkpointing=false"])
+
+
+def test_no_step_reads_one_input_to_its_end_before_another(tmp_path: Path) -> None:
+    """Side inputs would: steps that are all there at once could block each other, and checkpoints would fail."""
+    settings = Settings(input=[str(documents_path())], output=str(tmp_path / "out"), tokenizer=str(tokenizer_path()))
+    prepared = run.prepare(settings)
+    prepared.lineage.close()
+    root = beam.Pipeline()
+    pipeline.build(root, prepared.plan)
+    transforms = root.to_runner_api().components.transforms.values()
+    steps = [each.spec.payload for each in transforms if each.spec.urn == common_urns.primitives.PAR_DO.urn]
+    assert len(steps) > 50
+    assert not any(beam_runner_api_pb2.ParDoPayload.FromString(payload).side_inputs for payload in steps)
+
+
+def test_batch_and_streaming_are_both_said(master: str) -> None:
+    given = flags(f"--flink_master={master}")
+    assert "--streaming" in with_defaults([*given, "--streaming"])
+    batch = with_defaults([*given, "--no-streaming"])
+    assert not {"--streaming", "--no-streaming"} & {*batch}
+    assert with_defaults(given) == (with_defaults([*given, "--streaming"]) if STREAMING_BY_DEFAULT else batch)
+    with pytest.raises(FlinkOptionsError, match="choose one"):
+        with_defaults([*given, "--streaming", "--no-streaming"])
+
+
+def test_steps_run_one_after_the_other_on_a_large_cluster(master: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(JobManager.overview, "slots-total", MOST_PIPELINED_SLOTS + 1)
+    assert "--execution_mode_for_batch=BATCH_FORCED" in with_defaults(flags(f"--flink_master={master}"))
 
 
 def test_the_root_cause_is_the_last_exception_of_python() -> None:

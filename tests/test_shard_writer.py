@@ -17,6 +17,7 @@ class Collector(ShardWriter[list[int]]):
     """Writes down what happens."""
 
     def __init__(self) -> None:
+        super().__init__("a run", "numbers")
         self.abandoned: list[list[int]] = []
 
     def begin(self, batch: Batch) -> list[int]:

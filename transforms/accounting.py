@@ -1,4 +1,6 @@
-"""What the steps cost that write no segment: counted by Beam, step by step.
+"""What Beam counts, step by step: how far the job is, and what the steps cost that write no segment.
+
+A runner's UI shows ``RUN_COUNTERS`` while a job works. They count what this job has done; the books are in the lineage.
 
 The text passes note their costs in the segments of their shards, where they survive a killed run. Splitting, skipping
 and pass 2 have no such place; a handful of counters in one namespace is what they take.
@@ -14,8 +16,27 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from transforms.batches import Costs, spending
 
 NAMESPACE = "cost"
+RUN_NAMESPACE = "run"
+RUN_COUNTERS = {
+    "documents": "documents read, by pass",
+    "bytes": "bytes of their normalized text, by pass",
+    "tokens": "tokens written",
+    "dropped": "documents dropped by a filter or as duplicates",
+    "shards_done": "shards whose object was committed, by pass",
+    "shards_skipped": "shards whose object was there already",
+    "retries": "shards that were written before, with another result",
+}
+"""Counters of the namespace ``run``, and what each counts."""
 _END = object()
 _MICROSECONDS = ("wall", "cpu")
+
+
+def count(**amounts: int) -> None:
+    """Adds to some of ``RUN_COUNTERS``."""
+    for name, amount in amounts.items():
+        if name not in RUN_COUNTERS:
+            raise ValueError(f"{name} isn't one of the run's counters")
+        Metrics.counter(RUN_NAMESPACE, name).inc(int(amount))
 
 
 def accounted(element: Any, function: Callable[..., Iterable[Any]], arguments: tuple[Any, ...] = ()) -> Iterator[Any]:

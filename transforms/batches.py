@@ -34,6 +34,10 @@ Costs = dict[str, Cost]
 """Costs by step."""
 
 
+class ShardFailed(Exception):
+    """A box of a text pass can't do its work on a shard; the message says which and why."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
     """Consecutive documents of one shard.
@@ -57,6 +61,19 @@ class Batch:
     verdict: Verdict | None = None
     error: str = ""
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def at_work(self, step: str) -> Iterator[None]:
+        """Adds to ``costs`` what a box spends on the batch in the block, and names the shard if the block fails.
+
+        Raises:
+          ShardFailed: anything was raised in the block.
+        """
+        try:
+            with spending(self.costs, step):
+                yield
+        except Exception as error:
+            raise ShardFailed(f"shard {self.shard.name} ({self.shard.source.uri}), {step}: {error!r}") from error
 
     def with_columns(self, **columns: pa.Array) -> Batch:
         """The batch with these columns added or replaced."""

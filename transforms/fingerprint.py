@@ -8,13 +8,13 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.batches import Batch, spending
+from transforms.batches import Batch
 from transforms.kernels.fingerprinting import MinHash, fingerprint
 
 
 def fingerprint_batch(batch: Batch, options: MinHash) -> Batch:
     """The batch with its texts replaced by their fingerprints (``schemas.columns.fingerprints``)."""
-    with spending(batch.costs, "Fingerprint"):
+    with batch.at_work("Fingerprint"):
         text = batch.data["text"]
         content_hash, signature, bands = fingerprint(text, options)
         columns = {name: batch.data[name] for name in ("id", "outcome", "language", "language_score")}

@@ -6,7 +6,7 @@ import dataclasses
 
 import apache_beam as beam
 
-from transforms.batches import Batch, spending
+from transforms.batches import Batch
 from transforms.kernels import language
 from transforms.pinned_files import PinnedFile
 
@@ -42,7 +42,7 @@ class _Identify(beam.DoFn):
         self._model = language.load(self._pinned.local_path())
 
     def process(self, batch: Batch) -> list[Batch]:
-        with spending(batch.costs, "IdentifyLanguage"):
+        with batch.at_work("IdentifyLanguage"):
             labels, scores = self._model.identify(
                 batch.data.column("text"), window=self._options.window, min_letters=self._options.min_letters
             )

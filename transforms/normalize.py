@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.outcomes import EMPTY_TEXT
-from transforms.batches import Batch, spending
+from transforms.batches import Batch
 from transforms.kernels.normalization import normalize
 
 
 def normalize_batch(batch: Batch) -> Batch:
     """The batch with its texts normalized; a text of which nothing is left is out as empty."""
-    with spending(batch.costs, "NormalizeKept" if batch.verdict else "Normalize"):
+    with batch.at_work("NormalizeKept" if batch.verdict else "Normalize"):
         text = normalize(batch.data.column("text"))
         empty = pc.equal(pc.binary_length(text), 0)
         if not pc.any(empty).as_py():

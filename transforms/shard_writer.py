@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
 
 from transforms.batches import Batch
+
+LOGGER = logging.getLogger(__name__)
 
 Work = TypeVar("Work")
 
@@ -19,6 +22,10 @@ class BrokenShard(Exception):
 class ShardWriter(beam.DoFn, Generic[Work]):
     """Collects the batches of one shard after the other.
 
+    Args:
+      run: UUID of the run, for the logs.
+      makes: what is written, for the logs.
+
     Subclasses say how to ``begin`` a shard, ``add`` a batch, ``finish`` it (yielding what the transform emits) and
     ``abandon`` what was begun.
 
@@ -29,6 +36,9 @@ class ShardWriter(beam.DoFn, Generic[Work]):
     _work: Work | None = None
     _shard_name = ""
     _next_index = 0
+
+    def __init__(self, run: str, makes: str) -> None:
+        self.run, self._makes = run, makes
 
     def begin(self, batch: Batch) -> Work:
         """Starts a shard; ``batch`` is its first."""
@@ -50,6 +60,7 @@ class ShardWriter(beam.DoFn, Generic[Work]):
         """Takes one batch; emits at the last of a shard."""
         if self._work is None:
             self._shard_name, self._next_index = batch.shard.name, 0
+            LOGGER.info("run %s: %s of shard %s begin", self.run, self._makes, batch.shard.name)
             self._work = self.begin(batch)
         if batch.shard.name != self._shard_name or batch.index != self._next_index:
             raise BrokenShard(

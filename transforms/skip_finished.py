@@ -9,7 +9,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from schemas.shards import Shard
-from transforms.accounting import accounted
+from transforms.accounting import accounted, count
 from transforms.stage_objects import StageObjects
 
 
@@ -29,7 +29,7 @@ def sort_out(shard: Shard, objects: StageObjects) -> Iterator[Shard | beam.pvalu
     if committed is None:
         yield shard
     else:
-        beam.metrics.Metrics.counter("shards", "skipped").inc()
+        count(shards_skipped=1)
         yield beam.pvalue.TaggedOutput("done", dataclasses.replace(shard, rows=committed.rows, error=committed.error))
 
 

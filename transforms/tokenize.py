@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.batches import Batch, spending
+from transforms.batches import Batch
 from transforms.kernels.tokenization import Tokenizer
 from transforms.pinned_files import PinnedFile
 
@@ -59,9 +59,9 @@ class _Encode(beam.DoFn):
     def process(self, batch: Batch) -> list[Batch]:
         text = batch.data["text"]
         if batch.index == 0 and len(text):
-            with spending(batch.costs, "CompareTokenizers"):
+            with batch.at_work("CompareTokenizers"):
                 batch.notes["tokenizer"] = dataclasses.asdict(self._tokenizer.calibrate(sample_of(text)))
-        with spending(batch.costs, "Tokenize"):
+        with batch.at_work("Tokenize"):
             ids = self._tokenizer.encode(text)
         columns: dict[str, Any] = {"row": batch.data["row"], "input_ids": ids}
         if self._options.with_text:

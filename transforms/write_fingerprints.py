@@ -13,6 +13,7 @@ import pyarrow as pa
 from schemas import columns
 from schemas.segments import Segment
 from schemas.shards import Shard
+from transforms.accounting import count
 from transforms.batches import Batch, Costs, add_costs, spending
 from transforms.kernels.fingerprinting import MinHash
 from transforms.shard_writer import ShardWriter
@@ -37,7 +38,8 @@ class _Open:
 
 class _Write(ShardWriter[_Open]):
     def __init__(self, objects: StageObjects, run: str, options: MinHash) -> None:
-        self._objects, self._run = objects, run
+        super().__init__(run, "fingerprints")
+        self._objects = objects
         self._schema = columns.fingerprints(options.bands, options.signature_size)
 
     def _output(self, batch: Batch) -> ObjectWriter:
@@ -53,7 +55,7 @@ class _Write(ShardWriter[_Open]):
         if batch.error:
             return
         data = batch.data
-        with spending(batch.costs, "WriteFingerprints"):
+        with batch.at_work("WriteFingerprints"):
             if len(data):
                 work.output.write(pa.RecordBatch.from_arrays(data.columns, schema=self._schema))
             work.rows += len(data)
@@ -76,15 +78,16 @@ class _Write(ShardWriter[_Open]):
             work.output.commit()
         yield shard
         if shard.error:
-            segment = segment_unreadable(self._run, shard)
+            segment = segment_unreadable(self.run, shard)
         else:
-            beam.metrics.Metrics.counter("documents", "fingerprinted").inc(shard.rows)
+            text_bytes = np.concatenate(work.text_bytes)
+            count(documents=shard.rows, bytes=text_bytes.sum(), shards_done=1)
             segment = segment_after_fingerprinting(
-                self._run,
+                self.run,
                 shard,
                 np.concatenate(work.outcomes),
                 pa.concat_arrays([languages.cast(pa.string()) for languages in work.languages]).dictionary_encode(),
-                np.concatenate(work.text_bytes),
+                text_bytes,
                 work.costs,
             )
         yield beam.pvalue.TaggedOutput("lineage", segment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +11,9 @@ import apache_beam as beam
 
 from beam_pipeline.lineage import RETRY_SECONDS, Lineage, has_password
 from schemas.segments import Segment, SourceState
+from transforms.accounting import count
+
+LOGGER = logging.getLogger(__name__)
 
 Element = TypeVar("Element")
 
@@ -77,7 +81,9 @@ class _Write(beam.DoFn, Generic[Element]):
 
 
 def _write_segments(lineage: Lineage, segments: Sequence[Segment]) -> None:
-    lineage.upsert_segments(segments)
+    for shard, state, attempt in lineage.upsert_segments(segments):
+        LOGGER.info("run %s: shard %s is %s, attempt %d", segments[0].run, shard, state, attempt)
+        count(retries=int(attempt > 1))
 
 
 def _enough_segments(segments: Sequence[Segment]) -> bool:

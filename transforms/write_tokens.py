@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.outcomes import NOT_DROPPED
 from schemas.segments import Segment
 from schemas.shards import document_id
+from transforms.accounting import count
 from transforms.batches import Batch, Costs, add_costs, costs_as_json, spending
 from transforms.shard_writer import ShardWriter
 from transforms.stage_objects import ObjectWriter, StageObjects
@@ -54,7 +56,8 @@ def token_rows(batch: Batch, verdict: Verdict, schema: pa.Schema) -> pa.RecordBa
 
 class _Write(ShardWriter[_Open]):
     def __init__(self, objects: StageObjects, run: str, schema: pa.Schema) -> None:
-        self._objects, self._run, self._schema = objects, run, schema
+        super().__init__(run, "tokens")
+        self._objects, self._schema = objects, schema
 
     def begin(self, batch: Batch) -> _Open:
         """Opens the shard's object, under no name yet."""
@@ -68,7 +71,7 @@ class _Write(ShardWriter[_Open]):
         """Writes a row group."""
         if batch.error:
             raise SourceBecameUnreadable(f"{batch.shard.source.uri} was read in pass 1 but not now: {batch.error}")
-        with spending(batch.costs, "WriteTokens"):
+        with batch.at_work("WriteTokens"):
             if len(batch.data):
                 rows = token_rows(batch, work.verdict, self._schema)
                 work.output.write(rows)
@@ -84,11 +87,13 @@ class _Write(ShardWriter[_Open]):
         """Commits the object if the books of the shard balance."""
         uri = self._objects.uri_of(batch.shard)
         n_tokens = np.concatenate([np.zeros(0, np.uint32), *work.n_tokens])
-        segment = segment_of(self._run, work.verdict, uri, n_tokens, work.costs, work.notes)
+        segment = segment_of(self.run, work.verdict, uri, n_tokens, work.costs, work.notes)
         with spending(work.costs, "WriteTokens"):
             work.output.commit()
-        beam.metrics.Metrics.counter("documents", "kept").inc(len(n_tokens))
-        beam.metrics.Metrics.counter("tokens", "written").inc(int(n_tokens.sum()))
+        verdict = work.verdict
+        dropped = ~np.isin(verdict.outcomes, list(NOT_DROPPED))
+        count(documents=len(verdict.outcomes), bytes=verdict.text_bytes.sum(), tokens=n_tokens.sum())
+        count(dropped=np.count_nonzero(dropped), shards_done=1)
         yield dataclasses.replace(segment, costs=costs_as_json(work.costs))  # the commit is in them now
 
 

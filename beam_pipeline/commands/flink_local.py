@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slots", type=int, default=slots, metavar="N", help=f"of each (default: {slots}, for {cores} cores)"
     )
+    parser.add_argument(
+        "--checkpoints", default="", metavar="URI", help="s3://BUCKET/PREFIX: keep them there (default: in the folder)"
+    )
     parser.add_argument("--json", action="store_true", help="addresses and process ids, for programs")
 
 
@@ -35,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.what == "up":
         try:
-            cluster.up(args.task_managers, args.slots)
+            cluster.up(args.task_managers, args.slots, args.checkpoints)
         except (ClusterError, FlinkUnavailable) as error:
             Console(stderr=True).print(f"beam_pipeline: {error}", markup=False, highlight=False, soft_wrap=True)
             return 1

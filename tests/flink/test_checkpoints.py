@@ -1,0 +1,113 @@
+"""Streaming on Flink: checkpoints complete while shards are at work, here or in S3, and the job ends with its work."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from beam_pipeline import storage
+from benchmarks import inputs
+from runners.flink_local import Cluster
+from tests import flink_runs, runs, s3
+from tests.fault_filters import Slow
+from tests.flink_runs import SMALL_SHARDS, on
+
+INTERVAL_SECONDS = 10
+MOST_BYTES = 20e6
+MOST_SECONDS_TO_END = 15
+LEAST_SECONDS = 180
+SHARDS, SIZE = 96, 192_000_000
+"""Small shards, as a checkpoint waits for the one at work; a minute of tokenizing with the slow engine on two cores."""
+SECONDS_A_SHARD = 2.5
+"""Asleep in pass 1: two minutes for two workers."""
+PATIENCE_SECONDS = 3600
+
+
+@pytest.fixture(scope="module")
+def on_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of one slot whose checkpoints go to an S3 server's bucket ``checkpoints``."""
+    folder = tmp_path_factory.mktemp("s3") / "root"
+    (folder / "checkpoints").mkdir(parents=True)
+    cluster = Cluster.at(tmp_path_factory.mktemp("cluster"))
+    with s3.serve(folder) as endpoint, pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environment(endpoint).items():
+            patch.setenv(name, value)
+        try:
+            cluster.up(task_managers=1, checkpoints="s3://checkpoints/flink")
+            yield cluster
+        finally:
+            cluster.down()
+
+
+def test_checkpoints_are_kept_in_s3(on_s3: Cluster, corpus: Path, tmp_path: Path) -> None:
+    flags = (*SMALL_SHARDS, *_slow(tmp_path, 1), "--streaming", "--checkpointing_interval=1000")
+    workers = f"--environment_config={on_s3.environment_config}"
+    process = flink_runs.start(corpus, tmp_path / "out", *flags, *on(on_s3), workers)
+    try:
+        prefixes: set[str] = set()
+        flink_runs.until(lambda: prefixes.update(_in_store(on_s3)) or bool(prefixes), "a checkpoint is there", process)
+        said, _ = process.communicate(timeout=flink_runs.PATIENCE_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert all(prefix.startswith("s3://checkpoints/flink/") for prefix in prefixes)
+    conf = on_s3.folder / "conf" / "config.yaml"
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in conf.read_text()
+
+
+def test_checkpoints_complete_while_both_text_passes_work(cluster: Cluster, tmp_path: Path) -> None:
+    inputs.generate(tmp_path / "in", SIZE, files=SHARDS)
+    slow = (*_slow(tmp_path, SECONDS_A_SHARD), "--no-fast_tokenizer")
+    flags = (*slow, "--streaming", f"--checkpointing_interval={INTERVAL_SECONDS * 1000}")
+    done = runs.run(tmp_path / "in", tmp_path / "out", *flags, *on(cluster), timeout=PATIENCE_SECONDS)
+    assert "checkpoints, the last of" in done.stderr
+    [job] = flink_runs.jobs(cluster, tmp_path / "out")
+    taken = cluster.ask(f"/jobs/{job['jid']}/checkpoints")["history"]
+    completed = [each for each in taken if each["status"] == "COMPLETED"]
+    ends = []
+    said = [f"{job['duration'] / 1000:.0f} s, {len(completed)} of {len(taken)} checkpoints completed"]
+    shares = []
+    for name in ("fingerprints", "tokens"):
+        written = sorted(file.stat().st_mtime for file in (tmp_path / "out" / name).iterdir())
+        first, last = written[0], written[-1]
+        ends.append(last)
+        there = sum(first <= each["latest_ack_timestamp"] / 1000 <= last for each in completed)
+        shares.append(there * INTERVAL_SECONDS / (last - first))
+        said.append(f"{name}: {there} of {(last - first) / INTERVAL_SECONDS:.1f} due in {last - first:.0f} s")
+    largest = max(max(each["checkpointed_size"], each["state_size"]) for each in completed)
+    seconds_to_end = job["end-time"] / 1000 - max(ends)
+    said.append(f"the largest {largest / 1e6:.2f} MB; FINISHED {seconds_to_end:.1f} s after the last object")
+    Console().print("\n" + "\n".join(said), highlight=False, soft_wrap=True)
+    assert job["state"] == "FINISHED"
+    assert job["duration"] >= LEAST_SECONDS * 1000
+    assert min(shares) >= 0.5
+    assert largest < MOST_BYTES
+    assert seconds_to_end <= MOST_SECONDS_TO_END
+
+
+def _slow(folder: Path, seconds: float) -> tuple[object, ...]:
+    """The flags of a run whose pass 1 takes at least so long for a shard."""
+    config = folder / "slow.yaml"
+    filters = [{"use": f"{Slow.__module__}:Slow", "arguments": {"seconds": seconds}}]
+    config.write_text(yaml.safe_dump({"filters": filters}))
+    return ("--config", config)
+
+
+def _in_store(cluster: Cluster) -> set[str]:
+    """The prefix of the one job's checkpoints, if objects of a complete one are there while it works."""
+    try:
+        [job] = cluster.ask("/jobs/overview")["jobs"]
+        found = cluster.ask(f"/jobs/{job['jid']}/checkpoints")["latest"]["completed"]
+    except (ValueError, urllib.error.HTTPError):
+        return set()  # it isn't there yet, or is being set up
+    if job["state"] != "RUNNING" or not found:
+        return set()
+    prefix = found["external_path"].rpartition("/")[0]
+    return {prefix for each in storage.list_objects(prefix) if each.uri.endswith("/_metadata")}
