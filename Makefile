@@ -2,8 +2,10 @@
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+DATA ?= ../shared/data
 
-.PHONY: test-lineage bench bench-flink conformance demo demo-flink test test-flink test-s3 acceptance dedup-truth scale dedup-peer lint format clean
+.PHONY: acceptance bench bench-flink clean conformance dedup-peer dedup-truth demo demo-flink format lint scale \
+	test test-faults test-flink test-k8s test-lineage test-s3
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -20,6 +22,12 @@ test: $(VENV)/.installed-test
 test-flink: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -s tests/flink
 
+# Everything that can die in a run on Flink dies in the middle of one, in both modes, FAULT_RUNS times (5): two hours.
+# FAULT_INPUT: a folder of Parquet; FAULT_MB: how much of it, 0 for all (tests/faults/flink_faults.py has more).
+FAULT_INPUT ?= $(wildcard $(DATA)/corpus)
+test-faults: $(VENV)/.installed-test
+	FAULT_INPUT="$(FAULT_INPUT)" $(PYTHON) -m pytest -s tests/faults/flink_faults.py
+
 # The lineage of 100 million documents, loaded and asked; sixteen writers under faults (3 minutes, 2 GB of memory).
 test-lineage: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -s tests/lineage_scale
@@ -29,7 +37,6 @@ acceptance: $(VENV)/.installed-test
 	CORPUS=$(CORPUS) TOKENIZER=$(TOKENIZER) $(PYTHON) -m pytest tests/acceptance
 
 # Near-duplicate removal against what is known of the texts (data/neardup and data/corpus under DATA; 5 minutes).
-DATA ?= ../shared/data
 dedup-truth: $(VENV)/.installed-test
 	DATA=$(DATA) $(PYTHON) -m pytest -s tests/truth
 
