@@ -40,7 +40,16 @@ setup(
     ],
     extras_require={
         "openlineage": ["openlineage-python"],  # run events for Marquez, DataHub and their like
-        "test": ["hypothesis", "mypy", "openlineage-python", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],
+        "test": [
+            "hypothesis",
+            "kubernetes-validate",
+            "mypy",
+            "openlineage-python",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+            "types-PyYAML",
+        ],
     },
     classifiers=["License :: OSI Approved :: Apache Software License", "Programming Language :: Python :: 3.11"],
 )
