@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import json
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def render(folder: Path) -> list[Manifest]:
     """The objects of a kustomization, as ``kubectl apply -k`` would send them."""
     built = subprocess.run([_kustomize(), "build", folder], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    return list(yaml.safe_load_all(built.stdout))
+    return list(yaml.load_all(built.stdout, yaml.CSafeLoader))
 
 
 def faults(manifests: list[Manifest], version: str) -> list[str]:
@@ -62,7 +63,7 @@ def faults(manifests: list[Manifest], version: str) -> list[str]:
     found = []
     for manifest in manifests:
         name = f"{manifest['kind']} {manifest['metadata']['name']}"
-        found += [f"{name}: {fault}" for fault in _schema_faults(manifest)]
+        found += [f"{name}: {fault}" for fault in _schema_faults(json.dumps(manifest))]
         if manifest["kind"] == "FlinkDeployment":
             unknown = sorted(set(manifest["spec"]["flinkConfiguration"]) - _known_to_flink(manifest))
             found += [f"{name}: Flink has no option {key}" for key in unknown]
@@ -88,17 +89,20 @@ def pods_of(manifest: Manifest) -> list[Manifest]:
     return pods
 
 
-def _schema_faults(manifest: Manifest) -> Iterator[str]:
+@functools.cache
+def _schema_faults(text: str) -> list[str]:
+    manifest = json.loads(text)
     if manifest["apiVersion"].startswith("flink.apache.org/"):
-        for error in _operator_schema(manifest["kind"]).iter_errors(manifest):
-            yield f"{error.json_path}: {error.message}"
-        for pod in pods_of(manifest):  # the operator's schema is older than the pods' fields
-            yield from _schema_faults(pod | {"metadata": pod["metadata"] | {"name": "flink"}})
-        return
+        errors = _operator_schema(manifest["kind"]).iter_errors(manifest)
+        found = [f"{error.json_path}: {error.message}" for error in errors]
+        for pod in pods_of(manifest):  # the operator knows the fields of older pods
+            found += _schema_faults(json.dumps(pod | {"metadata": pod["metadata"] | {"name": "flink"}}))
+        return found
     try:
         kubernetes_validate.validate(manifest, KUBERNETES_SCHEMA, strict=True)
     except kubernetes_validate.ValidationError as error:
-        yield f"{'.'.join(map(str, error.path))}: {error.message}"
+        return [f"{'.'.join(map(str, error.path))}: {error.message}"]
+    return []
 
 
 def _pod_faults(pod: Manifest) -> Iterator[str]:
@@ -179,7 +183,8 @@ def _operator_schema(kind: str) -> jsonschema.Draft202012Validator:
             copy_plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
             programs.call(["mvn", "--batch-mode", "--quiet", copy_plugin, artifact, f"-DoutputDirectory={work}"], work)
     with zipfile.ZipFile(target / jar) as packed:
-        definition = yaml.safe_load(packed.read(f"META-INF/fabric8/{kind.lower()}s.flink.apache.org-v1.yml"))
+        text = packed.read(f"META-INF/fabric8/{kind.lower()}s.flink.apache.org-v1.yml")
+        definition = yaml.load(text, yaml.CSafeLoader)
     schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema["properties"] |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {}}
     return jsonschema.Draft202012Validator(_strict(schema))
