@@ -42,6 +42,7 @@ setup(
         "openlineage": ["openlineage-python"],  # run events for Marquez, DataHub and their like
         "test": [
             "hypothesis",
+            "kubernetes-validate",
             "mypy",
             "openlineage-python",
             "pytest",

@@ -50,7 +50,8 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
     ``--flink_master`` nor the job server of ``flink-local`` may be any runner: its flags are left alone.
 
     Raises:
-      FlinkOptionsError: no Flink cluster answers, it is of another version, or the flags are known to lose data.
+      FlinkOptionsError: no Flink cluster answers, it is of another version or has no slots and none are asked for by
+        ``--parallelism``, or the flags are known to lose data.
       FlinkUnavailable: the job server can't be had.
     """
     options = PipelineOptions(list(flags))
@@ -67,8 +68,14 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
             "--flink_master HOST:PORT is missing; `python -m beam_pipeline flink-local up` starts a cluster here"
         )
     is_local = bool(local.ports) and master in (local.rest_address, f"localhost:{local.ports['rest']}")
+    given = {flag.partition("=")[0].removeprefix("--") for flag in flags}
     overview = _overview(master)
     slots, machines = overview["slots-total"], overview["taskmanagers"]
+    if not slots and "parallelism" not in given:
+        raise FlinkOptionsError(
+            f"the cluster at {_address(master)} has no TaskManagers; wait for them or start some, or say by "
+            "--parallelism how many slots to ask for, where they are started on demand"
+        )
     defaults = _defaults(slots, machines) | {
         "environment_config": local.environment_config if is_local else DEFAULT_WORKERS,
         "flink_master": master,
@@ -78,7 +85,6 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
         defaults |= _streaming(flags)
     if runner == "FlinkRunner" and not options.view_as(FlinkRunnerOptions).flink_job_server_jar:
         defaults["flink_job_server_jar"] = str(job_server_jar())
-    given = {flag.partition("=")[0].removeprefix("--") for flag in flags}
     more = [_flag(name, value) for name, value in defaults.items() if name not in given and value is not False]
     return [*flags, *more]
 
@@ -145,7 +151,7 @@ def _overview(master: str) -> dict[str, Any]:
     """What the cluster says of itself: ``slots-total``, ``taskmanagers``, ``flink-version``.
 
     Raises:
-      FlinkOptionsError: it doesn't answer, has no slots, or is of another version than Beam's job server.
+      FlinkOptionsError: it doesn't answer, or is of another version than Beam's job server.
     """
     address = url_of(master)
     try:
@@ -156,8 +162,6 @@ def _overview(master: str) -> dict[str, Any]:
         raise FlinkOptionsError(
             f"the cluster at {address} is Flink {overview['flink-version']}; this Beam has a runner for {FLINK_LINE}"
         )
-    if not overview["slots-total"]:
-        raise FlinkOptionsError(f"the cluster at {address} has no TaskManagers; wait for them, or start some")
     return overview
 
 

@@ -65,6 +65,14 @@ def test_given_flags_win(master: str) -> None:
     ]
 
 
+def test_slots_that_are_started_on_demand_must_be_asked_for(master: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(JobManager.overview, "slots-total", 0)
+    monkeypatch.setitem(JobManager.overview, "taskmanagers", 0)
+    with pytest.raises(FlinkOptionsError, match=r"has no TaskManagers; .* or say by --parallelism"):
+        with_defaults(flags(f"--flink_master={master}"))
+    assert "--sdk_worker_parallelism=1" in with_defaults(flags(f"--flink_master={master}", "--parallelism=8"))
+
+
 def test_another_portable_runner_is_left_alone() -> None:
     given = ["--runner=PortableRunner", "--job_endpoint=localhost:1"]
     assert with_defaults(given) == given
