@@ -95,9 +95,9 @@ def has_letters(data: np.ndarray, start: int, stop: int, wanted: int, letters: n
 @njit(cache=True)
 def _add_rows(total: np.ndarray, start: int, width: int, rows: np.ndarray, matrix: np.ndarray) -> None:
     """Adds rows of a matrix to ``total[start:start + width]``, one after the other."""
-    for row in rows:
+    for i in range(rows.size):
         for column in range(0, width, LANES):
-            add_lanes(total, start + column, matrix, row * width + column)
+            add_lanes(total, start + column, matrix, rows[i] * width + column)
 
 
 @njit(cache=True)
