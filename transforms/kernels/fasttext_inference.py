@@ -17,9 +17,11 @@ from numba import njit
 from transforms.kernels.fasttext_index import FNV_OFFSET, FNV_PRIME, MASK_32, find_entry, fnv1a, kept_row
 from transforms.kernels.fasttext_loss import predict
 from transforms.kernels.fasttext_model import END_OF_LINE, LABEL_PREFIX, ModelArrays
+from transforms.kernels.lanes import LANES, add_lanes
 
 CACHED_BYTES = 32  # longest word that is cached: four 64-bit halves of its key
 CACHE_SIZE = 8 << 20  # bytes; much more than fits the processor's own caches gains nothing
+_WORDS_AHEAD = 64  # found before they are looked up: the cache's memory is waited for once, not once a word
 _PREFIX = np.frombuffer(LABEL_PREFIX, np.uint8).copy()
 _END = np.frombuffer(END_OF_LINE, np.uint8).copy()
 _END_HASH = int(np.uint32(fnv1a.py_func(_END, 0, len(_END))).view(np.int32))
@@ -31,7 +33,7 @@ class WordCache(NamedTuple):
     keys: np.ndarray  # uint64 (slots, 4): the word's bytes, zero-padded; no word has a zero byte
     rows: np.ndarray  # int32 (slots): how many rows were added up
     hashes: np.ndarray  # int32 (slots): the word's hash, for word n-grams
-    sums: np.ndarray  # float32 (slots, width)
+    sums: np.ndarray  # float32 ((slots + 1) * width); the last is for words that are too long for a key
 
 
 def empty_cache(width: int) -> WordCache:
@@ -41,7 +43,7 @@ def empty_cache(width: int) -> WordCache:
         keys=np.zeros((slots, CACHED_BYTES // 8), np.uint64),
         rows=np.zeros(slots, np.int32),
         hashes=np.zeros(slots, np.int32),
-        sums=np.zeros((slots, width), np.float32),
+        sums=np.zeros((slots + 1) * width, np.float32),
     )
 
 
@@ -91,27 +93,11 @@ def has_letters(data: np.ndarray, start: int, stop: int, wanted: int, letters: n
 
 
 @njit(cache=True)
-def _add_rows(
-    total: np.ndarray,
-    rows: np.ndarray,
-    dense: np.ndarray,
-    codes: np.ndarray,
-    norms: np.ndarray,
-    centroids: np.ndarray,
-) -> None:
-    """Adds rows of the input matrix, dense or coded, to ``total``, one after the other."""
-    run = centroids.shape[2]
-    if codes.shape[0] > 0:
-        for row in rows:
-            norm = norms[row]
-            for m in range(codes.shape[1]):
-                code = codes[row, m]
-                for i in range(run):
-                    total[m * run + i] += norm * centroids[m, code, i]
-    else:
-        for row in rows:
-            for column in range(total.size):
-                total[column] += dense[row, column]
+def _add_rows(total: np.ndarray, start: int, width: int, rows: np.ndarray, matrix: np.ndarray) -> None:
+    """Adds rows of a matrix to ``total[start:start + width]``, one after the other."""
+    for i in range(rows.size):
+        for column in range(0, width, LANES):
+            add_lanes(total, start + column, matrix, rows[i] * width + column)
 
 
 @njit(cache=True)
@@ -204,29 +190,18 @@ def _starts_with(data: np.ndarray, start: int, stop: int, prefix: np.ndarray) ->
 
 
 @njit(cache=True)
-def _sum_text(
-    total: np.ndarray,
-    word_sum: np.ndarray,
-    data: np.ndarray,
-    start: int,
-    stop: int,
-    bounded: np.ndarray,
-    rows: np.ndarray,
-    hashes: np.ndarray,
-    model: ModelArrays,
-    cache: WordCache,
-) -> int:
-    """Sets ``total`` to the sum of all rows of one line of text; returns how many rows they are."""
-    # Once, not in the loop: each look into the tuple counts a reference.
-    spellings, spelling_ends, entry_slots = model.spellings, model.spelling_ends, model.entry_slots
-    dense, codes, norms, centroids = model.dense, model.codes, model.norms, model.centroids
-    kept_bits, kept_before, kept_rows = model.kept_bits, model.kept_before, model.kept_rows
-    cached_keys, cached_rows, cached_hashes, cached_sums = cache.keys, cache.rows, cache.hashes, cache.sums
-    total[:] = 0
-    row_count = 0
-    words = 0
-    position = start
-    while True:
+def _find_words(
+    data: np.ndarray, position: int, stop: int, slots: int, found: np.ndarray, keys: np.ndarray
+) -> tuple[int, int]:
+    """Finds as many words of ``data[position:stop]`` as there is room for; returns how many, and where they end.
+
+    Args:
+      slots: of the cache, a power of two.
+      found: int64 (words, 3), written: where a word starts and ends, and its slot.
+      keys: uint64 (words, 4), written.
+    """
+    count = 0
+    while count < len(found):
         while position < stop and _is_space(data[position]):
             position += 1
         if position == stop:
@@ -245,11 +220,51 @@ def _sum_text(
             elif offset < 32:
                 key_3 |= bits
             position += 1
-        cacheable = position - first <= CACHED_BYTES
         mixed = (key_0 ^ (key_1 * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= (key_2 ^ (key_3 * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0x94D049BB133111EB)
         mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-        slot = np.int64(mixed >> np.uint64(40)) & (cached_rows.size - 1)
+        found[count, 0], found[count, 1] = first, position
+        found[count, 2] = np.int64(mixed >> np.uint64(40)) & (slots - 1)
+        keys[count, 0], keys[count, 1], keys[count, 2], keys[count, 3] = key_0, key_1, key_2, key_3
+        count += 1
+    return count, position
+
+
+@njit(cache=True)
+def _sum_text(
+    total: np.ndarray,
+    data: np.ndarray,
+    start: int,
+    stop: int,
+    bounded: np.ndarray,
+    rows: np.ndarray,
+    hashes: np.ndarray,
+    found: np.ndarray,
+    keys: np.ndarray,
+    model: ModelArrays,
+    cache: WordCache,
+) -> int:
+    """Sets ``total`` to the sum of all rows of one line of text; returns how many rows they are."""
+    # Once, not in the loop: each look into the tuple counts a reference.
+    spellings, spelling_ends, entry_slots = model.spellings, model.spelling_ends, model.entry_slots
+    width, matrix = model.width, model.rows
+    kept_bits, kept_before, kept_rows = model.kept_bits, model.kept_before, model.kept_rows
+    cached_keys, cached_rows, cached_hashes, cached_sums = cache.keys, cache.rows, cache.hashes, cache.sums
+    total[:] = 0
+    row_count = 0
+    words = 0
+    position = start
+    number = count = 0
+    while True:
+        if number == count:
+            count, position = _find_words(data, position, stop, cached_rows.size, found, keys)
+            number = 0
+            if count == 0:
+                break
+        first, last, slot = found[number, 0], found[number, 1], found[number, 2]
+        key_0, key_1, key_2, key_3 = keys[number, 0], keys[number, 1], keys[number, 2], keys[number, 3]
+        number += 1
+        cacheable = last - first <= CACHED_BYTES
         hit = (
             cacheable
             and cached_keys[slot, 0] == key_0
@@ -261,19 +276,17 @@ def _sum_text(
             row_count += cached_rows[slot]
             if hashes.size > 0:
                 hashes[words] = cached_hashes[slot]
-            for column in range(total.size):
-                total[column] += cached_sums[slot, column]
         else:
-            if position - first == _END.size and _starts_with(data, first, position, _END):
+            if last - first == _END.size and _starts_with(data, first, last, _END):
                 break  # a literal </s> ends the line for the library too
-            value = fnv1a(data, first, position)
-            entry, _ = find_entry(data, first, position, value, spellings, spelling_ends, entry_slots)
-            if entry >= model.words or (entry < 0 and _starts_with(data, first, position, _PREFIX)):
+            value = fnv1a(data, first, last)
+            entry, _ = find_entry(data, first, last, value, spellings, spelling_ends, entry_slots)
+            if entry >= model.words or (entry < 0 and _starts_with(data, first, last, _PREFIX)):
                 continue  # a label within the text is no word
-            count = _word_rows(
+            added = _word_rows(
                 data,
                 first,
-                position,
+                last,
                 entry,
                 model.words,
                 model.minimum_ngram,
@@ -286,26 +299,26 @@ def _sum_text(
                 bounded,
                 rows,
             )
-            word_sum[:] = 0
-            _add_rows(word_sum, rows[:count], dense, codes, norms, centroids)
-            row_count += count
+            row_count += added
             if hashes.size > 0:
                 hashes[words] = np.int32(np.uint32(value))
-            for column in range(total.size):
-                total[column] += word_sum[column]
+            if not cacheable:
+                slot = cached_rows.size
+            cached_sums[slot * width : (slot + 1) * width] = 0
+            _add_rows(cached_sums, slot * width, width, rows[:added], matrix)
             if cacheable:
                 cached_keys[slot, 0], cached_keys[slot, 1] = key_0, key_1
                 cached_keys[slot, 2], cached_keys[slot, 3] = key_2, key_3
-                cached_rows[slot] = count
+                cached_rows[slot] = added
                 cached_hashes[slot] = np.int32(np.uint32(value))
-                for column in range(total.size):
-                    cached_sums[slot, column] = word_sum[column]
+        for column in range(0, width, LANES):
+            add_lanes(total, column, cached_sums, slot * width + column)
         words += 1
     count = 0
     if model.end_of_line >= 0:
         rows[0] = model.end_of_line
         count = 1
-        _add_rows(total, rows[:1], dense, codes, norms, centroids)
+        _add_rows(total, 0, width, rows[:1], matrix)
     if model.word_ngrams > 1:
         row_count += count
         hashes[words] = _END_HASH
@@ -320,7 +333,7 @@ def _sum_text(
             kept_rows,
             rows,
         )
-        _add_rows(total, rows[:count], dense, codes, norms, centroids)
+        _add_rows(total, 0, width, rows[:count], matrix)
     return row_count + count
 
 
@@ -355,11 +368,12 @@ def identify(
     for k in range(valid.size):
         if valid[k]:
             longest = max(longest, window_end(data, offsets[k], offsets[k + 1], window) - offsets[k])
-    total, word_sum = np.empty(model.width, np.float32), np.empty(model.width, np.float32)
+    total = np.empty(model.width, np.float32)
     bounded = np.empty(longest + 2, np.uint8)
     hashes = np.empty(longest // 2 + 2 if model.word_ngrams > 1 else 0, np.int32)
     ngrams = (longest + 2) * min(longest + 2, model.maximum_ngram) + 1
     rows = np.empty(max(ngrams, hashes.size * min(hashes.size, model.word_ngrams)), np.int32)
+    found, keys = np.empty((_WORDS_AHEAD, 3), np.int64), np.empty((_WORDS_AHEAD, CACHED_BYTES // 8), np.uint64)
     logits = np.empty(count, np.float32)
     stack, stack_scores = np.empty(count + 2, np.int64), np.empty(count + 2, np.float32)
     for k in range(valid.size):
@@ -370,7 +384,7 @@ def identify(
         stop = window_end(data, start, offsets[k + 1], window)
         if not has_letters(data, start, stop, min_letters, letters):
             continue
-        row_count = _sum_text(total, word_sum, data, start, stop, bounded, rows, hashes, model, cache)
+        row_count = _sum_text(total, data, start, stop, bounded, rows, hashes, found, keys, model, cache)
         if row_count > 0:
             best, probability = predict(total, row_count, logits, stack, stack_scores, model)
             if best >= 0:

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from transforms.kernels.fasttext_index import empty_slots, index_entries, index_ngrams
+from transforms.kernels.lanes import LANES
 
 MAGIC = 793712314
 VERSIONS = (11, 12)
@@ -38,8 +39,8 @@ class UnsupportedModelError(ValueError):
 class ModelArrays(NamedTuple):
     """All that inference needs, as scalars and arrays of fixed types; V words, R input rows, L labels.
 
-    ``width`` is the model's dimension, rounded up to a whole number of centroids where the input is quantized; the
-    columns past the dimension are zero.
+    ``width`` is the model's dimension, rounded up to a multiple of ``LANES``; the columns past the dimension are zero.
+    A quantized input is decoded: it takes the memory of the model that it was made of, less what was pruned.
     """
 
     width: int
@@ -51,17 +52,13 @@ class ModelArrays(NamedTuple):
     words: int  # V
     end_of_line: int  # row of `</s>`, -1 if the dictionary lacks it
     pruned: bool  # whether only some n-grams have a row
-    quantized: bool  # whether rows are in `codes`, else in `dense`
     spellings: np.ndarray  # uint8: the entries' bytes one after the other; words first, then labels
     spelling_ends: np.ndarray  # int64 (V + L + 1): entry k is spellings[ends[k]:ends[k + 1]]
     entry_slots: np.ndarray  # int32, a power of two: entry by its hash, linear probing, -1 where empty
     kept_bits: np.ndarray  # uint64: bit b of the whole is set if bucket b has a row; used if pruned
     kept_before: np.ndarray  # int32, one a word of kept_bits: set bits before it
     kept_rows: np.ndarray  # int32: row - V, in the order of the buckets
-    dense: np.ndarray  # float32 (R, width), or (0, width)
-    codes: np.ndarray  # uint8 (R, width / run), or (0, 0)
-    norms: np.ndarray  # float32 (R), or (0)
-    centroids: np.ndarray  # float32 (width / run, 256, run), or (0, 256, 1)
+    rows: np.ndarray  # float32 (R * width): the input's rows, one after the other
     output: np.ndarray  # float32 (width, L): transposed, so that one column of it is one label
     children: np.ndarray  # int32 (2 L - 1, 2): the Huffman tree of hierarchical softmax, -1 at the leaves
 
@@ -142,17 +139,6 @@ class _Reader:
         return result
 
 
-class _Quantized(NamedTuple):
-    codes: np.ndarray
-    norms: np.ndarray
-    centroids: np.ndarray
-
-    def decoded(self) -> np.ndarray:
-        runs, _, run = self.centroids.shape
-        rows = self.centroids[np.arange(runs), self.codes].reshape(len(self.codes), runs * run)
-        return rows * self.norms[:, None]
-
-
 def _check_finite(reader: _Reader, values: np.ndarray) -> None:
     with np.errstate(invalid="ignore"):  # NaN and infinity are what is looked for
         total = values.sum(dtype=np.float64)
@@ -173,7 +159,8 @@ def _read_centroids(reader: _Reader, columns: int) -> np.ndarray:
     return centroids
 
 
-def _read_matrix(reader: _Reader, quantized: bool, dimension: int) -> np.ndarray | _Quantized:
+def _read_matrix(reader: _Reader, quantized: bool, dimension: int, width: int) -> np.ndarray:
+    """float32 (rows, width), decoded; the columns past the dimension are zero."""
     norm_coded = bool(reader.unpack("?")[0]) if quantized else False
     rows, columns = reader.unpack("2q")
     if columns != dimension:
@@ -181,7 +168,7 @@ def _read_matrix(reader: _Reader, quantized: bool, dimension: int) -> np.ndarray
     if not quantized:
         dense = reader.array(np.float32, rows, columns)
         _check_finite(reader, dense)
-        return dense
+        return dense if width == columns else np.pad(dense, ((0, 0), (0, width - columns)))
     (code_size,) = reader.unpack("i")
     flat_codes = reader.array(np.uint8, code_size)
     centroids = _read_centroids(reader, columns)
@@ -193,7 +180,13 @@ def _read_matrix(reader: _Reader, quantized: bool, dimension: int) -> np.ndarray
         norms = _read_centroids(reader, 1)[0, norm_codes, 0]
     _check_finite(reader, centroids)
     _check_finite(reader, norms)
-    return _Quantized(flat_codes.reshape(rows, len(centroids)), norms, centroids)
+    codes = flat_codes.reshape(rows, len(centroids))
+    decoded = np.zeros((rows, width), np.float32)
+    run = centroids.shape[2]
+    for m in range(len(centroids)):
+        columns_of_run = decoded[:, m * run : (m + 1) * run]  # the last run may be shorter than its centroids
+        columns_of_run[:] = centroids[m, codes[:, m], : columns_of_run.shape[1]] * norms[:, None]
+    return decoded
 
 
 class _Header(NamedTuple):
@@ -275,38 +268,24 @@ def read_model(data: np.ndarray, name: str) -> Model:
     quantized = bool(reader.unpack("?")[0])
     if header.kept is not None and not quantized:
         raise reader.error("pruned, but not quantized")
-    matrix = _read_matrix(reader, quantized, header.dimension)
+    width = -(-header.dimension // LANES) * LANES
+    matrix = _read_matrix(reader, quantized, header.dimension, width)
     output_quantized = bool(reader.unpack("?")[0]) and quantized
-    output = _read_matrix(reader, output_quantized, header.dimension)
+    output = _read_matrix(reader, output_quantized, header.dimension, width)
     if reader.position != data.size:
         raise UnsupportedModelError(
             f"{name}: {data.size - reader.position} bytes after the fastText model's known parts"
         )
 
-    if isinstance(output, _Quantized):
-        output = output.decoded()
     if len(output) != len(header.labels):
         raise reader.error(f"{len(output)} output rows for {len(header.labels)} labels")
-    if isinstance(matrix, _Quantized):
-        runs, _, run = matrix.centroids.shape
-        width = runs * run
-        codes, norms, centroids = matrix
-        dense = np.empty((0, width), np.float32)
-    else:
-        width = header.dimension
-        dense = matrix
-        codes, norms = np.empty((0, 0), np.uint8), np.empty(0, np.float32)
-        centroids = np.empty((0, CENTROIDS, 1), np.float32)
     kept = np.empty((0, 2), np.int32) if header.kept is None else header.kept
-    rows = max(len(dense), len(codes))
-    _check_rows(reader, header, kept, rows)
+    _check_rows(reader, header, kept, len(matrix))
 
     entry_slots = empty_slots(len(header.types))
     end_of_line = np.frombuffer(END_OF_LINE, np.uint8).copy()
     end_row = index_entries(header.spellings, header.spelling_ends, entry_slots, end_of_line)
     kept_bits, kept_before, kept_rows = index_ngrams(kept, 0 if header.kept is None else header.buckets)
-    transposed = np.zeros((width, len(output)), np.float32)
-    transposed[: header.dimension] = output[:, : header.dimension].T
     label_counts = header.counts[header.words :] if header.loss == HIERARCHICAL_SOFTMAX else np.zeros(1, np.int64)
     if label_counts.min() < 0 or sum(label_counts.tolist()) >= UNBUILT_WEIGHT:
         raise reader.error("label counts that make no Huffman tree")
@@ -320,18 +299,14 @@ def read_model(data: np.ndarray, name: str) -> Model:
         words=header.words,
         end_of_line=end_row,
         pruned=header.kept is not None,
-        quantized=quantized,
         spellings=header.spellings,
         spelling_ends=header.spelling_ends,
         entry_slots=entry_slots,
         kept_bits=kept_bits,
         kept_before=kept_before,
         kept_rows=kept_rows,
-        dense=dense,
-        codes=codes,
-        norms=norms,
-        centroids=centroids,
-        output=transposed,
+        rows=matrix.reshape(-1),
+        output=np.ascontiguousarray(output.T),
         children=_huffman_children(label_counts),
     )
     return Model(arrays, header.labels)
