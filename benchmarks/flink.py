@@ -75,6 +75,7 @@ def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dic
             for file in sorted((output / name).iterdir())
         }
         shutil.rmtree(output)
+        Console().print(f"{source.name} on {runner}: {cost.wall:.1f} s, {cost.cpu:.1f} s of CPU", highlight=False)
         return cost, digests
 
     files = max(WORKERS, round(arguments.generated_mb * 1e6 / SHARD_BYTES))

@@ -29,7 +29,7 @@ STREAMING_BY_DEFAULT = False
 """Whether a run takes checkpoints unless ``--streaming`` or ``--no-streaming`` says which (docs/flink.md)."""
 
 MOST_PIPELINED_SLOTS = 32
-"""In batch mode: a slot needs 100 kB of network buffers for every slot of the cluster in each of 30 exchanges."""
+"""In batch mode: a slot needs 100 kB of network buffers for every slot of the job in each of 30 exchanges."""
 
 STREAMING_LOSES = (
     "{flag}: Beam 2.62 on Flink loses data in streaming mode unless bundles are finished before a checkpoint's barrier "
@@ -68,15 +68,15 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
             "--flink_master HOST:PORT is missing; `python -m beam_pipeline flink-local up` starts a cluster here"
         )
     is_local = bool(local.ports) and master in (local.rest_address, f"localhost:{local.ports['rest']}")
-    given = {flag.partition("=")[0].removeprefix("--") for flag in flags}
     overview = _overview(master)
     slots, machines = overview["slots-total"], overview["taskmanagers"]
-    if not slots and "parallelism" not in given:
+    parallelism = options.view_as(FlinkRunnerOptions).parallelism
+    if not slots and parallelism < 1:
         raise FlinkOptionsError(
-            f"the cluster at {_address(master)} has no TaskManagers; wait for them or start some, or say by "
+            f"the cluster at {url_of(master)} has no TaskManagers; wait for them or start some, or say by "
             "--parallelism how many slots to ask for, where they are started on demand"
         )
-    defaults = _defaults(slots, machines) | {
+    defaults = _defaults(slots, machines, parallelism if parallelism > 0 else slots) | {
         "environment_config": local.environment_config if is_local else DEFAULT_WORKERS,
         "flink_master": master,
     }
@@ -85,6 +85,7 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
         defaults |= _streaming(flags)
     if runner == "FlinkRunner" and not options.view_as(FlinkRunnerOptions).flink_job_server_jar:
         defaults["flink_job_server_jar"] = str(job_server_jar())
+    given = {flag.partition("=")[0].removeprefix("--") for flag in flags}
     more = [_flag(name, value) for name, value in defaults.items() if name not in given and value is not False]
     return [*flags, *more]
 
@@ -103,17 +104,17 @@ def _with_mode(flags: Sequence[str]) -> list[str]:
     return [*others, "--streaming"] if streaming else others
 
 
-def _defaults(slots: int, machines: int) -> dict[str, Any]:
+def _defaults(slots: int, machines: int, parallelism: int) -> dict[str, Any]:
     return {
         # Every slot of the cluster works. Flink's client would take 1, as it doesn't know the cluster.
-        "parallelism": max(1, slots),
+        "parallelism": max(1, parallelism),
         # A Python process a slot: a second thread of a process would wait for the first one's GIL.
         "sdk_worker_parallelism": max(1, slots // max(1, machines)),
         "environment_type": "EXTERNAL",
         # PIPELINED: all steps are there at once, which saves most of a job's fixed cost. It can't block: nothing in the
         # pipeline reads one input to its end before another, see docs/flink.md. Network buffers are those of all steps,
-        # and grow with the slots: on a large cluster steps run one after the other, with files between them.
-        "execution_mode_for_batch": "PIPELINED" if slots <= MOST_PIPELINED_SLOTS else "BATCH_FORCED",
+        # and grow with the slots in use: with many, steps run one after the other, with files between them.
+        "execution_mode_for_batch": "PIPELINED" if parallelism <= MOST_PIPELINED_SLOTS else "BATCH_FORCED",
     }
 
 
