@@ -2,8 +2,9 @@
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+DATA ?= ../shared/data
 
-.PHONY: test-lineage bench conformance demo demo-flink test test-flink test-s3 acceptance dedup-truth scale dedup-peer lint format clean
+.PHONY: test-lineage bench conformance demo demo-flink test test-flink test-faults test-s3 acceptance dedup-truth scale dedup-peer lint format clean
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -19,6 +20,12 @@ test: $(VENV)/.installed-test
 test-flink: $(VENV)/.installed-test
 	$(PYTHON) -m pytest tests/flink
 
+# Everything that can die in a run on Flink dies in the middle of one, in both modes, FAULT_RUNS times (5): two hours.
+# FAULT_INPUT: a folder of Parquet; FAULT_MB: how much of it, 0 for all (tests/faults/flink_faults.py has more).
+FAULT_INPUT ?= $(wildcard $(DATA)/corpus)
+test-faults: $(VENV)/.installed-test
+	FAULT_INPUT="$(FAULT_INPUT)" $(PYTHON) -m pytest -s tests/faults/flink_faults.py
+
 # The lineage of 100 million documents, loaded and asked; sixteen writers under faults (3 minutes, 2 GB of memory).
 test-lineage: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -s tests/lineage_scale
@@ -28,7 +35,6 @@ acceptance: $(VENV)/.installed-test
 	CORPUS=$(CORPUS) TOKENIZER=$(TOKENIZER) $(PYTHON) -m pytest tests/acceptance
 
 # Near-duplicate removal against what is known of the texts (data/neardup and data/corpus under DATA; 5 minutes).
-DATA ?= ../shared/data
 dedup-truth: $(VENV)/.installed-test
 	DATA=$(DATA) $(PYTHON) -m pytest -s tests/truth
 

@@ -45,6 +45,14 @@ class Server:
             **(as_owner if os.geteuid() == 0 else {}),  # type: ignore[arg-type]
         )
 
+    def stop(self) -> None:
+        """Ends every connection at once, as a crash does."""
+        self.control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        """Starts the machine's server again after ``stop``."""
+        self.control("-l", str(self.data / "log"), "start")
+
     def restart(self) -> None:
         """Ends every connection at once, as a crash does, and starts again with the same options."""
         self.control("-m", "immediate", "-l", str(self.data / "log"), "restart")
@@ -84,12 +92,15 @@ def system_server() -> Iterator[Server]:
         dsn = psycopg.conninfo.make_conninfo(host="127.0.0.1", port=port, user="postgres", dbname="postgres")
         server = Server(dsn, programs, data, owner)
         server.control("-o", "-U postgres -A trust -E UTF8 --locale=C --no-sync", "initdb")
-        options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off"
-        server.control("-l", str(data / "log"), "-o", options, "start")
+        options = {"port": port, "unix_socket_directories": f"'{data}'", "listen_addresses": "'127.0.0.1'"}
+        with (data / "postgresql.conf").open("a") as file:
+            for name, value in (options | {"fsync": "off", "full_page_writes": "off"}).items():
+                file.write(f"{name} = {value}\n")
+        server.start()
         try:
             yield server
         finally:
-            server.control("-m", "immediate", "stop")
+            server.stop()
 
 
 @contextlib.contextmanager

@@ -15,13 +15,18 @@ from collections.abc import Callable, Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One request as it came in: ``received`` and ``sent`` are the bytes of its body and of the answer's."""
+    """One request as it came in: ``received`` and ``sent`` are the bytes of its body and of the answer's.
+
+    ``status`` is the answer's, 0 if there was none; ``at`` the time of the answer (``time.monotonic``).
+    """
 
     method: str
     path: str
     span: str
     received: int
     sent: int
+    status: int
+    at: float
 
     @property
     def listing(self) -> bool:
@@ -53,7 +58,7 @@ class Proxy(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.upstream = urllib.parse.urlsplit(endpoint).netloc
         self.requests: list[Request] = []
-        self.faults: list[str] = []  # what to do to the next requests: "503", "500", "reset", "cut"
+        self.faults: list[str] = []  # what to do to the next requests: "503", "500", "403", "reset", "cut"
         self.done: Callable[[str, str], None] = lambda method, path: None  # called after each that was passed on
         self.weather, self._chance = Weather(), random.Random(1)
 
@@ -86,19 +91,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.spoil_or_pass(self.server.next_fault(), body)
         self.server.done(self.command, self.path)
 
-    def count(self, received: int, sent: int) -> None:
+    def count(self, received: int, sent: int, status: int) -> None:
         """Before the answer: who has got it finds its request counted."""
-        self.server.requests.append(Request(self.command, self.path, self.headers.get("Range", ""), received, sent))
+        span = self.headers.get("Range", "")
+        self.server.requests.append(Request(self.command, self.path, span, received, sent, status, time.monotonic()))
 
     def close_unanswered(self, received: int) -> None:
-        self.count(received, 0)
+        self.count(received, 0, 0)
         self.close_connection = True
 
     def spoil_or_pass(self, fault: str, body: bytes) -> None:
         if fault == "reset":
             return self.close_unanswered(len(body))
-        if fault in ("500", "503"):
-            code = {"500": "InternalError", "503": "SlowDown"}[fault]
+        if fault in ("500", "503", "403"):
+            code = {"500": "InternalError", "503": "SlowDown", "403": "AccessDenied"}[fault]
             return self.answer(int(fault), {}, len(body), f"<Error><Code>{code}</Code></Error>".encode(), None)
         if fault == "delay":
             time.sleep(2)
@@ -121,7 +127,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status: int, headers: dict[str, str], received: int, data: bytes, cut: int | None) -> None:
         body = b"" if self.command == "HEAD" else data[:cut]
-        self.count(received, len(body))
+        self.count(received, len(body), status)
         self.send_response_only(status)
         for name, value in ({"Content-Length": str(len(data))} | headers).items():
             self.send_header(name, value)
