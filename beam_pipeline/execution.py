@@ -18,6 +18,7 @@ LOGGER = logging.getLogger(__name__)
 
 _NAMES_AN_EXCEPTION = re.compile(r"[\w.]*[A-Z]\w+: \S")
 _JAVA_FRAME = re.compile(r"at [\w.$/]+\(|\.\.\. \d+ (more|common)|(Caused by: |Suppressed: )?(java|org\.apache)\.")
+_JAVA_CAUSE = re.compile(r"Caused by: (?:[\w$]+\.)*([A-Z][\w$]*: \S.*)")
 _STACK_ABOVE = re.compile(r"Traceback \(most recent call last\)")
 
 
@@ -58,10 +59,12 @@ def root_cause(error: BaseException) -> str:
     """What happened, without the stacks around it: the last line of the failure that names an exception.
 
     Errors from worker processes arrive as text with the whole stack in it; from Flink, with Java's stack around that.
+    Where Flink itself failed, it is the last cause that Java names.
     """
     while error.__cause__ is not None and not str(error).strip():
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     python = [line for line in lines if not _JAVA_FRAME.match(line)]
     named = [line for line in python if _NAMES_AN_EXCEPTION.match(line) and not _STACK_ABOVE.search(line)]
-    return (named or python or lines or [repr(error)])[-1]
+    java = [cause.group(1) for cause in map(_JAVA_CAUSE.match, lines) if cause]
+    return (named or java or python or lines or [repr(error)])[-1]

@@ -93,3 +93,18 @@ def test_the_root_cause_is_the_last_exception_of_python() -> None:
         "Caused by: java.lang.IllegalStateException: closed\n"
     )
     assert execution.root_cause(error) == "transforms.filter.FilterFailed: filter f failed at a.jsonl, row 3"
+
+
+def test_the_root_cause_is_the_last_one_of_java_where_flink_failed() -> None:
+    error = RuntimeError(
+        "Pipeline job_1 failed in state FAILED: org.apache.flink.runtime.rest.util.RestClientException: [org.apache."
+        "flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job (3f3d)\n"
+        "\tat org.apache.flink.runtime.rest.handler.job.JobExecutionResultHandler.propagateException(Handler.java:94)\n"
+        "Caused by: java.util.concurrent.CompletionException: org.apache.flink.runtime.messages."
+        "FlinkJobNotFoundException: Could not find Flink job (3f3d)\n"
+        "\t... 37 more\n"
+        "Caused by: org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job (3f3d)\n"
+        "\tat org.apache.flink.runtime.dispatcher.Dispatcher.requestJobStatus(Dispatcher.java:890)\n"
+        "]\n"
+    )
+    assert execution.root_cause(error) == "FlinkJobNotFoundException: Could not find Flink job (3f3d)"

@@ -109,7 +109,7 @@ def test_a_fault_costs_what_was_in_flight(
         status = run.wait()
         if fault.ends_command:
             assert status == 1, run.said()
-            assert "run the same command to go on" in run.said()
+            assert re.search(r"failed: FlinkJobNotFoundException: .*\n.*run the same command to go on", run.said())
             run.repeat()
             status = run.wait()
         assert status == 0, run.said()
