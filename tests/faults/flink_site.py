@@ -23,6 +23,7 @@ from benchmarks import inputs
 from runners.flink_local import Cluster
 from tests import flink_runs, postgres, runs, s3
 from tests.fault_filters import Faulty
+from tests.flink_runs import PATIENCE_SECONDS
 from tests.s3_store import Store, store_in
 
 FLAGS = {"batch": (), "streaming": ("--streaming", "--checkpointing_interval=2000")}
@@ -30,8 +31,6 @@ FLAGS = {"batch": (), "streaming": ("--streaming", "--checkpointing_interval=200
 
 SHARDS = 24
 ROW_GROUPS_A_SHARD = 4
-PATIENCE_SECONDS = 600
-"""For what takes one to two minutes: a run that takes longer hangs."""
 
 
 def write_input(folder: Path, corpus: Path | None, size: int) -> int:
