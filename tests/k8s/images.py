@@ -18,6 +18,8 @@ from tests.k8s import programs
 ROOT = Path(__file__).parents[2]
 DEBIAN = "docker.io/library/debian:bookworm-slim"
 
+_LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+
 # As in the image of that name: nobody reads manuals in a container.
 _SLIM = """\
 path-exclude /usr/share/doc/*
@@ -74,8 +76,8 @@ def build(
         shutil.copytree("/etc/ssl/certs", certificates)
         pip.write_text("[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n")
         flags += [f"--volume={certificates}:/etc/ssl/certs", f"--volume={pip}:/etc/pip.conf:ro"]
-        # From here packages that bring authorities of their own put the machine's beside them.
-        flags.append("--volume=/usr/local/share/ca-certificates:/usr/local/share/ca-certificates:ro")
+        if _LOCAL_AUTHORITIES.is_dir():  # from here, packages that bring authorities put the machine's own beside them
+            flags.append(f"--volume={_LOCAL_AUTHORITIES}:{_LOCAL_AUTHORITIES}:ro")
         own = ["--isolation=chroot", "--layers", "--pull=never", "--format=docker", f"--file={dockerfile}"]
         _buildah("build", *own, *flags, f"--target={target}", f"--tag={name}", str(context))
     found = json.loads(_buildah("inspect", "--type=image", name))
