@@ -17,6 +17,7 @@ from transforms.batches import Batch, Costs, spending
 from transforms.filter import apply_filter
 from transforms.fingerprint import fingerprint_batch
 from transforms.kernels import language
+from transforms.kernels.normalization import normalize
 from transforms.normalize import normalize_batch
 from transforms.pinned_files import PinnedFile
 from transforms.readers.batching import string_lengths
@@ -89,7 +90,7 @@ class SampledPasses:
         self.sample.text_bytes += int(string_lengths(data["text"]).sum())
         batch = normalize_batch(Batch(NOWHERE, 0, True, data, costs))
         with spending(costs, "NormalizeKept"):
-            normalize_batch(Batch(NOWHERE, 0, True, data))
+            normalize(data["text"], batch.data["clean"].fill_null(False).to_numpy(zero_copy_only=False))
         with spending(costs, "IdentifyLanguage"):
             labels, scores = self._language.identify(
                 batch.data["text"], window=self._settings.language_window, min_letters=self._settings.min_letters

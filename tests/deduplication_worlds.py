@@ -54,6 +54,7 @@ def table(documents: list[Document]) -> pa.Table:
         "language": [d.language for d in documents],
         "language_score": [1.0] * len(documents),
         "text_bytes": [None if d.content is None else d.text_bytes for d in documents],
+        "clean": [None if d.content is None else True for d in documents],
         "content_hash": [d.content for d in documents],
         "signature": [d.signature for d in documents],
         "bands": bands,

@@ -24,6 +24,7 @@ def fingerprints() -> pa.Table:
             "language": pa.array(["en", None, "de", "en", "und"]).dictionary_encode(),
             "language_score": pa.array([0.9, None, 0.8, 0.7, 0.0], pa.float32()),
             "text_bytes": pa.array([10, None, 30, 40, 50], pa.uint32()),
+            "clean": pa.array([True, None, False, True, True]),
         }
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,13 +15,23 @@ from transforms.kernels.normalization import normalize
 
 
 def normalize_batch(batch: Batch) -> Batch:
-    """The batch with its texts normalized; a text of which nothing is left is out as empty."""
-    with batch.at_work("NormalizeKept" if batch.verdict else "Normalize"):
-        text = normalize(batch.data.column("text"))
+    """The batch with its texts normalized; a text of which nothing is left is out as empty.
+
+    In pass 1 the column ``clean`` says which texts were normalized as they came; in pass 3 these aren't looked at
+    again: the source is pinned, so they are the same.
+    """
+    if batch.verdict:
+        with batch.at_work("NormalizeKept"):
+            row = batch.data["row"].to_numpy().astype(np.int64) - batch.shard.first_row
+            return batch.with_columns(text=normalize(batch.data["text"], batch.verdict.clean[row]))
+    with batch.at_work("Normalize"):
+        text = normalize(batch.data["text"])
+        clean = pc.equal(text, batch.data["text"])
         empty = pc.equal(pc.binary_length(text), 0)
         if not pc.any(empty).as_py():
-            return batch.with_columns(text=text)
+            return batch.with_columns(text=text, clean=clean)
         return batch.with_columns(
+            clean=clean,
             text=pc.if_else(empty, pa.scalar(None, text.type), text),
             outcome=pc.if_else(pc.fill_null(empty, False), pa.scalar(EMPTY_TEXT, pa.uint8()), batch.data["outcome"]),
         )
@@ -28,7 +39,7 @@ def normalize_batch(batch: Batch) -> Batch:
 
 @dataclasses.dataclass
 class Normalize(beam.PTransform):
-    """From ``Batch``: the same with normalized ``text``."""
+    """From ``Batch``: the same with normalized ``text``, and in pass 1 ``clean``."""
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """A pure function of each batch."""

@@ -15,7 +15,7 @@ from schemas.shards import Shard
 from transforms.accounting import accounted
 from transforms.deduplicate import decisions, witnesses
 from transforms.stage_objects import StageObjects
-from transforms.verdicts import Verdict, decide, segment_of, segment_unreadable
+from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide, segment_of, segment_unreadable
 
 
 class Selected(NamedTuple):
@@ -36,7 +36,7 @@ def select(
             continue
         blocks = list(grouped["decisions"])
         with storage.open_input(fingerprints.uri_of(shard)) as file:
-            table = pq.read_table(file, columns=["outcome", "language", "language_score", "text_bytes"])
+            table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
         verdict = decide(shard, table, decisions(blocks), witnesses(blocks))
         written = tokens.find(shard)
         if written is None:

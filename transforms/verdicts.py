@@ -13,6 +13,9 @@ from schemas.segments import UNDECIDED, Segment
 from schemas.shards import Shard, split_document_id
 from transforms.batches import Costs, costs_as_json
 
+FINGERPRINT_COLUMNS = ["outcome", "language", "language_score", "text_bytes", "clean"]
+"""What ``decide`` needs of a shard's fingerprints."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -24,6 +27,7 @@ class Verdict:
       language_scores: float32.
       cluster_sizes: 1 + documents dropped with this one as witness; 0 for those not kept.
       text_bytes: UTF-8 bytes of the normalized text, 0 if there is none.
+      clean: whether the text was normalized as it came.
       duplicates: one entry a dropped duplicate, by document id; ``transforms.deduplicate.DECISIONS``.
     """
 
@@ -34,6 +38,7 @@ class Verdict:
     language_scores: np.ndarray
     cluster_sizes: np.ndarray
     text_bytes: np.ndarray
+    clean: np.ndarray
     duplicates: np.ndarray
 
     @property
@@ -50,7 +55,7 @@ def decide(shard: Shard, fingerprints: pa.Table, duplicates: np.ndarray, witness
     """Puts together what pass 1 and pass 2 have found out about a shard.
 
     Args:
-      fingerprints: its object's columns outcome, language, language_score and text_bytes.
+      fingerprints: ``FINGERPRINT_COLUMNS`` of its object.
       duplicates: the shard's documents that go, sorted by id (``transforms.deduplicate.DECISIONS``).
       witnesses: the shard's documents that others are dropped for (``transforms.deduplicate.WITNESSES``).
 
@@ -79,6 +84,7 @@ def decide(shard: Shard, fingerprints: pa.Table, duplicates: np.ndarray, witness
         language_scores=fingerprints["language_score"].fill_null(0).to_numpy(),
         cluster_sizes=cluster_sizes,
         text_bytes=fingerprints["text_bytes"].fill_null(0).to_numpy(),
+        clean=fingerprints["clean"].fill_null(False).to_numpy(),
         duplicates=duplicates,
     )
 

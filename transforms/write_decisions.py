@@ -20,7 +20,7 @@ from schemas.shards import Shard, split_document_id
 from transforms.deduplicate import decisions, witnesses
 from transforms.list_sources import read_sources
 from transforms.stored_fingerprints import StoredFingerprints
-from transforms.verdicts import Verdict, decide
+from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide
 
 Counts = dict[str, int]
 """Documents by outcome and reason, such as ``dropped: near_duplicate``."""
@@ -85,7 +85,7 @@ def write_shard(
             continue
         blocks = list(joined["decisions"])
         with storage.open_input(fingerprints.uri_of(shard)) as file:
-            table = pq.read_table(file, columns=["outcome", "language", "language_score", "text_bytes"])
+            table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
         verdict = decide(shard, table, decisions(blocks), witnesses(blocks))
         number = shard.source.number - fingerprints.in_work.first_source
         named = dataclasses.replace(shard, source=dataclasses.replace(shard.source, number=number))

@@ -110,6 +110,15 @@ def test_equals_reference_and_is_a_fixed_point(texts: list[str | None]) -> None:
     assert normalize(array) is array or normalize(array).to_pylist() == once
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TEXTS | st.none(), max_size=6), st.data())
+def test_texts_that_are_known_to_be_clean_change_nothing(texts: list[str | None], data: st.DataObject) -> None:
+    once = expected(texts)
+    known = np.array([data.draw(st.booleans()) if text is not None else False for text in texts], np.bool_)
+    mixed = [clean if is_known else text for text, clean, is_known in zip(texts, once, known, strict=True)]
+    assert normalize(pa.array(mixed, pa.string()), known).to_pylist() == once
+
+
 @settings(max_examples=300, deadline=None)
 @given(TEXTS, st.integers(0, 8))
 def test_result_is_normal(text: str, shift: int) -> None:

@@ -78,7 +78,7 @@ def normalize_reference(text: str) -> str:
     return text.strip(BLANKS + "\n")
 
 
-def normalize(text: pa.StringArray) -> pa.StringArray:
+def normalize(text: pa.StringArray, clean: npt.NDArray[np.bool_] | None = None) -> pa.StringArray:
     """Normalizes every text of a column by the rules of this module.
 
     Equal to ``normalize_reference`` on every text. Time and memory are proportional to the bytes, whatever they are.
@@ -88,6 +88,7 @@ def normalize(text: pa.StringArray) -> pa.StringArray:
 
     Args:
       text: string or large_string, valid UTF-8; may be a slice.
+      clean: one a text: whether it is known to be normalized. Such a text isn't looked at.
 
     Returns:
       An array of the same type, length and nulls; a text of which nothing is left is "". It is ``text`` itself if that
@@ -101,7 +102,7 @@ def normalize(text: pa.StringArray) -> pa.StringArray:
         raise TypeError(
             f"text: normalize takes a string or large_string array, not {getattr(text, 'type', type(text))}"
         )
-    if len(text) == text.null_count:
+    if len(text) == text.null_count or (clean is not None and clean.all()):
         return text
     offset_type: type[np.signedinteger] = np.int32 if pa.types.is_string(text.type) else np.int64
     _, offsets_buffer, values_buffer = text.buffers()
@@ -116,7 +117,8 @@ def normalize(text: pa.StringArray) -> pa.StringArray:
     output = np.empty(offsets[-1] - offsets[0], np.uint8)
     output_offsets: npt.NDArray[np.int64] = np.empty(len(offsets), np.int64)
     flags = np.zeros(len(text), np.uint8)
-    edited = _clean(values, offsets, valid, *unicode_tables(), output, output_offsets, flags)
+    passed = np.zeros(len(text), np.bool_) if clean is None else clean
+    edited = _clean(values, offsets, valid, passed, *unicode_tables(), output, output_offsets, flags)
     cleaned = output[: output_offsets[-1]] if edited else values[offsets[0] : offsets[-1]]
     composed = _compose(cleaned, output_offsets, flags)
     if not edited and not composed:
@@ -194,6 +196,7 @@ def _clean(
     values: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
     valid: npt.NDArray[np.bool_],
+    passed: npt.NDArray[np.bool_],
     blocks: npt.NDArray[np.uint16],
     properties: npt.NDArray[np.uint32],
     pairs: npt.NDArray[np.uint64],
@@ -209,6 +212,7 @@ def _clean(
 
     Args:
       values, offsets, valid: the texts.
+      passed: those that are normalized already.
       blocks, properties, pairs: see ``UnicodeTables``.
       output: room for the result, as long as the input.
       output_offsets: where to put the offsets of the result.
@@ -224,6 +228,8 @@ def _clean(
         end = offsets[row + 1]
         row_start = written + position - pending
         output_offsets[row] = row_start
+        if passed[row]:
+            continue
         if not valid[row]:
             if position < end:  # a null may have bytes
                 written = _settle(values, pending, output, written, row_start)
