@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: test-lineage bench conformance demo demo-flink test test-flink test-s3 acceptance dedup-truth scale dedup-peer lint format clean
+.PHONY: test-k8s test-lineage bench conformance demo demo-flink test test-flink test-s3 acceptance dedup-truth scale dedup-peer lint format clean
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -18,6 +18,11 @@ test: $(VENV)/.installed-test
 # A real Flink cluster: same bytes, killed machines, what the web UI knows (five minutes).
 test-flink: $(VENV)/.installed-test
 	$(PYTHON) -m pytest tests/flink
+
+# A Kubernetes of one node on this machine, without Docker, and the pipeline on it: everything fails once (10 minutes; the
+# first time an hour more, to build Kubernetes and the images; root and cgroup v1, and it says what else it needs).
+test-k8s: $(VENV)/.installed-test
+	$(PYTHON) -m pytest -s tests/k8s
 
 # The lineage of 100 million documents, loaded and asked; sixteen writers under faults (3 minutes, 2 GB of memory).
 test-lineage: $(VENV)/.installed-test

@@ -97,8 +97,9 @@ def run(product: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def _disturb(product: Cluster, seen: Run) -> None:
     """Looks at the run at work, and then does to it, one after the other, what can happen to it."""
 
-    def task_manager() -> str:
-        return str(product.get("pods", "--selector", TASK_MANAGERS)["items"][0]["metadata"]["name"])
+    def running() -> list[str]:
+        found = product.get("pods", "--selector", TASK_MANAGERS, "--field-selector=status.phase=Running")["items"]
+        return [pod["metadata"]["name"] for pod in found]
 
     def delete_pod(selector: str) -> None:
         pod = product.get("pods", "--selector", selector)["items"][0]["metadata"]["name"]
@@ -116,10 +117,10 @@ def _disturb(product: Cluster, seen: Run) -> None:
         "the JobManager's pod is deleted": lambda: delete_pod("component=jobmanager"),
         "PostgreSQL is away": lambda: services.stop_postgres(product, POSTGRES_AWAY_SECONDS),
     }
-    seen.reach(1)
+    until(lambda: len(running()) == 2, "two TaskManagers run", PATIENCE_SECONDS)
     with forwarded(product, "service/flink-rest", 8081) as answer:
         seen.answers |= {path: answer(path) for path in ("/", "/overview", "/jobs/overview")}
-    with forwarded(product, f"pod/{task_manager()}", 9249) as answer:
+    with forwarded(product, f"pod/{running()[0]}", 9249) as answer:
         seen.answers["metrics"] = answer("/metrics")
     for name, bring_about in faults.items():
         seen.reach(len(seen.written()) + 6)  # work goes on
