@@ -28,6 +28,11 @@ FAULT_INPUT ?= $(wildcard $(DATA)/corpus)
 test-faults: $(VENV)/.installed-test
 	FAULT_INPUT="$(FAULT_INPUT)" $(PYTHON) -m pytest -s tests/faults/flink_faults.py
 
+# A Kubernetes of one node on this machine, without Docker, and the pipeline on it: everything fails once (10 minutes; the
+# first time an hour more, to build Kubernetes and the images; root and cgroup v1, and it says what else it needs).
+test-k8s: $(VENV)/.installed-test
+	$(PYTHON) -m pytest -s tests/k8s
+
 # The lineage of 100 million documents, loaded and asked; sixteen writers under faults (3 minutes, 2 GB of memory).
 test-lineage: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -s tests/lineage_scale

@@ -175,6 +175,8 @@ class Cluster:
             if name == "cpuset":  # isn't inherited
                 for setting in ("cpuset.cpus", "cpuset.mems"):
                     (group / setting).write_text((parent / setting).read_text())
+            if name == "cpu":  # a whole machine; to the scheduler of a busy one it would count as a single process
+                (group / "cpu.shares").write_text(str(16 * 1024))
             with (self.folder / "cgroups").open("a") as known:
                 known.write(f"{group}\n")
             yield group

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from beam_pipeline.sample import tokenizer_path
 from benchmarks import inputs
 
-ROW_GROUP_ROWS = 250
+ROW_GROUP_ROWS = 50
 """A shard is one row group at least: they are to be small."""
 
 

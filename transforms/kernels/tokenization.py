@@ -342,6 +342,7 @@ def _text_buffers(text: pa.StringArray) -> tuple[Bytes, Offsets]:
     width = np.int64 if pa.types.is_large_string(text.type) else np.int32
     offsets = np.frombuffer(bounds, width)[text.offset : text.offset + len(text) + 1].astype(np.int64)
     content = np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    content.flags.writeable = False  # one compiled version, whether or not Arrow says that the buffer may be written
     return content[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
