@@ -321,6 +321,8 @@ def configuration(folder: Path, slots: int, checkpoints: str) -> dict[str, Any]:
         # A process that is gone is noticed when two messages to it fail; one that is merely busy has a minute.
         "heartbeat.interval": 2000,
         "heartbeat.timeout": 60000,
+        # The same for orders: with 170 tasks to deploy at once, a machine that is very busy takes longer than 10 s.
+        "pekko.ask.timeout": "60 s",
         # A failure that stays stops the job after half a minute; rare ones don't add up. With our resume, an attempt
         # costs the shards that were in flight.
         "restart-strategy.type": "exponential-delay",

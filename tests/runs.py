@@ -57,8 +57,8 @@ def tokens(output: Path) -> pa.Table:
 
 
 def digests(output: Path) -> dict[str, str]:
-    """SHA-256 of every object of the two passes."""
-    files = [*(output / "tokens").iterdir(), *(output / "fingerprints").iterdir()]
+    """SHA-256 of every object of the two passes; not of what a killed worker has left without a name."""
+    files = [*(output / "tokens").glob("*.parquet"), *(output / "fingerprints").glob("*.parquet")]
     return {str(file.relative_to(output)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
