@@ -308,7 +308,7 @@ def configuration(folder: Path, slots: int, checkpoints: str) -> dict[str, Any]:
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "io.tmp.dirs": str(folder / "tmp"),
-        "execution.checkpointing.dir": checkpoints,
+        "state.checkpoints.dir": checkpoints,
         "state.checkpoints.num-retained": 3,
         "taskmanager.numberOfTaskSlots": slots,
         # One worker of every step on each TaskManager before any gets a second.
