@@ -4,8 +4,8 @@ PYTHON := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
 
-.PHONY: acceptance bench bench-flink clean conformance dedup-peer dedup-truth demo demo-flink format lint scale \
-	test test-faults test-flink test-k8s test-lineage test-s3
+.PHONY: acceptance bench bench-flink bench-scale bench-storage clean conformance dedup-peer dedup-truth demo demo-flink \
+	format lint scale test test-faults test-flink test-k8s test-lineage test-s3
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -62,6 +62,11 @@ bench: $(VENV)/.installed-test $(CACHE)/datatrove/.installed tokenizers
 # Flink beside DirectRunner with the same number of workers: bytes, fixed cost, throughput (2 GB of generated text; 10 minutes).
 bench-flink: $(VENV)/.installed-test
 	$(PYTHON) -m benchmarks.flink $(if $(BENCH_INPUT),--input $(BENCH_INPUT))
+
+# From bucket to bucket beside local files, and what --plan had foretold; how a run scales, here and by the model on
+# thousands of workers. Both of BENCH_INPUT, which they need (5 minutes each).
+bench-storage bench-scale: bench-%: $(VENV)/.installed-test tokenizers
+	$(PYTHON) -m benchmarks.$* $(BENCH_INPUT) $(firstword $(wildcard $(GPT2)) beam_pipeline/sample/tokenizer.json)
 
 $(CACHE)/datatrove/.installed: benchmarks/requirements-peer.txt
 	python3 -m venv $(CACHE)/datatrove
