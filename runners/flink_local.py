@@ -301,6 +301,9 @@ def configuration(folder: Path, slots: int, checkpoints: str) -> dict[str, Any]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     other_store = {"s3.endpoint": endpoint, "s3.path-style-access": True} if endpoint else {}
     return other_store | {
+        # Hadoop's S3 client would else delete the "folders" above each object that it writes: requests for nothing, and
+        # minutes of retries at a store with real folders.
+        "s3.directory.marker.retention": "keep",
         "jobmanager.rpc.address": "127.0.0.1",
         "jobmanager.bind-host": "127.0.0.1",
         "taskmanager.host": "127.0.0.1",
