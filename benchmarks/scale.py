@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale [--rounds N] [--json FILE] FOLDER TOKENIZER
 
-FOLDER holds Parquet files of text, which are cut into shards of equal size. Rates are measured by a run with one worker
-and by one on a handful of documents; what 1, 2 and 4 workers need on these cores is predicted from them and measured.
+FOLDER holds Parquet files of text, which are cut into shards of equal size. Rates are measured by a run with one
+worker, start-up by runs on a handful of documents; what 1, 2 and 4 workers need is predicted from them and measured.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from benchmarks import inputs
 from benchmarks.scale_model import GB, MB, TB, Cluster, Job, Outcome, Rates, simulate
 from benchmarks.whole_run import START_UP_DOCUMENTS, Bench, Run, beyond
 
+WORKERS = (1, 2, 4)
 SHARDS = 16
 """Of the runs here: four for each of four workers."""
 FIRST_PASS = ("ReadDocuments", "Normalize", "IdentifyLanguage", "Filter", "Fingerprint", "WriteFingerprints")
@@ -61,13 +62,6 @@ def rates_of(run: Run, start_up: Run, table: pa.Table) -> Rates:
     )
 
 
-def start_up_of(workers: int, one: Run, two: Run, cores: int) -> float:
-    """Seconds: beyond two workers, each brings what the second has brought in CPU time, on all cores."""
-    known = {1: one.cost.wall, 2: two.cost.wall}
-    of_a_worker = (two.cost.cpu - one.cost.cpu) / 2
-    return known.get(workers, two.cost.wall + max(0.0, of_a_worker) * (workers - 2) / cores)
-
-
 def here(table: pa.Table, tokenizer: Path, work: Path, rounds: int) -> tuple[Rates, list[dict[str, Any]]]:
     """Rates, and for 1, 2 and 4 workers what was predicted and measured (medians of the rounds)."""
     cores = len(os.sched_getaffinity(0))
@@ -75,7 +69,7 @@ def here(table: pa.Table, tokenizer: Path, work: Path, rounds: int) -> tuple[Rat
     inputs.write(table.slice(0, START_UP_DOCUMENTS), work / "start-up" / "part.parquet")
     cut(table, work / "all")
     bench.ours(work / "start-up")  # compiles, makes the database
-    cases = [("start-up", 1), ("start-up", 2), ("all", 1), ("all", 2), ("all", 4)]
+    cases = [(name, workers) for workers in WORKERS for name in ("start-up", "all")]
     runs: dict[tuple[str, int], list[Run]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:
@@ -85,8 +79,8 @@ def here(table: pa.Table, tokenizer: Path, work: Path, rounds: int) -> tuple[Rat
     stored = sum(file.stat().st_size for file in (work / "all").iterdir())
     job = Job(inputs.text_bytes(table), stored, len(table), SHARDS)
     found = []
-    for workers in (1, 2, 4):
-        start_up = start_up_of(workers, middle["start-up", 1], middle["start-up", 2], cores)
+    for workers in WORKERS:
+        start_up = statistics.median(run.cost.wall for run in runs["start-up", workers])
         place = Cluster(workers, cores=min(cores, workers), stream=1e10, requests=0, network=1e10, straggling=0.0)
         predicted = simulate(job, dataclasses.replace(rates, start_up=start_up), place).seconds
         measured = statistics.median(run.cost.wall for run in runs["all", workers])
