@@ -36,13 +36,19 @@ def write(folder: Path, documents: int, content: Values, signature: Values, band
     for source, start in enumerate(range(0, documents, ROWS)):
         numbers = np.arange(start, min(start + ROWS, documents))
         shards.append(Shard(Source(source, f"synthetic-{source}", "etag", 1), 0, 1, 0, len(numbers)))
-        nulls = [pa.nulls(len(numbers), kind) for kind in (pa.string(), pa.uint8(), pa.string(), pa.float32())]
         hashes = np.stack([mix(content(numbers)), mix(content(numbers) + 7)], axis=1)
+        values = {
+            "text_bytes": pa.array(np.full(len(numbers), 100), pa.uint32()),
+            "clean": pa.array(np.ones(len(numbers), np.bool_)),
+            "content_hash": fixed(hashes),
+            "signature": fixed(signature(numbers)),
+            "bands": fixed(bands(numbers)),
+        }
+        schema = fingerprints(MINHASH.bands, MINHASH.signature_size)
         columns = [
-            *nulls[:2], nulls[2].dictionary_encode(), nulls[3], pa.array(np.full(len(numbers), 100), pa.uint32()),
-            fixed(hashes), fixed(signature(numbers)), fixed(bands(numbers)),
-        ]  # fmt: skip
-        table = pa.table(columns, schema=fingerprints(MINHASH.bands, MINHASH.signature_size))
+            values[field.name] if field.name in values else pa.nulls(len(numbers), field.type) for field in schema
+        ]
+        table = pa.table(columns, schema=schema)
         pq.write_table(table, folder / f"{shards[-1].name}.parquet", compression="zstd", compression_level=1)
     return shards
 
