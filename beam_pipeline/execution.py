@@ -64,15 +64,24 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
             signal.signal(signal.SIGINT, signal.default_int_handler)
         result.wait_until_finish()
     except KeyboardInterrupt:
-        working = job and job.at_work()
-        if not job or not working:
+        left = job and _left_at_work(job)
+        if left is None:
             raise
-        raise StillAtWork(
-            f"the Flink job works on: {job.page(working)}\n"
-            "To wait for it again, run the same command.\n"
-            f"To cancel it: curl -X PATCH '{job.address}/jobs/{working}?mode=cancel'"
-        ) from None
+        raise StillAtWork(left) from None
     return result.metrics()
+
+
+def _left_at_work(job: FlinkJob) -> str | None:
+    """How to go on with a job that isn't waited for any more; None if it doesn't work."""
+    again = "To wait for it again, run the same command."
+    try:
+        working = job.at_work()
+    except OSError as error:
+        return f"the Flink job may work on: {job.address} doesn't answer ({error})\n{again}"
+    if working is None:
+        return None
+    cancel = f"To cancel it: curl -X PATCH '{job.address}/jobs/{working}?mode=cancel'"
+    return f"the Flink job works on: {job.page(working)}\n{again}\n{cancel}"
 
 
 def root_cause(error: BaseException) -> str:

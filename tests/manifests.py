@@ -21,6 +21,7 @@ import kubernetes_validate
 import yaml
 
 from runners.flink_distribution import flink_home
+from tests import building
 from tests.k8s import programs
 
 FLINK_K8S = Path(__file__).parents[1] / "flink-k8s"
@@ -165,11 +166,12 @@ def dockerfile_targets() -> set[str]:
 
 @functools.cache
 def _kustomize() -> Path:
-    with programs.made(f"kustomize-{KUSTOMIZE}") as (target, work):
+    target = programs.cache() / f"kustomize-{KUSTOMIZE}"
+    with building.made(target) as work:
         if work:
             module = "sigs.k8s.io/kustomize/kustomize/v5"
-            programs.go_module(work / "build", module, KUSTOMIZE)
-            programs.go_build(work / "build", work / "kustomize", module)
+            building.go_module(work / "build", module, KUSTOMIZE)
+            building.go_build(work / "build", work / "kustomize", module)
     return target / "kustomize"
 
 
@@ -177,11 +179,12 @@ def _kustomize() -> Path:
 def _operator_schema(kind: str) -> jsonschema.Draft202012Validator:
     """The operator's definition of a kind of object as a JSON schema that refuses what it doesn't know."""
     jar = f"flink-kubernetes-operator-api-{programs.OPERATOR}.jar"
-    with programs.made(f"flink-operator-api-{programs.OPERATOR}") as (target, work):
+    target = programs.cache() / f"flink-operator-api-{programs.OPERATOR}"
+    with building.made(target) as work:
         if work:
             artifact = f"-Dartifact=org.apache.flink:flink-kubernetes-operator-api:{programs.OPERATOR}"
             copy_plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
-            programs.call(["mvn", "--batch-mode", "--quiet", copy_plugin, artifact, f"-DoutputDirectory={work}"], work)
+            building.call(["mvn", "--batch-mode", "--quiet", copy_plugin, artifact, f"-DoutputDirectory={work}"], work)
     with zipfile.ZipFile(target / jar) as packed:
         text = packed.read(f"META-INF/fabric8/{kind.lower()}s.flink.apache.org-v1.yml")
         definition = yaml.load(text, yaml.CSafeLoader)

@@ -7,7 +7,6 @@ CPU minutes and wants ``go`` on the PATH. The server listens on a free port of t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import socket
@@ -16,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests import building
+
 VERSION = "v1.8.0"
 MODULE = "github.com/versity/versitygw"
 ACCESS_KEY, SECRET_KEY, REGION = "beam-pipeline-tests", "not-a-secret-of-anyone", "us-east-1"
@@ -23,37 +24,13 @@ ACCESS_KEY, SECRET_KEY, REGION = "beam-pipeline-tests", "not-a-secret-of-anyone"
 
 def binary() -> Path:
     """The server, built now if it isn't there."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beam-pipeline"
-    target = folder / f"versitygw-{VERSION}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "versitygw.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            _build(folder, target)
-    return target
-
-
-def _build(folder: Path, target: Path) -> None:
-    if shutil.which("go") is None:
-        raise RuntimeError(f"the S3 tests need Go on the PATH to build {MODULE}, or the server at {target}")
-    build = folder / "versitygw-build"
-    shutil.rmtree(build, ignore_errors=True)
-    build.mkdir()
-    # A module of its own: `go install module@version` is refused for modules with replace directives.
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false"}
-    (build / "go.mod").write_text(f"module local.test/server\n\ngo 1.24\n\nrequire {MODULE} {VERSION}\n")
-    done = subprocess.run(
-        ["go", "build", "-o", str(target) + ".new", f"{MODULE}/cmd/versitygw"],
-        cwd=build,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"building {MODULE} {VERSION} failed:\n{done.stderr[-3000:]}")
-    Path(str(target) + ".new").replace(target)
-    shutil.rmtree(build, ignore_errors=True)
+    target = building.cache() / f"s3-server-{VERSION}"
+    with building.made(target) as work:
+        if work:
+            building.go_module(work / "build", MODULE, VERSION)
+            building.go_build(work / "build", work / "versitygw", f"{MODULE}/cmd/versitygw")
+            shutil.rmtree(work / "build")
+    return target / "versitygw"
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,6 +12,7 @@ from typing import ClassVar
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 
@@ -18,15 +20,20 @@ from beam_pipeline import execution, pipeline, run
 from beam_pipeline.sample import documents_path, tokenizer_path
 from beam_pipeline.settings import Settings
 from runners.flink import MOST_PIPELINED_SLOTS, STREAMING_BY_DEFAULT, FlinkOptionsError, with_defaults
+from runners.flink_jobs import FlinkJob
 from tests import s3
 
 
 class JobManager(BaseHTTPRequestHandler):
     """Answers as a cluster of three machines with two slots each."""
 
-    overview: ClassVar[dict[str, object]] = {"slots-total": 6, "taskmanagers": 3, "flink-version": "1.19.3"}
+    overview: ClassVar[dict[str, object]] = {"slots-total": 6, "taskmanagers": 3, "flink-version": "1.19.3", "jobs": []}
+    away: ClassVar[bool] = False
 
     def do_GET(self) -> None:
+        if self.away:
+            self.send_error(503)
+            return
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps(self.overview).encode())
@@ -122,6 +129,28 @@ def test_batch_and_streaming_are_both_said(master: str) -> None:
 def test_steps_run_one_after_the_other_on_a_large_cluster(master: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(JobManager.overview, "slots-total", MOST_PIPELINED_SLOTS + 1)
     assert "--execution_mode_for_batch=BATCH_FORCED" in with_defaults(flags(f"--flink_master={master}"))
+
+
+@pytest.mark.parametrize(
+    ("jobs", "away", "said"),
+    [
+        ([{"name": "a-run", "state": "RUNNING", "jid": "3f3d"}], False, "job works on: .*job/3f3d.*mode=cancel"),
+        ([], True, "job may work on: .* doesn't answer .*503"),
+    ],
+    ids=("at work", "nobody answers"),
+)
+def test_ctrl_c_says_what_becomes_of_the_job(
+    master: str, monkeypatch: pytest.MonkeyPatch, jobs: list[dict[str, str]], away: bool, said: str
+) -> None:
+    def interrupted(_: beam.Pipeline) -> None:
+        monkeypatch.setitem(JobManager.overview, "jobs", jobs)
+        monkeypatch.setattr(JobManager, "away", away)
+        raise KeyboardInterrupt
+
+    with pytest.raises(execution.StillAtWork) as left:
+        execution.execute(PipelineOptions([]), interrupted, FlinkJob(f"http://{master}", "a-run"))
+    assert re.search(said, str(left.value), re.DOTALL)
+    assert "run the same command" in str(left.value)
 
 
 def test_the_root_cause_is_the_last_exception_of_python() -> None:

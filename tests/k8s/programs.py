@@ -6,14 +6,12 @@ the names, parts appear whole or not at all.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tests import building
+from tests.building import call, go_build, go_module
 
 KUBERNETES = "v1.34.4"
 ETCD = "v3.6.5"  # Debian's 3.4 can't report the progress of a watch: Flink's JobManager never learns of its pods
@@ -44,14 +42,15 @@ func main() {{
 
 def cache() -> Path:
     """The folder of all parts."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beam-pipeline" / "kubernetes"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = building.cache() / "kubernetes"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
 def kubernetes() -> Path:
     """A folder with Kubernetes' programs and etcd, all static."""
-    with made(f"kubernetes-{KUBERNETES}-etcd-{ETCD}") as (target, work):
+    target = cache() / f"kubernetes-{KUBERNETES}-etcd-{ETCD}"
+    with building.made(target) as work:
         if work:
             _build_kubernetes(work)
             go_module(work / "etcd.build", "go.etcd.io/etcd/server/v3", ETCD)
@@ -63,7 +62,8 @@ def kubernetes() -> Path:
 
 def coredns() -> Path:
     """A folder with CoreDNS, static."""
-    with made(f"coredns-{COREDNS}") as (target, work):
+    target = cache() / f"coredns-{COREDNS}"
+    with building.made(target) as work:
         if work:
             build = work / "build"
             go_module(build, "github.com/coredns/coredns", COREDNS)
@@ -77,29 +77,14 @@ def coredns() -> Path:
 
 def flink_operator() -> Path:
     """A folder with the jars of the Flink Kubernetes Operator, its CRDs inside one of them."""
-    with made(f"flink-operator-{OPERATOR}") as (target, work):
+    target = cache() / f"flink-operator-{OPERATOR}"
+    with building.made(target) as work:
         if work:
             shutil.copy(Path(__file__).parent / "operator-pom.xml", work / "pom.xml")
             goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={work}"]
             call(["mvn", "--batch-mode", "--quiet", *goal, f"-Doperator.version={OPERATOR}"], work)
             (work / "pom.xml").unlink()
     return target
-
-
-@contextlib.contextmanager
-def made(name: str) -> Iterator[tuple[Path, Path | None]]:
-    """A part's place in the cache and, if it isn't there, a folder that becomes it when the block ends well."""
-    target = cache() / name
-    with (cache() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.exists():
-            yield target, None
-            return
-        work = cache() / f"{name}.work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        yield target, work
-        work.rename(target)
 
 
 def _build_kubernetes(work: Path) -> None:
@@ -115,29 +100,6 @@ def _build_kubernetes(work: Path) -> None:
     changes = [f"-replace={module}={module}@{release}" for module in staging]
     own = ["-module=local.test/kubernetes", f"-require=k8s.io/kubernetes@{KUBERNETES}"]
     call(["go", "mod", "edit", *own, *changes], build)
-    go_build(build, work, *(f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES_PROGRAMS))
-
-
-def go_module(folder: Path, module: str, version: str) -> None:
-    """A module of its own: `go install module@version` is refused for modules with replace directives."""
-    folder.mkdir()
-    (folder / "go.mod").write_text(f"module local.test/build\n\ngo 1.24\n\nrequire {module} {version}\n")
-
-
-def go_build(folder: Path, target: Path, *packages: str) -> None:
-    """Builds programs of the module in a folder, static; several into a folder."""
-    stamp = f"-X k8s.io/component-base/version.gitVersion={KUBERNETES}"
-    call(["go", "build", "-trimpath", "-ldflags", f"-s -w {stamp}", "-o", str(target), *packages], folder)
-
-
-def call(command: Sequence[str], folder: Path) -> str:
-    """What a command prints.
-
-    Raises:
-      RuntimeError: it failed, with the end of what it said.
-    """
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:4])} in {folder} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout
+    stamp = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}"
+    packages = (f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES_PROGRAMS)
+    go_build(build, work, *packages, linker_flags=stamp)
