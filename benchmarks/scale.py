@@ -2,8 +2,9 @@
 
     python -m benchmarks.scale [--rounds N] [--json FILE] FOLDER TOKENIZER
 
-FOLDER holds Parquet files of text, which are cut into shards of equal size. Rates are measured by a run with one
-worker, start-up by runs on a handful of documents; what 1, 2 and 4 workers need is predicted from them and measured.
+FOLDER holds Parquet files of text, which are cut into shards of equal size. Rates are measured by runs with one worker
+on all and on a quarter of them, which tells what filling a worker's caches takes; start-up by runs on a handful of
+documents. What 1, 2 and 4 workers need is predicted from them and measured.
 """
 
 from __future__ import annotations
@@ -45,20 +46,37 @@ def cut(table: pa.Table, folder: Path, shards: int = SHARDS) -> None:
         inputs.write(table.take(list(range(number, len(table), shards))), folder / f"part-{number:02}.parquet")
 
 
-def rates_of(run: Run, start_up: Run, table: pa.Table) -> Rates:
-    """What a run with one worker says of a core; what isn't in a step is spread over the steps."""
-    _, cpu, steps = beyond(run, start_up)
-    spread = cpu / sum(steps.values())
+def rates_of(run: Run, part: Run, start_up: Run, table: pa.Table, share: float) -> Rates:
+    """What runs with one worker say of a core; what isn't in a step is spread over the steps.
+
+    A pass over ``x`` bytes takes ``warm_up + rate * x``: two sizes of runs give both.
+
+    Args:
+      run: on the whole table.
+      part: on a share of it.
+    """
+
+    def passes(of: Run) -> tuple[float, float, float]:
+        _, cpu, steps = beyond(of, start_up)
+        spread = cpu / sum(steps.values())
+        first, last = (spread * sum(steps.get(name, 0.0) for name in names) for names in (FIRST_PASS, LAST_PASS))
+        return first, last, cpu - first - last
+
     text = inputs.text_bytes(table)
-    first, last = (spread * sum(steps.get(name, 0.0) for name in names) for names in (FIRST_PASS, LAST_PASS))
+    first, last, between = passes(run)
+    small_first, small_last, _ = passes(part)
+    first_warm_up = max(0.0, (small_first - share * first) / (1 - share))
+    last_warm_up = max(0.0, (small_last - share * last) / (1 - share))
     storage = {name: step.get("bytes_written", 0) for name, step in run.contents["steps"].items()}
     return Rates(
-        first_pass=first / text,
-        last_pass=last / text,
-        pass2=(cpu - first - last) / len(table),
+        first_pass=(first - first_warm_up) / text,
+        last_pass=(last - last_warm_up) / text,
+        pass2=between / len(table),
         start_up=start_up.cost.wall,
         fingerprint_bytes=storage["WriteFingerprints"] / len(table),
         token_bytes=storage["WriteTokens"] / text,
+        first_warm_up=first_warm_up,
+        last_warm_up=last_warm_up,
     )
 
 
@@ -68,14 +86,18 @@ def here(table: pa.Table, tokenizer: Path, work: Path, rounds: int) -> tuple[Rat
     bench = Bench(work, tokenizer, None)
     inputs.write(table.slice(0, START_UP_DOCUMENTS), work / "start-up" / "part.parquet")
     cut(table, work / "all")
+    (work / "part").mkdir()
+    for file in sorted((work / "all").iterdir())[: SHARDS // max(WORKERS)]:
+        (work / "part" / file.name).hardlink_to(file)
     bench.ours(work / "start-up")  # compiles, makes the database
-    cases = [(name, workers) for workers in WORKERS for name in ("start-up", "all")]
+    cases = [("part", 1), *((name, workers) for workers in WORKERS for name in ("start-up", "all"))]
     runs: dict[tuple[str, int], list[Run]] = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:
             runs[case].append(bench.ours(work / case[0], case[1]))
     middle = {case: sorted(found, key=lambda run: run.cost.cpu)[len(found) // 2] for case, found in runs.items()}
-    rates = rates_of(middle["all", 1], middle["start-up", 1], table)
+    share = inputs.text_bytes(inputs.read(work / "part")) / inputs.text_bytes(table)
+    rates = rates_of(middle["all", 1], middle["part", 1], middle["start-up", 1], table, share)
     stored = sum(file.stat().st_size for file in (work / "all").iterdir())
     job = Job(inputs.text_bytes(table), stored, len(table), SHARDS)
     found = []
@@ -124,7 +146,8 @@ def _show(rates: Rates, found: list[dict[str, Any]], outcomes: list[tuple[int, O
     console = Console(width=130)
     console.print(
         f"a core: pass 1 {1 / rates.first_pass / MB:.1f} MB/s, pass 3 {1 / rates.last_pass / MB:.1f} MB/s, "
-        f"pass 2 {rates.pass2 * 1e6:.1f} µs a document",
+        f"pass 2 {rates.pass2 * 1e6:.1f} µs a document; warming up takes a worker "
+        f"{rates.first_warm_up:.1f} and {rates.last_warm_up:.1f} s",
         highlight=False,
     )
     table = Table(title="On this machine: seconds on the wall", title_justify="left")

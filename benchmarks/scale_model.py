@@ -26,7 +26,9 @@ class Rates:
     """What one core does, and what a run costs whatever its size.
 
     Attributes:
-      first_pass, last_pass: CPU seconds for a byte of text, all that belongs to a shard included.
+      first_pass, last_pass: CPU seconds for a byte of text, all that belongs to a shard included, once caches are warm.
+      first_warm_up, last_warm_up: CPU seconds of each worker in a pass until they are (words of the language model and
+        of the tokenizer).
       pass2: CPU seconds for a document in pass 2.
       start_up: seconds on the wall before the first shard and after the last.
       database: documents a second that PostgreSQL takes in as segments (`make test-lineage`: 4.4 M on two cores).
@@ -42,6 +44,8 @@ class Rates:
     fingerprint_bytes: float = 400.0
     token_bytes: float = 0.4
     shuffle_bytes: float = 350.0
+    first_warm_up: float = 0.0
+    last_warm_up: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +143,7 @@ class _TextPass:
         self._job, self._cluster, self._chance = job, cluster, chance
         self._text = job.text_bytes / job.shards
         self._compute = (rates.last_pass if last else rates.first_pass) * self._text
+        self._warm_up = rates.last_warm_up if last else rates.first_warm_up
         documents = job.documents / job.shards
         self._documents = documents
         self._written = rates.token_bytes * self._text if last else rates.fingerprint_bytes * documents
@@ -160,6 +165,7 @@ class _TextPass:
     def _work(self, shards: int) -> Iterator[Any]:
         cluster, environment = self._cluster, self.environment
         lost_at = self._next_loss()
+        yield from self._computing(self._warm_up)
         for _ in range(shards):
             while True:
                 stored = self._job.stored_bytes / self._job.shards

@@ -32,6 +32,15 @@ def test_the_last_shard_decides_when_they_do_not_divide() -> None:
     assert longer == pytest.approx(shard)
 
 
+@pytest.mark.parametrize(("workers", "cores"), [(1, 1), (2, 2), (4, 2)])
+def test_every_worker_fills_its_own_caches(workers: int, cores: int) -> None:
+    small = dataclasses.replace(JOB, text_bytes=4 * GB, shards=16)
+    place = dataclasses.replace(IDEAL, workers=workers, cores=cores)
+    cold = dataclasses.replace(FREE_DATABASE, first_warm_up=3.0)
+    passes = [simulate(small, rates, place).passes["pass 1"] for rates in (cold, FREE_DATABASE)]
+    assert passes[0] - passes[1] == pytest.approx(3 * workers / cores, abs=0.3)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_more_workers_than_cores_are_no_faster(workers: int) -> None:
     small = dataclasses.replace(JOB, text_bytes=4 * GB, shards=16)
