@@ -6,14 +6,14 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.k8s.cluster import Cluster
+from tests.k8s.cluster import Cluster, ClusterError
 
 _POLL_SECONDS = 0.5
 
@@ -77,15 +77,32 @@ class Pods:
         return found
 
 
-@contextlib.contextmanager
-def forwarded(cluster: Cluster, target: str, port: int) -> Iterator[Callable[[str], str]]:
-    """``kubectl port-forward`` to a pod or Service; gives a function from a path to what HTTP answers there."""
+def forwarded(cluster: Cluster, target: str, port: int, *paths: str, seconds: float = 60) -> dict[str, str]:
+    """What HTTP answers at each path of a pod or Service, through ``kubectl port-forward``.
+
+    A container that runs may not listen yet, and a forwarding that was refused ends: it is tried anew until then.
+
+    Raises:
+      ClusterError: nothing answers in time.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return _forwarded_once(cluster, target, port, paths)
+        except ClusterError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+
+
+def _forwarded_once(cluster: Cluster, target: str, port: int, paths: Sequence[str]) -> dict[str, str]:
     with _running(cluster.command("kubectl", "port-forward", target, f":{port}"), subprocess.PIPE) as process:
         assert process.stdout is not None
         said = process.stdout.readline().decode()  # Forwarding from 127.0.0.1:38211 -> 8081
-        assert said.startswith("Forwarding from 127.0.0.1:"), said
+        if not said.startswith("Forwarding from 127.0.0.1:"):
+            raise ClusterError(f"port-forward {target} {port}: {said}")
         local = said.split(":")[1].split()[0]
-        yield lambda path: cluster.run("busybox", "wget", "-qO-", f"http://127.0.0.1:{local}{path}")
+        return {path: cluster.run("busybox", "wget", "-qO-", f"http://127.0.0.1:{local}{path}") for path in paths}
 
 
 @contextlib.contextmanager

@@ -119,10 +119,8 @@ def _disturb(product: Cluster, seen: Run) -> None:
         "PostgreSQL is away": lambda: services.stop_postgres(product, POSTGRES_AWAY_SECONDS),
     }
     until(lambda: len(running()) == 2, "two TaskManagers run", PATIENCE_SECONDS)
-    with forwarded(product, "service/flink-rest", 8081) as answer:
-        seen.answers |= {path: answer(path) for path in ("/", "/overview", "/jobs/overview")}
-    with forwarded(product, f"pod/{running()[0]}", 9249) as answer:
-        seen.answers["metrics"] = answer("/metrics")
+    seen.answers |= forwarded(product, "service/flink-rest", 8081, "/", "/overview", "/jobs/overview")
+    seen.answers |= forwarded(product, f"pod/{running()[0]}", 9249, "/metrics")
     for name, bring_about in faults.items():
         seen.reach(len(seen.written()) + 6)  # work goes on
         seen.faults.append(Fault(name, seen.written()))
@@ -179,7 +177,7 @@ def test_the_web_ui_and_the_metrics_answer(run: Run) -> None:
     assert json.loads(run.answers["/overview"])["taskmanagers"] == 2
     jobs = {job["name"]: job["state"] for job in json.loads(run.answers["/jobs/overview"])["jobs"]}
     assert jobs[f"beam-pipeline-{runs.manifest(run.output)['run']}"] == "RUNNING"
-    assert "flink_taskmanager_Status_JVM_Memory_Heap_Used" in run.answers["metrics"]
+    assert "flink_taskmanager_Status_JVM_Memory_Heap_Used" in run.answers["/metrics"]
 
 
 def test_the_first_batch_comes_soon(run: Run, product: Cluster) -> None:
