@@ -145,7 +145,7 @@ class _TextPass:
         self._compute = (rates.last_pass if last else rates.first_pass) * self._text
         self._warm_up = rates.last_warm_up if last else rates.first_warm_up
         documents = job.documents / job.shards
-        self._documents = documents
+        self._documents = documents if last else 0  # of a fingerprinted shard, there is one number
         self._written = rates.token_bytes * self._text if last else rates.fingerprint_bytes * documents
         self.store = _Queue(self.environment, cluster.store)
         self.requests = _Queue(self.environment, cluster.requests)

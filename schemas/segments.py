@@ -11,7 +11,6 @@ import numpy.typing as npt
 from schemas.outcomes import EXACT_DUPLICATE, NEAR_DUPLICATE
 from schemas.shards import MAX_ROWS_PER_SOURCE, MAX_SOURCES
 
-UNDECIDED = ord("p")  # pending: no outcome of schemas.outcomes, and no code that a filter can get
 STATES = ("unreadable", "fingerprinted", "done")
 
 
@@ -34,7 +33,7 @@ class SourceState:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """What became of every document of a shard, as far as it's known.
+    """What became of every document of a shard, once it's known: until ``done`` the arrays are empty.
 
     Attributes:
       run: UUID of the run.
@@ -45,7 +44,7 @@ class Segment:
       state: ``fingerprinted`` after pass 1, ``done`` after pass 3, ``unreadable`` if the source is.
       error: why it's unreadable.
       token_object: URI of the shard's tokens, empty until ``done``.
-      outcomes: one code of ``schemas.outcomes`` a document, in row order; ``UNDECIDED`` while merely fingerprinted.
+      outcomes: one code of ``schemas.outcomes`` a document, in row order.
       languages: int16, an index into ``language_names`` for every document, -1 for none.
       language_names: labels as the model gives them.
       duplicate_rows: uint32, rows in the source of the documents dropped as duplicates, ascending: exactly those whose
@@ -85,11 +84,14 @@ class Segment:
             self._refuse(f"source {self.source} isn't in [0, {MAX_SOURCES})")
         if self.first_row < 0 or self.rows < 0 or self.first_row + self.rows > MAX_ROWS_PER_SOURCE:
             self._refuse(f"first_row {self.first_row} and rows {self.rows} don't fit into 32 bits")
-        if len(self.outcomes) != self.rows or self.languages.shape != (self.rows,):
-            self._refuse(f"{self.rows} rows, {len(self.outcomes)} outcomes, languages of {self.languages.shape}")
+        told = self.rows if self.state == "done" else 0
+        if len(self.outcomes) != told or self.languages.shape != (told,):
+            self._refuse(
+                f"{self.state} with {self.rows} rows, {len(self.outcomes)} outcomes, languages {self.languages.shape}"
+            )
         if self.languages.dtype != np.int16:
             self._refuse(f"languages are {self.languages.dtype}, not int16")
-        if self.rows and not -1 <= self.languages.min() <= self.languages.max() < len(self.language_names):
+        if told and not -1 <= self.languages.min() <= self.languages.max() < len(self.language_names):
             self._refuse(f"a language index isn't in [-1, {len(self.language_names)})")
         self._check_duplicates()
         if (self.state == "done") != bool(self.token_object):
@@ -98,10 +100,8 @@ class Segment:
     def _check_duplicates(self) -> None:
         # The view counts through the outcomes instead: the n-th entry belongs to the n-th document with such a one.
         codes = np.frombuffer(self.outcomes, np.uint8)
-        if self.rows and codes.max() > 127:
+        if len(codes) and codes.max() > 127:
             self._refuse("an outcome code isn't ASCII")
-        if self.state == "done" and UNDECIDED in self.outcomes:
-            self._refuse("it is done, but a document is undecided")
         expected = np.flatnonzero((codes == EXACT_DUPLICATE) | (codes == NEAR_DUPLICATE)) + self.first_row
         if not np.array_equal(expected, self.duplicate_rows):
             self._refuse(f"duplicate_rows ({len(self.duplicate_rows)}) aren't the {len(expected)} rows of duplicates")

@@ -36,7 +36,7 @@ from beam_pipeline.lineage import (
     migrate,
     public_dsn,
 )
-from schemas.segments import UNDECIDED, Segment, SourceState
+from schemas.segments import Segment, SourceState
 from schemas.shards import Source, document_id
 from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, segment, sources
 from tests.lineage_writers import all_segments, write_under_faults
@@ -81,7 +81,7 @@ def run(lineage: Lineage) -> Lineage:
         ({"languages": np.full(50, 4, np.int16)}, "language index"),
         ({"duplicate_rows": np.zeros(0, np.uint32)}, "duplicate_rows"),
         ({"witness_rows": np.zeros(1, np.uint32)}, "witness_rows"),
-        ({"outcomes": bytes([UNDECIDED]) * 50}, "undecided"),
+        ({"state": "fingerprinted", "token_object": ""}, "fingerprinted with 50 rows, 50 outcomes"),
         ({"outcomes": b"\xff" * 50}, "ASCII"),
         ({"token_object": ""}, "token_object"),
         ({"first_row": 2**32}, "32 bits"),

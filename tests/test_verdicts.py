@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from schemas.outcomes import EMPTY_TEXT, EXACT_DUPLICATE, KEPT, NEAR_DUPLICATE
-from schemas.segments import UNDECIDED
 from schemas.shards import Shard, Source
+from transforms.batches import Cost
 from transforms.kernels.deduplication_blocks import DECISIONS, WITNESSES
 from transforms.verdicts import UnbalancedBooks, Verdict, decide, segment_after_fingerprinting, segment_of
 
@@ -63,18 +63,10 @@ def test_the_segment_has_the_duplicates_and_the_funnel() -> None:
     assert sum(cell[2] for cell in segment.counts["funnel"]) == SHARD.rows
 
 
-def test_after_pass_one_documents_in_play_are_undecided() -> None:
-    table = fingerprints()
-    segment = segment_after_fingerprinting(
-        RUN,
-        SHARD,
-        table["outcome"].fill_null(0).to_numpy(),
-        table["language"].combine_chunks(),
-        table["text_bytes"].fill_null(0).to_numpy(),
-        {},
-    )
-    assert segment.outcomes == bytes([UNDECIDED, EMPTY_TEXT, UNDECIDED, UNDECIDED, UNDECIDED])
-    assert segment.state == "fingerprinted"
+def test_after_pass_one_no_document_is_decided() -> None:
+    segment = segment_after_fingerprinting(RUN, SHARD, {"Fingerprint": Cost(1.0, 0.5)})
+    assert (segment.state, segment.rows, segment.outcomes) == ("fingerprinted", SHARD.rows, b"")
+    assert "Fingerprint" in segment.costs
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.outcomes import EXACT_DUPLICATE, KEPT, NEAR_DUPLICATE
-from schemas.segments import UNDECIDED, Segment
+from schemas.segments import Segment
 from schemas.shards import Shard, split_document_id
 from transforms.batches import Costs, costs_as_json
 
@@ -94,27 +94,9 @@ def segment_unreadable(run: str, shard: Shard) -> Segment:
     return _segment(run, shard, state="unreadable", error=shard.error)
 
 
-def segment_after_fingerprinting(
-    run: str,
-    shard: Shard,
-    outcomes: np.ndarray,
-    languages: pa.DictionaryArray,
-    text_bytes: np.ndarray,
-    costs: Costs,
-) -> Segment:
-    """The segment of a shard after pass 1: documents still in play are undecided."""
-    codes = np.where(outcomes == 0, np.uint8(UNDECIDED), outcomes.astype(np.uint8))
-    indices, names = _indices(languages)
-    return _segment(
-        run,
-        shard,
-        state="fingerprinted",
-        outcomes=codes,
-        languages=indices,
-        language_names=names,
-        counts=_counts(codes, indices, names, text_bytes, np.zeros(len(codes), np.uint32)),
-        costs=costs,
-    )
+def segment_after_fingerprinting(run: str, shard: Shard, costs: Costs) -> Segment:
+    """The segment of a shard after pass 1: how many documents there are, of which none is decided."""
+    return _segment(run, shard, state="fingerprinted", costs=costs)
 
 
 def segment_of(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas import columns
 from schemas.segments import Segment
@@ -30,9 +30,7 @@ class _Open:
 
     output: ObjectWriter
     rows: int = 0
-    outcomes: list[np.ndarray] = dataclasses.field(default_factory=list)
-    languages: list[pa.Array] = dataclasses.field(default_factory=list)
-    text_bytes: list[np.ndarray] = dataclasses.field(default_factory=list)
+    text_bytes: int = 0
     costs: Costs = dataclasses.field(default_factory=dict)
 
 
@@ -59,9 +57,7 @@ class _Write(ShardWriter[_Open]):
             if len(data):
                 work.output.write(pa.RecordBatch.from_arrays(data.columns, schema=self._schema))
             work.rows += len(data)
-            work.outcomes.append(data["outcome"].fill_null(0).to_numpy(zero_copy_only=False))
-            work.languages.append(data["language"])
-            work.text_bytes.append(data["text_bytes"].fill_null(0).to_numpy(zero_copy_only=False))
+            work.text_bytes += pc.sum(data["text_bytes"]).as_py() or 0
         add_costs(work.costs, batch.costs)
 
     def abandon(self, work: _Open) -> None:
@@ -80,16 +76,8 @@ class _Write(ShardWriter[_Open]):
         if shard.error:
             segment = segment_unreadable(self.run, shard)
         else:
-            text_bytes = np.concatenate(work.text_bytes)
-            count(documents=shard.rows, bytes=text_bytes.sum(), shards_done=1)
-            segment = segment_after_fingerprinting(
-                self.run,
-                shard,
-                np.concatenate(work.outcomes),
-                pa.concat_arrays([languages.cast(pa.string()) for languages in work.languages]).dictionary_encode(),
-                text_bytes,
-                work.costs,
-            )
+            count(documents=shard.rows, bytes=work.text_bytes, shards_done=1)
+            segment = segment_after_fingerprinting(self.run, shard, work.costs)
         yield beam.pvalue.TaggedOutput("lineage", segment)
 
 
