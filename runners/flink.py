@@ -25,11 +25,13 @@ RUNNERS = ("FlinkRunner", "PortableRunner")
 DEFAULT_WORKERS = "localhost:50000"
 """Where a TaskManager finds its worker pool: a sidecar container in Kubernetes."""
 
-STREAMING_BY_DEFAULT = False
-"""Whether a run takes checkpoints unless ``--streaming`` or ``--no-streaming`` says which (docs/flink.md)."""
-
 MOST_PIPELINED_SLOTS = 32
-"""In batch mode: a slot needs 100 kB of network buffers for every slot of the job in each of 30 exchanges."""
+"""With all steps at work at once: a slot needs 100 kB of network buffers for every slot of the job in each of 30
+exchanges.
+
+A run of up to so many slots is checkpointed unless ``--no-streaming`` is said, a larger one is batch unless
+``--streaming`` is (docs/flink.md).
+"""
 
 STREAMING_LOSES = (
     "{flag}: Beam 2.62 on Flink loses data in streaming mode unless bundles are finished before a checkpoint's barrier "
@@ -76,11 +78,12 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
             f"the cluster at {url_of(master)} has no TaskManagers; wait for them or start some, or say by "
             "--parallelism how many slots to ask for, where they are started on demand"
         )
-    defaults = _defaults(slots, machines, parallelism if parallelism > 0 else slots) | {
+    parallelism = parallelism if parallelism > 0 else slots
+    defaults = _defaults(slots, machines, parallelism) | {
         "environment_config": local.environment_config if is_local else DEFAULT_WORKERS,
         "flink_master": master,
     }
-    flags = _with_mode(flags)
+    flags = _with_mode(flags, parallelism)
     if "--streaming" in flags:
         defaults |= _streaming(flags)
     if runner == "FlinkRunner" and not options.view_as(FlinkRunnerOptions).flink_job_server_jar:
@@ -90,7 +93,7 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
     return [*flags, *more]
 
 
-def _with_mode(flags: Sequence[str]) -> list[str]:
+def _with_mode(flags: Sequence[str], parallelism: int) -> list[str]:
     """The flags with ``--streaming`` or without: Beam has no flag for batch.
 
     Raises:
@@ -99,7 +102,7 @@ def _with_mode(flags: Sequence[str]) -> list[str]:
     modes = {flag for flag in flags if flag in ("--streaming", "--no-streaming")}
     if len(modes) > 1:
         raise FlinkOptionsError("--streaming and --no-streaming: choose one")
-    streaming = "--streaming" in modes or (not modes and STREAMING_BY_DEFAULT)
+    streaming = "--streaming" in modes or (not modes and parallelism <= MOST_PIPELINED_SLOTS)
     others = [flag for flag in flags if flag not in modes]
     return [*others, "--streaming"] if streaming else others
 

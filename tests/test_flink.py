@@ -53,10 +53,10 @@ def expected(corpus: Path, flags: tuple[object, ...], tmp_path_factory: pytest.T
     return output
 
 
-def test_streaming_writes_the_bytes_of_direct_runner(
+def test_batch_writes_the_bytes_of_direct_runner(
     cluster: Cluster, corpus: Path, flags: tuple[object, ...], expected: Path, tmp_path: Path
 ) -> None:
-    runs.run(corpus, tmp_path / "out", *flags, *on(cluster), "--streaming", timeout=PATIENCE_SECONDS)
+    runs.run(corpus, tmp_path / "out", *flags, *on(cluster), "--no-streaming", timeout=PATIENCE_SECONDS)
     flink_runs.assert_same(tmp_path / "out", expected)
 
 

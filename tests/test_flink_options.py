@@ -19,7 +19,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from beam_pipeline import execution, pipeline, run
 from beam_pipeline.sample import documents_path, tokenizer_path
 from beam_pipeline.settings import Settings
-from runners.flink import MOST_PIPELINED_SLOTS, STREAMING_BY_DEFAULT, FlinkOptionsError, with_defaults
+from runners.flink import MOST_PIPELINED_SLOTS, FlinkOptionsError, with_defaults
 from runners.flink_jobs import FlinkJob
 from tests import s3
 
@@ -116,19 +116,23 @@ def test_no_step_reads_one_input_to_its_end_before_another(tmp_path: Path) -> No
     assert not any(beam_runner_api_pb2.ParDoPayload.FromString(payload).side_inputs for payload in steps)
 
 
-def test_batch_and_streaming_are_both_said(master: str) -> None:
+def test_batch_and_streaming_can_both_be_had(master: str) -> None:
     given = flags(f"--flink_master={master}")
-    assert "--streaming" in with_defaults([*given, "--streaming"])
+    streaming = with_defaults([*given, "--streaming"])
+    assert {"--streaming", "--checkpointing_interval=10000", "--unaligned_checkpoint_enabled"} < {*streaming}
     batch = with_defaults([*given, "--no-streaming"])
-    assert not {"--streaming", "--no-streaming"} & {*batch}
-    assert with_defaults(given) == (with_defaults([*given, "--streaming"]) if STREAMING_BY_DEFAULT else batch)
+    assert not {"--streaming", "--no-streaming", "--checkpointing_interval=10000"} & {*batch}
     with pytest.raises(FlinkOptionsError, match="choose one"):
         with_defaults([*given, "--streaming", "--no-streaming"])
 
 
-def test_steps_run_one_after_the_other_on_a_large_cluster(master: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_checkpointed_unless_the_cluster_is_large(master: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = flags(f"--flink_master={master}")
+    assert with_defaults(given) == with_defaults([*given, "--streaming"])
     monkeypatch.setitem(JobManager.overview, "slots-total", MOST_PIPELINED_SLOTS + 1)
-    assert "--execution_mode_for_batch=BATCH_FORCED" in with_defaults(flags(f"--flink_master={master}"))
+    large = with_defaults(given)
+    assert large == with_defaults([*given, "--no-streaming"])
+    assert "--execution_mode_for_batch=BATCH_FORCED" in large  # steps run one after the other
 
 
 @pytest.mark.parametrize(

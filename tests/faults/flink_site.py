@@ -26,7 +26,7 @@ from tests.fault_filters import Faulty
 from tests.flink_runs import PATIENCE_SECONDS
 from tests.s3_store import Store, store_in
 
-FLAGS = {"batch": (), "streaming": ("--streaming", "--checkpointing_interval=2000")}
+FLAGS = {"batch": ("--no-streaming",), "streaming": ("--streaming", "--checkpointing_interval=2000")}
 """By mode. Checkpoints come often, so that a run goes on from one, or dies in one."""
 
 SHARDS = 24
