@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Bytes first, then figures: ``{"same": ..., "runs": {runner: {"fixed": ..., "all": ...}}, "megabytes": ...}``."""
+    """What differs by source, and figures by runner."""
     flink = ["--runner", "FlinkRunner", "--flink_master", cluster.rest_address]
     runners = {"DirectRunner": ["--direct_num_workers", str(WORKERS)]}
     runners |= {f"Flink {mode}": [*flink, mode] for mode in arguments.modes}
@@ -72,7 +72,7 @@ def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dic
         digests = {
             str(file.relative_to(output)): hashlib.sha256(file.read_bytes()).hexdigest()
             for name in ("fingerprints", "tokens")
-            for file in sorted((output / name).iterdir())
+            for file in sorted((output / name).glob("*.parquet"))
         }
         shutil.rmtree(output)
         Console().print(f"{source.name} on {runner}: {cost.wall:.1f} s, {cost.cpu:.1f} s of CPU", highlight=False)
@@ -84,7 +84,7 @@ def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dic
     size = inputs.text_bytes(table)
     inputs.write(table.slice(0, START_UP_DOCUMENTS), work / "few" / "part-0.parquet")
     del table
-    result: dict[str, Any] = {"megabytes": size / 1e6, "files": files, "same": {}, "runs": {}}
+    result: dict[str, Any] = {"megabytes": size / 1e6, "files": files, "different": {}, "runs": {}}
     costs: dict[tuple[str, str], list[Cost]] = {}
     for runner in runners:
         run(work / "few", runner)  # compiles, makes the database, loads what a cluster loads once
@@ -94,10 +94,10 @@ def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dic
             for runner in runners:
                 cost, written[runner] = run(work / source, runner)
                 costs.setdefault((runner, source), []).append(cost)
-            result["same"][source] = all(each == written["DirectRunner"] for each in written.values())
+            result["different"][source] = _different(written)
     if arguments.input:
         written = {runner: run(arguments.input, runner)[1] for runner in runners}
-        result["same"][str(arguments.input)] = all(each == written["DirectRunner"] for each in written.values())
+        result["different"][str(arguments.input)] = _different(written)
     for runner in runners:
         middle = {
             (kind, source): statistics.median(getattr(cost, kind) for cost in costs[runner, source])
@@ -111,6 +111,18 @@ def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dic
             "cpu_seconds": middle["cpu", "all"] - middle["cpu", "few"],
         }
     return result
+
+
+def _different(written: dict[str, dict[str, str]]) -> list[str]:
+    """The objects that aren't the same on all runners, or not there on some."""
+    direct = written["DirectRunner"]
+    names = {name for each in written.values() for name in each}
+    return sorted(
+        f"{name} on {runner}"
+        for runner, each in written.items()
+        for name in names
+        if each.get(name) != direct.get(name)
+    )
 
 
 def _cpu_of(cluster: Cluster) -> float:
@@ -143,8 +155,11 @@ def _show(result: dict[str, Any]) -> None:
             f"{per_cpu:.1f}", f"{direct['cpu_seconds'] / figures['cpu_seconds']:.0%}",
         )  # fmt: skip
     console.print(table)
-    for source, same in result["same"].items():
-        console.print(f"{source}: {'byte-identical' if same else 'DIFFERENT'} on all of them", highlight=False)
+    for source, names in result["different"].items():
+        said = "byte-identical on all of them" if not names else f"DIFFERENT: {', '.join(names)}"
+        console.print(f"{source}: {said}", highlight=False)
+    if any(result["different"].values()):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

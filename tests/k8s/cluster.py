@@ -42,6 +42,7 @@ class Cluster:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or data_folder() / "kubernetes"
         self.programs = programs.kubernetes()
+        self._outer: subprocess.Popen[bytes] | None = None
 
     def up(self, images: Iterable[Path]) -> None:
         """Starts it from nothing: node Ready, images imported, name server and Flink operator running.
@@ -65,7 +66,7 @@ class Cluster:
         namespaces = ["--mount", "--cgroup", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child=KILL"]
         first = [sys.executable, "-m", "tests.k8s.node", str(self.folder), str(self.programs)]
         with (self.folder / "node.log").open("wb") as log:
-            outer = subprocess.Popen(
+            self._outer = outer = subprocess.Popen(
                 ["unshare", *namespaces, "--mount-proc", *first], cwd=ROOT, preexec_fn=join,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
@@ -88,6 +89,8 @@ class Cluster:
             init.kill()  # the kernel ends all others of the namespace
             with contextlib.suppress(psutil.NoSuchProcess):
                 outer.wait(30)
+        if self._outer is not None:
+            self._outer.wait(30)
         self._remove()
 
     @property
