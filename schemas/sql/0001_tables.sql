@@ -50,7 +50,7 @@ CREATE TABLE segments (
     state          text        NOT NULL CHECK (state IN ('fingerprinted', 'done', 'unreadable')),
     error          text        NOT NULL,
     token_object   text,                                   -- NULL until done
-    outcomes       "char"[]    NOT NULL,                   -- one a document, in row order; empty until done, as all arrays
+    outcomes       "char"[]    NOT NULL,                   -- one a document, in row order; 'p' is undecided
     languages      smallint[]  NOT NULL,                   -- one a document, from 0; -1 is none
     language_names text[]      NOT NULL,                   -- language_names[i + 1] is language i
     -- Of the documents dropped as duplicates ('x' and 'n'), one entry each, in row order.
