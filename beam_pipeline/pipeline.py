@@ -31,7 +31,7 @@ from transforms.list_sources import ListSources
 from transforms.normalize import Normalize
 from transforms.read_documents import ReadDocuments
 from transforms.select_kept import SelectKept
-from transforms.skip_finished import SkipFinished
+from transforms.skip_finished import SkipFingerprinted, SkipTokenized
 from transforms.split_shards import SplitShards
 from transforms.stored_fingerprints import StoredFingerprints
 from transforms.tokenize import Tokenize
@@ -50,7 +50,7 @@ def build(root: beam.Pipeline, plan: Plan) -> None:
     shards = split.shards | "Reshuffle" >> beam.Reshuffle()
 
     # Pass 1: read every text once and keep what identifies it.
-    fingerprints = shards | "SkipFingerprinted" >> SkipFinished(plan.fingerprints)
+    fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints)
     written = (
         fingerprints.todo
         | "ReadDocuments" >> read
@@ -73,14 +73,16 @@ def build(root: beam.Pipeline, plan: Plan) -> None:
     _ = sampled | "AuditDuplicates" >> AuditDuplicates(plan.audit_uri, settings.reading(), settings.minhash())
 
     # Pass 3: read the kept texts again and tokenize them.
-    selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.tokens, plan.run)
+    selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)
+    verdicts = selected.verdicts | "ReshuffleKept" >> beam.Reshuffle()
+    kept = verdicts | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run)
     tokens = (
-        selected.todo
-        | "ReshuffleKept" >> beam.Reshuffle()
+        kept.todo
         | "ReadKept" >> read
         | "NormalizeKept" >> Normalize()
         | "Tokenize" >> Tokenize(plan.tokenization)
         | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
     )
     tokens | "WriteLineage" >> WriteLineage(plan.lineage_dsn)
-    selected.lineage | "WriteLineage (already tokenized)" >> WriteLineage(plan.lineage_dsn)
+    kept.lineage | "WriteLineage (already tokenized)" >> WriteLineage(plan.lineage_dsn)
+    selected.lineage | "WriteLineage (unreadable)" >> WriteLineage(plan.lineage_dsn)

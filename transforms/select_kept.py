@@ -15,20 +15,20 @@ from schemas.shards import Shard
 from transforms.accounting import accounted
 from transforms.deduplicate import decisions, witnesses
 from transforms.stage_objects import StageObjects
-from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide, segment_of, segment_unreadable
+from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide, segment_unreadable
 
 
 class Selected(NamedTuple):
     """The outputs of ``SelectKept``."""
 
-    todo: beam.PCollection[Verdict]
+    verdicts: beam.PCollection[Verdict]
     lineage: beam.PCollection[Segment]
 
 
 def select(
-    item: tuple[int, dict[str, Iterable]], fingerprints: StageObjects, tokens: StageObjects, run: str
+    item: tuple[int, dict[str, Iterable]], fingerprints: StageObjects, run: str
 ) -> Iterator[Verdict | beam.pvalue.TaggedOutput]:
-    """The verdict on a shard; if its tokens are written already, only its segment, on the output ``lineage``."""
+    """The verdict on a shard; of one that can't be read only its segment, on the output ``lineage``."""
     _, grouped = item
     for shard in grouped["shards"]:
         if shard.error:
@@ -37,23 +37,14 @@ def select(
         blocks = list(grouped["decisions"])
         with storage.open_input(fingerprints.uri_of(shard)) as file:
             table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
-        verdict = decide(shard, table, decisions(blocks), witnesses(blocks))
-        written = tokens.find(shard)
-        if written is None:
-            yield verdict
-            continue
-        uri = tokens.uri_of(shard)
-        with storage.open_input(uri) as file:
-            n_tokens = pq.read_table(file, columns=["n_tokens"])["n_tokens"].to_numpy()
-        yield beam.pvalue.TaggedOutput("lineage", segment_of(run, verdict, uri, n_tokens, {}, {}))
+        yield decide(shard, table, decisions(blocks), witnesses(blocks))
 
 
 @dataclasses.dataclass
 class SelectKept(beam.PTransform):
-    """From (``Shard``, decision blocks by shard key): ``todo`` for pass 3, and ``lineage`` of what needs none."""
+    """From (``Shard``, decision blocks by shard key): ``verdicts``, and ``lineage`` of what can't be read."""
 
     fingerprints: StageObjects
-    tokens: StageObjects
     run: str
 
     def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[tuple[int, bytes]]]) -> Selected:
@@ -62,8 +53,6 @@ class SelectKept(beam.PTransform):
         outputs = (
             {"shards": shards | "ByKey" >> beam.Map(lambda shard: (shard.key, shard)), "decisions": blocks}
             | "JoinDecisions" >> beam.CoGroupByKey()
-            | beam.FlatMap(accounted, select, (self.fingerprints, self.tokens, self.run)).with_outputs(
-                "lineage", main="todo"
-            )
+            | beam.FlatMap(accounted, select, (self.fingerprints, self.run)).with_outputs("lineage", main="verdicts")
         )
-        return Selected(outputs.todo, outputs.lineage)
+        return Selected(outputs.verdicts, outputs.lineage)

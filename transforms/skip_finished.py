@@ -1,4 +1,8 @@
-"""SkipFinished: work that an earlier attempt has committed isn't done again."""
+"""SkipFingerprinted, SkipTokenized: work that an earlier attempt has committed isn't done again.
+
+They stand right before the work, behind the Reshuffle that queues it: what waits there comes out of a checkpoint again,
+and may have been done since.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,36 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
+import pyarrow.parquet as pq
 
+from beam_pipeline import storage
+from schemas.segments import Segment
 from schemas.shards import Shard
 from transforms.accounting import accounted, count
 from transforms.stage_objects import StageObjects
+from transforms.verdicts import Verdict, segment_of
 
 
-class Progress(NamedTuple):
-    """The outputs of ``SkipFinished``."""
+class ToFingerprint(NamedTuple):
+    """The outputs of ``SkipFingerprinted``."""
 
     todo: beam.PCollection[Shard]
     done: beam.PCollection[Shard]
 
 
-def sort_out(shard: Shard, objects: StageObjects) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
-    """The shard, on the output ``done`` if its object is there and matches.
+class ToTokenize(NamedTuple):
+    """The outputs of ``SkipTokenized``."""
+
+    todo: beam.PCollection[Verdict]
+    lineage: beam.PCollection[Segment]
+
+
+def skip_fingerprinted(shard: Shard, fingerprints: StageObjects) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
+    """The shard, on the output ``done`` if its fingerprints are there and match.
 
     What was found out when the shard was read (its rows, or that it can't be read) is taken from the object.
     """
-    committed = objects.find(shard)
+    committed = fingerprints.find(shard)
     if committed is None:
         yield shard
     else:
@@ -33,13 +48,42 @@ def sort_out(shard: Shard, objects: StageObjects) -> Iterator[Shard | beam.pvalu
         yield beam.pvalue.TaggedOutput("done", dataclasses.replace(shard, rows=committed.rows, error=committed.error))
 
 
+def skip_tokenized(verdict: Verdict, tokens: StageObjects, run: str) -> Iterator[Verdict | beam.pvalue.TaggedOutput]:
+    """The verdict; if the shard's tokens are there and match, only its segment, on the output ``lineage``."""
+    if tokens.find(verdict.shard) is None:
+        yield verdict
+        return
+    count(shards_skipped=1)
+    uri = tokens.uri_of(verdict.shard)
+    with storage.open_input(uri) as file:
+        n_tokens = pq.read_table(file, columns=["n_tokens"])["n_tokens"].to_numpy()
+    yield beam.pvalue.TaggedOutput("lineage", segment_of(run, verdict, uri, n_tokens, {}, {}))
+
+
 @dataclasses.dataclass
-class SkipFinished(beam.PTransform):
-    """From ``Shard``: ``todo``, and ``done`` with those whose object of this stage is there already."""
+class SkipFingerprinted(beam.PTransform):
+    """From ``Shard``: ``todo``, and ``done`` with those whose fingerprints are there already."""
 
-    objects: StageObjects
+    fingerprints: StageObjects
 
-    def expand(self, shards: beam.PCollection[Shard]) -> Progress:
+    def expand(self, shards: beam.PCollection[Shard]) -> ToFingerprint:
         """One look at the store a shard."""
-        outputs = shards | beam.FlatMap(accounted, sort_out, (self.objects,)).with_outputs("done", main="todo")
-        return Progress(outputs.todo, outputs.done)
+        outputs = shards | beam.FlatMap(accounted, skip_fingerprinted, (self.fingerprints,)).with_outputs(
+            "done", main="todo"
+        )
+        return ToFingerprint(outputs.todo, outputs.done)
+
+
+@dataclasses.dataclass
+class SkipTokenized(beam.PTransform):
+    """From ``Verdict``: ``todo``, and the ``lineage`` segments of shards whose tokens are there already."""
+
+    tokens: StageObjects
+    run: str
+
+    def expand(self, verdicts: beam.PCollection[Verdict]) -> ToTokenize:
+        """One look at the store a shard."""
+        outputs = verdicts | beam.FlatMap(accounted, skip_tokenized, (self.tokens, self.run)).with_outputs(
+            "lineage", main="todo"
+        )
+        return ToTokenize(outputs.todo, outputs.lineage)
