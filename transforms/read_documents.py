@@ -58,4 +58,4 @@ class ReadDocuments(beam.PTransform):
 
     def expand(self, shards: beam.PCollection[Shard | Verdict]) -> beam.PCollection[Batch]:
         """One shard at a time, streaming."""
-        return shards | beam.FlatMap(read_shard, self.options)
+        return shards | beam.FlatMap(read_shard, self.options).with_output_types(Batch)
