@@ -1,9 +1,9 @@
 """What a worker frees it keeps for its next batch, instead of giving it back and being given it anew.
 
-Batches are of like sizes, so what one batch has freed serves the next. As they come, neither allocator lets it: glibc maps
-large blocks one by one and unmaps them when they are freed, Arrow's own gives pages back after a second. Every page that
-is given back costs a fault and a zeroed page when it is asked for again: 480,000 of them in a run on 204 MB, 1.1 of its
-CPU seconds.
+Batches are of like sizes, so what one batch has freed serves the next. As they come, neither allocator lets it: glibc
+maps large blocks one by one and unmaps them when they are freed, Arrow's own gives pages back after a second. Every
+page that is given back costs a fault and a zeroed page when it is asked for again: 440,000 of them in a run on 204 MB,
+1.1 of its CPU seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KEPT_BYTES = 256 << 20
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Sets the process up once; without effect where the C library isn't glibc. Blocks freed stay up to ``KEPT_BYTES``."""
+    """Sets the process up, once; without effect where the C library isn't glibc."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         return
