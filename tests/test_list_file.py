@@ -92,6 +92,7 @@ LISTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     groups=st.lists(LISTS, min_size=1, max_size=3), limit=st.sampled_from([1, 7, 8, 64, 1 << 16]), wide=st.booleans()
 )
