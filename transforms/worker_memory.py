@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -28,3 +31,40 @@ def keep_freed_memory() -> None:
     library.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
     library.mallopt(_M_ARENA_MAX, 1)  # one heap, whichever of Beam's threads works on a batch
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+class _MallocInfo(ctypes.Structure):
+    """``struct mallinfo2``."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+@functools.cache
+def _malloc_info() -> Callable[[], _MallocInfo] | None:
+    function = getattr(ctypes.CDLL(None), "mallinfo2", None)  # glibc 2.33
+    if function is not None:
+        function.restype = _MallocInfo
+    return function
+
+
+def allocated_bytes() -> int | None:
+    """What the process has asked of the C library and not given back.
+
+    Resident memory doesn't tell once freed memory is kept: what grows may grow into that. It is the answer where the C
+    library gives none, and None where the system gives neither.
+    """
+    info = _malloc_info()
+    if info is not None:
+        found = info()
+        return int(found.uordblks + found.hblkhd)
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except FileNotFoundError:
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -128,7 +128,7 @@ def _word_rows(
     kept_rows: np.ndarray,
     bounded: np.ndarray,
     rows: np.ndarray,
-) -> int:
+) -> np.int64:
     """Writes the rows of a word, its own and those of the n-grams of ``<word>``, to ``rows``; returns how many."""
     # All integers are unsigned: numba then needs no check for negative indices, which was a fifth of the time.
     one = np.uint64(1)
@@ -147,7 +147,7 @@ def _word_rows(
         if _continues(bounded[first]):
             continue
         value = np.uint32(FNV_OFFSET)
-        position = first
+        position = np.uint64(first)
         characters = np.uint64(0)
         while position < size and characters < np.uint64(maximum):
             value = _mixed_in(value, bounded[position])
@@ -207,7 +207,7 @@ def _starts_with(data: np.ndarray, start: int, stop: int, prefix: np.ndarray) ->
 @njit(cache=True)
 def _find_words(
     data: np.ndarray, position: int, stop: int, slots: int, found: np.ndarray, keys: np.ndarray
-) -> tuple[int, int]:
+) -> tuple[np.int64, np.int64]:
     """Finds as many words of ``data[position:stop]`` as there is room for; returns how many, and where they end.
 
     Args:
