@@ -4,8 +4,8 @@ PYTHON := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
 
-.PHONY: acceptance bench bench-flink bench-scale bench-storage clean conformance dedup-peer dedup-truth demo demo-flink \
-	format lint scale test test-faults test-flink test-k8s test-lineage test-s3
+.PHONY: acceptance bench bench-flink bench-memory bench-scale bench-storage clean conformance dedup-peer dedup-truth demo \
+	demo-flink format lint scale test test-faults test-flink test-k8s test-lineage test-s3
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -67,6 +67,12 @@ bench-flink: $(VENV)/.installed-test
 # thousands of workers. Both of BENCH_INPUT, which they need (5 minutes each).
 bench-storage bench-scale: bench-%: $(VENV)/.installed-test tokenizers
 	$(PYTHON) -m benchmarks.$* $(BENCH_INPUT) $(firstword $(wildcard $(GPT2)) beam_pipeline/sample/tokenizer.json)
+
+# Memory of one worker over BENCH_MB of distinct text (4 GB: 6 minutes), and what it says of an hour.
+BENCH_MB ?= 4000
+bench-memory: $(VENV)/.installed-test tokenizers
+	$(PYTHON) -m benchmarks.memory $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) --mb $(BENCH_MB) \
+		$(if $(wildcard $(GPT2)),--tokenizer $(GPT2))
 
 $(CACHE)/datatrove/.installed: benchmarks/requirements-peer.txt
 	python3 -m venv $(CACHE)/datatrove

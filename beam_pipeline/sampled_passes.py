@@ -6,7 +6,6 @@ import dataclasses
 import io
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from beam_pipeline.plan import PlanError
 from beam_pipeline.settings import Settings
@@ -21,6 +20,7 @@ from transforms.kernels.normalization import normalize
 from transforms.normalize import normalize_batch
 from transforms.pinned_files import PinnedFile
 from transforms.readers.batching import string_lengths
+from transforms.stage_objects import parquet_writer
 from transforms.tokenize import Tokenization, sample_of
 
 NOWHERE = Shard(Source(0, "sample", "", 0))
@@ -110,13 +110,14 @@ class SampledPasses:
             ids = self._tokenizer.encode(text)
         with spending(costs, "WriteTokens"):
             written = {"input_ids": ids, "text": text} if self._settings.with_text else {"input_ids": ids}
-            self.sample.token_bytes += _written(pa.RecordBatch.from_pydict(written))
+            self.sample.token_bytes += _written(pa.RecordBatch.from_pydict(written), lists="input_ids")
         self.sample.tokens += len(ids.flatten())
 
 
-def _written(data: pa.RecordBatch) -> int:
-    """Bytes of the batch as Parquet, compressed as the run does."""
+def _written(data: pa.RecordBatch, lists: str | None = None) -> int:
+    """Bytes of the batch as Parquet, written as the run does."""
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, data.schema, compression="zstd", compression_level=1, use_dictionary=False) as writer:
-        writer.write_batch(data)
+    writer = parquet_writer(buffer, data.schema, lists, use_dictionary=False)
+    writer.write_batch(data, row_group_size=max(1, data.num_rows))
+    writer.close()
     return buffer.tell()

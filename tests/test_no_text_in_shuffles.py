@@ -14,8 +14,9 @@ from apache_beam.runners.portability.fn_api_runner import execution
 from beam_pipeline import pipeline, run, storage
 from beam_pipeline.sample import tokenizer_path
 from beam_pipeline.settings import Settings
-from schemas.shards import Source
-from transforms.read_documents import ReadDocuments
+from schemas.shards import Shard, Source
+from transforms.batches import Batch, BatchCoder
+from transforms.read_documents import EMPTY, ReadDocuments
 from transforms.readers import ReadOptions, split
 
 MARKER = "zwanzigfarbig"
@@ -49,13 +50,17 @@ def source(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_run_carries_no_text_between_stages(crossing: list[bytes], source: Path, tmp_path: Path) -> None:
-    settings = Settings(input=[str(source)], output=str(tmp_path / "out"), tokenizer=str(tokenizer_path()))
+def whole_run(source: Path, output: Path) -> None:
+    settings = Settings(input=[str(source)], output=str(output), tokenizer=str(tokenizer_path()))
     prepared = run.prepare(settings)
     with beam.Pipeline(options=PipelineOptions(["--direct_num_workers=1"])) as root:
         pipeline.build(root, prepared.plan)
     prepared.lineage.close()
-    assert (tmp_path / "out" / "tokens" / "0000000-00000.parquet").exists()
+    assert (output / "tokens" / "0000000-00000.parquet").exists()
+
+
+def test_a_run_carries_no_text_between_stages(crossing: list[bytes], source: Path, tmp_path: Path) -> None:
+    whole_run(source, tmp_path / "out")
     assert crossing
     assert not any(MARKER.encode() in elements for elements in crossing)
     # A text is 15 kB; 14 bands, a hash and the signatures of candidates are under 700 bytes.
@@ -68,3 +73,21 @@ def test_the_probe_sees_texts_where_there_are_some(crossing: list[bytes], source
     with beam.Pipeline(options=PipelineOptions(["--direct_num_workers=1"])) as root:
         root | beam.Create(shards) | ReadDocuments(options) | beam.Reshuffle()
     assert any(MARKER.encode() in elements for elements in crossing)
+
+
+def test_a_run_pickles_no_batch_not_even_to_learn_its_size(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pickled: list[Batch] = []
+    state_of = Batch.__getstate__
+
+    def get_state(batch: Batch) -> object:
+        pickled.append(batch)
+        return state_of(batch)
+
+    monkeypatch.setattr(Batch, "__getstate__", get_state)
+    whole_run(source, tmp_path / "out")
+    assert pickled == []
+    batch = Batch(Shard(Source(0, "/0", "", 1)), 0, True, EMPTY)
+    assert BatchCoder().decode(BatchCoder().encode(batch)) == batch
+    assert pickled == [batch]  # the probe works

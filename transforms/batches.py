@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pickle
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from apache_beam import coders
 
 from beam_pipeline.storage import Requests, counted
 from schemas.shards import Shard
@@ -83,6 +85,30 @@ class Batch:
     def with_data(self, data: pa.RecordBatch) -> Batch:
         """The batch with other documents."""
         return dataclasses.replace(self, data=data)
+
+
+class BatchCoder(coders.Coder):
+    """Tells Beam how large a batch is without pickling it.
+
+    Beam samples the sizes of what goes from step to step, at every step the first ten elements of a bundle and fewer of
+    the rest. With the coder it takes by itself that was a copy of the text at almost every step: 3 % of a run.
+    """
+
+    def encode(self, value: Batch) -> bytes:
+        """Pickled; the boxes of a text pass are fused, so no runner asks for it."""
+        return pickle.dumps(value)
+
+    def decode(self, encoded: bytes) -> Batch:
+        """What was encoded."""
+        batch: Batch = pickle.loads(encoded)
+        return batch
+
+    def estimate_size(self, value: Batch) -> int:
+        """Bytes of the documents."""
+        return value.data.nbytes
+
+
+coders.registry.register_coder(Batch, BatchCoder)
 
 
 @contextlib.contextmanager

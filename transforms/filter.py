@@ -83,4 +83,4 @@ class Filter(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """The filters in order; a document dropped by one isn't shown to the next."""
-        return batches | beam.ParDo(_Apply(self.filters, self.outcomes))
+        return batches | beam.ParDo(_Apply(self.filters, self.outcomes)).with_output_types(Batch)

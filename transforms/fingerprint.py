@@ -32,4 +32,4 @@ class Fingerprint(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """A pure function of each batch."""
-        return batches | beam.Map(fingerprint_batch, self.options)
+        return batches | beam.Map(fingerprint_batch, self.options).with_output_types(Batch)

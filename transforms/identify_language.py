@@ -61,4 +61,4 @@ class IdentifyLanguage(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """One model a worker."""
-        return batches | beam.ParDo(_Identify(self.model, self.options))
+        return batches | beam.ParDo(_Identify(self.model, self.options)).with_output_types(Batch)

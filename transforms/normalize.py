@@ -43,4 +43,4 @@ class Normalize(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """A pure function of each batch."""
-        return batches | beam.Map(normalize_batch)
+        return batches | beam.Map(normalize_batch).with_output_types(Batch)

@@ -13,6 +13,7 @@ from schemas.shards import Shard
 from transforms.batches import Batch, Costs, spending
 from transforms.readers import ReadOptions, UnreadableSource, read
 from transforms.verdicts import Verdict
+from transforms.worker_memory import keep_freed_memory
 
 EMPTY = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in DOCUMENTS], schema=DOCUMENTS)
 
@@ -23,6 +24,7 @@ def read_shard(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
     The last batch says so. A shard that can't be read ends with a batch that says why; a fault of the storage is not
     that and is raised, for the runner to try again.
     """
+    keep_freed_memory()
     verdict = item if isinstance(item, Verdict) else None
     shard = item if isinstance(item, Shard) else item.shard
     if shard.error:
@@ -58,4 +60,4 @@ class ReadDocuments(beam.PTransform):
 
     def expand(self, shards: beam.PCollection[Shard | Verdict]) -> beam.PCollection[Batch]:
         """One shard at a time, streaming."""
-        return shards | beam.FlatMap(read_shard, self.options)
+        return shards | beam.FlatMap(read_shard, self.options).with_output_types(Batch)

@@ -77,4 +77,4 @@ class Tokenize(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """One single-threaded tokenizer a worker."""
-        return batches | beam.ParDo(_Encode(self.options))
+        return batches | beam.ParDo(_Encode(self.options)).with_output_types(Batch)

@@ -64,7 +64,7 @@ class _Write(ShardWriter[_Open]):
         if batch.verdict is None:
             raise ValueError(f"shard {batch.shard.name} has come to WriteTokens without a verdict")
         dictionary = ["language", "source", "cluster_size"]
-        output = self._objects.open(batch.shard, self._schema, use_dictionary=dictionary)
+        output = self._objects.open(batch.shard, self._schema, lists="input_ids", use_dictionary=dictionary)
         return _Open(output, batch.verdict)
 
     def add(self, work: _Open, batch: Batch) -> None:

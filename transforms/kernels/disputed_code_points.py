@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tokenizers
 
 from transforms.kernels.tokenizer_engines import Bytes, Offsets
+from transforms.kernels.utf8 import load_word
 
 _CODE_POINTS = sys.maxunicode + 1
 
@@ -42,27 +43,48 @@ def disputed_code_points(normalizers: tuple[Literal["NFC", "NFD", "NFKC", "NFKD"
     return np.packbits(disputed, bitorder="little")
 
 
-@numba.njit(cache=True, nogil=True)
+@functools.cache
+def _leads(code_points: bytes) -> Bytes:
+    """One entry a byte: 1 if a code point of the set begins with it in UTF-8.
+
+    0 for most of what texts are made of: ASCII, Latin, Cyrillic, Chinese, Hangul, and what isn't a first byte.
+    """
+    leads = np.zeros(256, np.uint8)
+    held = np.flatnonzero(np.unpackbits(np.frombuffer(code_points, np.uint8), count=_CODE_POINTS, bitorder="little"))
+    for first, size, bound in ((0x00, 0, 0x80), (0xC0, 6, 0x800), (0xE0, 12, 0x10000), (0xF0, 18, _CODE_POINTS)):
+        leads[first | held[held < bound] >> size] = 1
+        held = held[held >= bound]
+    return leads
+
+
 def documents_holding(data: Bytes, offsets: Offsets, code_points: Bytes) -> npt.NDArray[np.bool_]:
-    """Which documents hold a code point of the set (a bit each): 2-3 GB/s on ASCII, 1 GB/s on all scripts."""
+    """Which documents hold a code point of the set (a bit each): 8 GB/s on ASCII, 2 GB/s on all scripts."""
+    return _documents_holding(data, offsets, code_points, _leads(code_points.tobytes()))
+
+
+@numba.njit(cache=True, nogil=True)
+def _documents_holding(data: Bytes, offsets: Offsets, code_points: Bytes, leads: Bytes) -> npt.NDArray[np.bool_]:
     found = np.zeros(len(offsets) - 1, np.bool_)
     for document in range(len(offsets) - 1):
         position, end = offsets[document], offsets[document + 1]
         while position < end:
+            while position + 8 <= end:
+                if load_word(data, position) & np.uint64(0x8080808080808080):
+                    seen = np.uint8(0)
+                    for ahead in range(8):
+                        seen |= leads[data[position + ahead]]
+                    if seen:
+                        break
+                position += 8
+            while position < end and not leads[data[position]]:
+                position += 1
+            if position == end:
+                break
             first = data[position]
             if first < 0x80:
+                code_point = np.int64(first)
                 position += 1
-                while position + 32 <= end:
-                    seen = np.uint8(0)
-                    for ahead in range(32):
-                        seen |= data[position + ahead]
-                    if seen >= 0x80:
-                        break
-                    position += 32
-                while position < end and data[position] < 0x80:
-                    position += 1
-                continue
-            if first < 0xE0:
+            elif first < 0xE0:
                 code_point = np.int64(first & 0x1F) << 6 | np.int64(data[position + 1] & 0x3F)
                 position += 2
             elif first < 0xF0:

@@ -52,15 +52,16 @@ def kept_row(bucket: int, kept_bits: np.ndarray, kept_before: np.ndarray, kept_r
 
     A bitmap with ranks: most n-grams aren't there, and its 250 kB (2 million buckets) stay in the processor's cache.
     """
-    bits = kept_bits[bucket >> 6] >> np.uint64(bucket & 63)
-    if bits & np.uint64(1) == 0:
+    bit, word = np.uint64(bucket) & np.uint64(63), np.uint64(bucket) >> np.uint64(6)
+    bits = kept_bits[word]
+    if (bits >> bit) & np.uint64(1) == 0:
         return np.int64(-1)
-    below = kept_bits[bucket >> 6] & ((np.uint64(1) << np.uint64(bucket & 63)) - np.uint64(1))
+    below = bits & ((np.uint64(1) << bit) - np.uint64(1))
     below -= (below >> np.uint64(1)) & np.uint64(0x5555555555555555)
     below = (below & np.uint64(0x3333333333333333)) + ((below >> np.uint64(2)) & np.uint64(0x3333333333333333))
     below = (below + (below >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    ones = np.int64((below * np.uint64(0x0101010101010101)) >> np.uint64(56))
-    return np.int64(kept_rows[kept_before[bucket >> 6] + ones])
+    ones = (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
+    return np.int64(kept_rows[np.uint64(kept_before[word]) + ones])
 
 
 def empty_slots(entries: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from transforms.kernels.fasttext_index import FNV_OFFSET, FNV_PRIME, MASK_32, find_entry, fnv1a, kept_row
+from transforms.kernels.fasttext_index import FNV_OFFSET, FNV_PRIME, find_entry, fnv1a, kept_row
 from transforms.kernels.fasttext_loss import predict
 from transforms.kernels.fasttext_model import END_OF_LINE, LABEL_PREFIX, ModelArrays
 from transforms.kernels.lanes import LANES, add_lanes
@@ -50,6 +50,18 @@ def empty_cache(width: int) -> WordCache:
 @njit(cache=True, inline="always")
 def _is_space(byte: int) -> bool:
     return byte <= 32 and (byte == 32 or byte == 0 or (9 <= byte <= 13))
+
+
+@njit(cache=True, inline="always")
+def _continues(byte: int) -> bool:
+    """Whether a byte of UTF-8 goes on with a character."""
+    return (byte & np.uint8(0xC0)) == np.uint8(0x80)
+
+
+@njit(cache=True, inline="always")
+def _mixed_in(value: np.uint32, byte: np.uint8) -> np.uint32:
+    """A step of ``fnv1a``: the byte is sign-extended."""
+    return np.uint32((value ^ np.uint32(np.int32(np.int8(byte)))) * np.uint32(FNV_PRIME))
 
 
 @njit(cache=True)
@@ -116,40 +128,43 @@ def _word_rows(
     kept_rows: np.ndarray,
     bounded: np.ndarray,
     rows: np.ndarray,
-) -> int:
+) -> np.int64:
     """Writes the rows of a word, its own and those of the n-grams of ``<word>``, to ``rows``; returns how many."""
-    count = 0
+    # All integers are unsigned: numba then needs no check for negative indices, which was a fifth of the time.
+    one = np.uint64(1)
+    count = np.uint64(0)
     if entry >= 0:
         rows[0] = entry
-        count = 1
+        count = one
     if maximum == 0:
-        return count
-    size = stop - start + 2
+        return np.int64(count)
+    size = np.uint64(stop - start + 2)
     bounded[0] = 60  # <
-    for i in range(stop - start):
-        bounded[i + 1] = data[start + i]
-    bounded[size - 1] = 62  # >
+    for i in range(np.uint64(stop - start)):
+        bounded[i + one] = data[np.uint64(start) + i]
+    bounded[size - one] = 62  # >
     for first in range(size):
-        if (bounded[first] & 0xC0) == 0x80:
+        if _continues(bounded[first]):
             continue
-        value = np.int64(FNV_OFFSET)
-        position = first
-        characters = 0
-        while position < size and characters < maximum:
-            value = ((value ^ ((np.int64(bounded[position]) ^ 0x80) - 0x80)) * FNV_PRIME) & MASK_32
-            position += 1
-            while position < size and (bounded[position] & 0xC0) == 0x80:
-                value = ((value ^ ((np.int64(bounded[position]) ^ 0x80) - 0x80)) * FNV_PRIME) & MASK_32
-                position += 1
-            characters += 1
-            if characters >= minimum and not (characters == 1 and (first == 0 or position == size)):
-                row = np.int64(np.uint32(value) % np.uint32(buckets))
+        value = np.uint32(FNV_OFFSET)
+        position = np.uint64(first)
+        characters = np.uint64(0)
+        while position < size and characters < np.uint64(maximum):
+            value = _mixed_in(value, bounded[position])
+            position += one
+            while position < size and _continues(bounded[position]):
+                value = _mixed_in(value, bounded[position])
+                position += one
+            characters += one
+            alone_at_an_end = characters == one and (first == np.uint64(0) or position == size)
+            if characters >= np.uint64(minimum) and not alone_at_an_end:
+                row = np.int64(value % np.uint32(buckets))
                 if pruned:
                     row = kept_row(row, kept_bits, kept_before, kept_rows)
                 if row >= 0:
                     rows[count] = words + row
-                    count += 1
-    return count
+                    count += one
+    return np.int64(count)
 
 
 @njit(cache=True)
@@ -192,7 +207,7 @@ def _starts_with(data: np.ndarray, start: int, stop: int, prefix: np.ndarray) ->
 @njit(cache=True)
 def _find_words(
     data: np.ndarray, position: int, stop: int, slots: int, found: np.ndarray, keys: np.ndarray
-) -> tuple[int, int]:
+) -> tuple[np.int64, np.int64]:
     """Finds as many words of ``data[position:stop]`` as there is room for; returns how many, and where they end.
 
     Args:
@@ -200,34 +215,34 @@ def _find_words(
       found: int64 (words, 3), written: where a word starts and ends, and its slot.
       keys: uint64 (words, 4), written.
     """
-    count = 0
-    while count < len(found):
-        while position < stop and _is_space(data[position]):
-            position += 1
-        if position == stop:
+    count, place, end = np.uint64(0), np.uint64(position), np.uint64(stop)  # unsigned as in _word_rows
+    while count < np.uint64(len(found)):
+        while place < end and _is_space(data[place]):
+            place += np.uint64(1)
+        if place == end:
             break
-        first = position
+        first = place
         key_0, key_1, key_2, key_3 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
-        while position < stop and not _is_space(data[position]):
-            offset = position - first
-            bits = np.uint64(data[position]) << np.uint64((offset & 7) * 8)
-            if offset < 8:
+        while place < end and not _is_space(data[place]):
+            offset = place - first
+            bits = np.uint64(data[place]) << ((offset & np.uint64(7)) * np.uint64(8))
+            if offset < np.uint64(8):
                 key_0 |= bits
-            elif offset < 16:
+            elif offset < np.uint64(16):
                 key_1 |= bits
-            elif offset < 24:
+            elif offset < np.uint64(24):
                 key_2 |= bits
-            elif offset < 32:
+            elif offset < np.uint64(32):
                 key_3 |= bits
-            position += 1
+            place += np.uint64(1)
         mixed = (key_0 ^ (key_1 * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= (key_2 ^ (key_3 * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0x94D049BB133111EB)
         mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-        found[count, 0], found[count, 1] = first, position
+        found[count, 0], found[count, 1] = first, place
         found[count, 2] = np.int64(mixed >> np.uint64(40)) & (slots - 1)
         keys[count, 0], keys[count, 1], keys[count, 2], keys[count, 3] = key_0, key_1, key_2, key_3
-        count += 1
-    return count, position
+        count += np.uint64(1)
+    return np.int64(count), np.int64(place)
 
 
 @njit(cache=True)

@@ -186,8 +186,10 @@ def _settle(
     values: npt.NDArray[np.uint8], pending: int, output: npt.NDArray[np.uint8], written: int, length: int
 ) -> int:
     """Makes the output `length` bytes long: appends bytes from `pending` on, or takes back the last ones written."""
-    for i in range(length - written):
-        output[written + i] = values[pending + i]
+    # Unsigned indices need no check for being negative; with the check this copied a byte at a time.
+    source, target = np.uint64(pending), np.uint64(written)
+    for i in range(np.uint64(max(0, length - written))):
+        output[target + i] = values[source + i]
     return length
 
 
@@ -245,15 +247,15 @@ def _clean(
         trailing_class: int | np.int64 = 0
         marks = 0
         while position < end:
-            byte = values[position]
+            byte = values[np.uint64(position)]
             if 0x20 < byte < 0x7F:
                 while position + 8 <= end and is_plain_ascii(load_word(values, position)):
                     position += 8
-                while position < end and 0x20 < values[position] < 0x7F:
+                while position < end and 0x20 < values[np.uint64(position)] < 0x7F:
                     position += 1
-                while values[position - 1] == 0x20:  # at most 7
+                while values[np.uint64(position - 1)] == 0x20:  # at most 7
                     position -= 1
-                starter = np.int64(values[position - 1])
+                starter = np.int64(values[np.uint64(position - 1)])
                 trailing_class = marks = blanks = line_ends = 0
                 continue
             if byte < 0x80:
@@ -261,21 +263,21 @@ def _clean(
                 code_point = np.int64(byte)
             elif byte < 0xE0:
                 size = 2
-                code_point = np.int64(byte & 0x1F) << 6 | np.int64(values[position + 1] & 0x3F)
+                code_point = np.int64(byte & 0x1F) << 6 | np.int64(values[np.uint64(position + 1)] & 0x3F)
             elif byte < 0xF0:
                 size = 3
                 code_point = (
                     np.int64(byte & 0x0F) << 12
-                    | np.int64(values[position + 1] & 0x3F) << 6
-                    | np.int64(values[position + 2] & 0x3F)
+                    | np.int64(values[np.uint64(position + 1)] & 0x3F) << 6
+                    | np.int64(values[np.uint64(position + 2)] & 0x3F)
                 )
             else:
                 size = 4
                 code_point = (
                     np.int64(byte & 0x07) << 18
-                    | np.int64(values[position + 1] & 0x3F) << 12
-                    | np.int64(values[position + 2] & 0x3F) << 6
-                    | np.int64(values[position + 3] & 0x3F)
+                    | np.int64(values[np.uint64(position + 1)] & 0x3F) << 12
+                    | np.int64(values[np.uint64(position + 2)] & 0x3F) << 6
+                    | np.int64(values[np.uint64(position + 3)] & 0x3F)
                 )
             character = character_properties(blocks, properties, code_point)
             if character == 0:

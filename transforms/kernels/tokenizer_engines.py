@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import json
-import os
-from pathlib import Path
 from typing import Any, Protocol
 
 import awkward
@@ -14,6 +12,8 @@ import gigatoken
 import numpy as np
 import numpy.typing as npt
 import tokenizers
+
+from transforms.worker_memory import allocated_bytes
 
 Ids = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
@@ -90,7 +90,7 @@ class GigatokenEngine:
             del self._engine  # before the new one is made: the two together would be the peak
             self._engine = gigatoken.Tokenizer.from_json(self._definition)
             self._growth = 0
-        before = _resident_bytes()
+        before = allocated_bytes()
         characters = awkward.contents.NumpyArray(data, parameters={"__array__": "char"})
         # gigatoken takes 64-bit offsets only, and no option type.
         strings = awkward.contents.ListOffsetArray(
@@ -98,21 +98,12 @@ class GigatokenEngine:
         )
         encoded = self._engine.encode_batch(awkward.Array(strings), parallel=False).layout
         ids = np.asarray(encoded.content.data)
-        after = _resident_bytes()
+        after = allocated_bytes()
         if before is None or after is None:
             self._growth += WORST_CACHE_GROWTH * len(data)
         else:
             self._growth += max(0, after - before - ids.nbytes)
         return ids, np.asarray(encoded.offsets.data)
-
-
-def _resident_bytes() -> int | None:
-    """Resident memory of the process, or None on systems without /proc. Steers only when an engine is made anew."""
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
-    except FileNotFoundError:
-        return None
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 @functools.cache

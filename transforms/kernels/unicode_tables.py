@@ -127,7 +127,8 @@ def character_properties(
     blocks: npt.NDArray[np.uint16], properties: npt.NDArray[np.uint32], code_point: int
 ) -> np.uint32:
     """The packed properties of a code point below 2**21."""
-    return properties[(np.int64(blocks[code_point >> _BLOCK_BITS]) << _BLOCK_BITS) | (code_point & 0xFF)]
+    start = np.uint64(blocks[np.uint64(code_point) >> np.uint64(_BLOCK_BITS)]) << np.uint64(_BLOCK_BITS)
+    return properties[start | (np.uint64(code_point) & np.uint64(0xFF))]
 
 
 @numba.njit(cache=True)
