@@ -39,7 +39,7 @@ from transforms.readers import check
 from transforms.stage_objects import StageObjects
 from transforms.tokenize import Tokenization
 
-FORMAT = 2
+FORMAT = 3
 """Goes up when the same settings would give other bytes than before."""
 
 
