@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.k8s import node
+from tests.k8s import node, programs
 
 PACKAGES = {
     "containerd": "containerd", "runc": "runc", "buildah": "buildah", "debootstrap": "debootstrap",
@@ -16,6 +16,8 @@ PACKAGES = {
 """Programs and the Debian packages that bring them."""
 
 CNI_PLUGINS = ("ptp", "host-local", "portmap", "loopback")
+FREE_BYTES = 12e9
+"""For images, as archives and unpacked, and what a build leaves: a node under disk pressure runs no pods."""
 
 
 class MachineLacks(RuntimeError):
@@ -46,6 +48,8 @@ def missing() -> list[str]:
         found.append(f"programs: {install} {' '.join(sorted(packages))}")
     if shutil.which("go") is None:
         found.append("Go 1.24 or newer on the PATH, to build Kubernetes")
+    if shutil.disk_usage(programs.cache()).free < FREE_BYTES:
+        found.append(f"disk: {FREE_BYTES / 1e9:.0f} GB free where {programs.cache()} is")
     return found
 
 
