@@ -18,7 +18,7 @@ LOGGER = logging.getLogger(__name__)
 
 _NAMES_AN_EXCEPTION = re.compile(r"[\w.]*[A-Z]\w+: \S")
 _JAVA_FRAME = re.compile(r"at [\w.$/]+\(|\.\.\. \d+ (more|common)|(Caused by: |Suppressed: )?(java|org\.apache)\.")
-_JAVA_CAUSE = re.compile(r"Caused by: (?:[\w$]+\.)*([A-Z][\w$]*: \S.*)")
+_JAVA_CAUSE = re.compile(r"(?:Caused by: )?(?:[\w$]+\.)*([A-Z][\w$]*: \S.*)")
 _STACK_ABOVE = re.compile(r"Traceback \(most recent call last\)")
 
 

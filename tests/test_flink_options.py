@@ -183,3 +183,12 @@ def test_the_root_cause_is_the_last_one_of_java_where_flink_failed() -> None:
         "]\n"
     )
     assert execution.root_cause(error) == "FlinkJobNotFoundException: Could not find Flink job (3f3d)"
+
+
+def test_the_root_cause_of_a_stack_of_java_is_its_first_line() -> None:
+    error = RuntimeError(
+        "org.apache.flink.runtime.jobmaster.JobMasterException: TaskManager with id t-1 is no longer reachable.\n"
+        "\tat org.apache.flink.runtime.jobmaster.JobMaster$TaskManagerHeartbeatListener.notify(JobMaster.java:1452)\n"
+        "\tat java.base/java.util.concurrent.ForkJoinWorkerThread.run(ForkJoinWorkerThread.java:165)\n"
+    )
+    assert execution.root_cause(error) == "JobMasterException: TaskManager with id t-1 is no longer reachable."
