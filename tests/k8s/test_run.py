@@ -118,6 +118,7 @@ def _disturb(product: Cluster, seen: Run) -> None:
         "the JobManager's pod is deleted": lambda: delete_pod("component=jobmanager"),
         "PostgreSQL is away": lambda: services.stop_postgres(product, POSTGRES_AWAY_SECONDS),
     }
+    seen.reach(1)  # both slots are in use then: all steps of the job are at work at once
     until(lambda: len(running()) == 2, "two TaskManagers run", PATIENCE_SECONDS)
     seen.answers |= forwarded(product, "service/flink-rest", 8081, "/", "/overview", "/jobs/overview")
     seen.answers |= forwarded(product, f"pod/{running()[0]}", 9249, "/metrics")
