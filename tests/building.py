@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -18,23 +17,21 @@ def cache() -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def made(target: Path) -> Iterator[Path | None]:
-    """A folder that becomes the target when the block ends well; None if the target is there already.
+def made(target: Path, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once: ``make`` fills an empty one, which becomes it.
 
-    Others who want the same wait; the target appears whole or not at all.
+    Others who want the same wait; it appears whole or not at all.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_name(f"{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.exists():
-            yield None
-            return
-        work = target.with_name(f"{target.name}.work")
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        yield work
-        work.rename(target)
+        if not target.exists():
+            work = target.with_name(f"{target.name}.work")
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            make(work)
+            work.rename(target)
+    return target
 
 
 def go_module(folder: Path, module: str, version: str) -> None:

@@ -166,25 +166,26 @@ def dockerfile_targets() -> set[str]:
 
 @functools.cache
 def _kustomize() -> Path:
-    target = programs.cache() / f"kustomize-{KUSTOMIZE}"
-    with building.made(target) as work:
-        if work:
-            module = "sigs.k8s.io/kustomize/kustomize/v5"
-            building.go_module(work / "build", module, KUSTOMIZE)
-            building.go_build(work / "build", work / "kustomize", module)
-    return target / "kustomize"
+    return building.made(programs.cache() / f"kustomize-{KUSTOMIZE}", _build_kustomize) / "kustomize"
+
+
+def _build_kustomize(work: Path) -> None:
+    module = "sigs.k8s.io/kustomize/kustomize/v5"
+    building.go_module(work / "build", module, KUSTOMIZE)
+    building.go_build(work / "build", work / "kustomize", module)
+
+
+def _fetch_operator_api(work: Path) -> None:
+    artifact = f"-Dartifact=org.apache.flink:flink-kubernetes-operator-api:{programs.OPERATOR}"
+    copy_plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+    building.call(["mvn", "--batch-mode", "--quiet", copy_plugin, artifact, f"-DoutputDirectory={work}"], work)
 
 
 @functools.cache
 def _operator_schema(kind: str) -> jsonschema.Draft202012Validator:
     """The operator's definition of a kind of object as a JSON schema that refuses what it doesn't know."""
     jar = f"flink-kubernetes-operator-api-{programs.OPERATOR}.jar"
-    target = programs.cache() / f"flink-operator-api-{programs.OPERATOR}"
-    with building.made(target) as work:
-        if work:
-            artifact = f"-Dartifact=org.apache.flink:flink-kubernetes-operator-api:{programs.OPERATOR}"
-            copy_plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
-            building.call(["mvn", "--batch-mode", "--quiet", copy_plugin, artifact, f"-DoutputDirectory={work}"], work)
+    target = building.made(programs.cache() / f"flink-operator-api-{programs.OPERATOR}", _fetch_operator_api)
     with zipfile.ZipFile(target / jar) as packed:
         text = packed.read(f"META-INF/fabric8/{kind.lower()}s.flink.apache.org-v1.yml")
         definition = yaml.load(text, yaml.CSafeLoader)

@@ -24,13 +24,13 @@ ACCESS_KEY, SECRET_KEY, REGION = "beam-pipeline-tests", "not-a-secret-of-anyone"
 
 def binary() -> Path:
     """The server, built now if it isn't there."""
-    target = building.cache() / f"s3-server-{VERSION}"
-    with building.made(target) as work:
-        if work:
-            building.go_module(work / "build", MODULE, VERSION)
-            building.go_build(work / "build", work / "versitygw", f"{MODULE}/cmd/versitygw")
-            shutil.rmtree(work / "build")
-    return target / "versitygw"
+    return building.made(building.cache() / f"s3-server-{VERSION}", _build) / "versitygw"
+
+
+def _build(work: Path) -> None:
+    building.go_module(work / "build", MODULE, VERSION)
+    building.go_build(work / "build", work / "versitygw", f"{MODULE}/cmd/versitygw")
+    shutil.rmtree(work / "build")
 
 
 def free_port() -> int:

@@ -49,42 +49,17 @@ def cache() -> Path:
 
 def kubernetes() -> Path:
     """A folder with Kubernetes' programs and etcd, all static."""
-    target = cache() / f"kubernetes-{KUBERNETES}-etcd-{ETCD}"
-    with building.made(target) as work:
-        if work:
-            _build_kubernetes(work)
-            go_module(work / "etcd.build", "go.etcd.io/etcd/server/v3", ETCD)
-            go_build(work / "etcd.build", work / "etcd", "go.etcd.io/etcd/server/v3")
-            for build in work.glob("*.build"):
-                shutil.rmtree(build)
-    return target
+    return building.made(cache() / f"kubernetes-{KUBERNETES}-etcd-{ETCD}", _build_kubernetes)
 
 
 def coredns() -> Path:
     """A folder with CoreDNS, static."""
-    target = cache() / f"coredns-{COREDNS}"
-    with building.made(target) as work:
-        if work:
-            build = work / "build"
-            go_module(build, "github.com/coredns/coredns", COREDNS)
-            imports = "\n".join(f'\t_ "github.com/coredns/coredns/plugin/{name}"' for name in _COREDNS_PLUGINS)
-            names = ", ".join(f'"{name}"' for name in _COREDNS_PLUGINS)
-            (build / "main.go").write_text(_COREDNS_MAIN.format(imports=imports, names=names))
-            go_build(build, work / "coredns", ".")
-            shutil.rmtree(build)
-    return target
+    return building.made(cache() / f"coredns-{COREDNS}", _build_coredns)
 
 
 def flink_operator() -> Path:
     """A folder with the jars of the Flink Kubernetes Operator, its CRDs inside one of them."""
-    target = cache() / f"flink-operator-{OPERATOR}"
-    with building.made(target) as work:
-        if work:
-            shutil.copy(Path(__file__).parent / "operator-pom.xml", work / "pom.xml")
-            goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={work}"]
-            call(["mvn", "--batch-mode", "--quiet", *goal, f"-Doperator.version={OPERATOR}"], work)
-            (work / "pom.xml").unlink()
-    return target
+    return building.made(cache() / f"flink-operator-{OPERATOR}", _fetch_flink_operator)
 
 
 def _build_kubernetes(work: Path) -> None:
@@ -103,3 +78,25 @@ def _build_kubernetes(work: Path) -> None:
     stamp = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}"
     packages = (f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES_PROGRAMS)
     go_build(build, work, *packages, linker_flags=stamp)
+    shutil.rmtree(build)
+    build = work / "etcd.build"
+    go_module(build, "go.etcd.io/etcd/server/v3", ETCD)
+    go_build(build, work / "etcd", "go.etcd.io/etcd/server/v3")
+    shutil.rmtree(build)
+
+
+def _build_coredns(work: Path) -> None:
+    build = work / "build"
+    go_module(build, "github.com/coredns/coredns", COREDNS)
+    imports = "\n".join(f'\t_ "github.com/coredns/coredns/plugin/{name}"' for name in _COREDNS_PLUGINS)
+    names = ", ".join(f'"{name}"' for name in _COREDNS_PLUGINS)
+    (build / "main.go").write_text(_COREDNS_MAIN.format(imports=imports, names=names))
+    go_build(build, work / "coredns", ".")
+    shutil.rmtree(build)
+
+
+def _fetch_flink_operator(work: Path) -> None:
+    shutil.copy(Path(__file__).parent / "operator-pom.xml", work / "pom.xml")
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={work}"]
+    call(["mvn", "--batch-mode", "--quiet", *goal, f"-Doperator.version={OPERATOR}"], work)
+    (work / "pom.xml").unlink()
