@@ -39,7 +39,7 @@ from transforms.readers import ReadOptions, split
 from transforms.stage_objects import StageObjects
 from transforms.tokenize import sample_of
 
-HOUR_GB = 70  # what a core reads in an hour at 20 MB/s
+HOUR_GB = 100  # what a core reads in an hour at 27 MB/s
 EXCHANGED = 10  # one document in so many has its letters exchanged
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.flink:
         console.print(
             f"\nThe job, step by step: http://{cluster.rest_address}"
-            f"\nEnd the cluster with:  python -m beam_pipeline flink-local down",
+            f"\nEnd the cluster with:  {program()} flink-local down",
             highlight=False,
             soft_wrap=True,
         )
@@ -58,16 +59,20 @@ def run(arguments: argparse.Namespace) -> int:
         f"\nWhere to look next:\n"
         f"  {output}/run.json                   the manifest: settings, versions, counts, books\n"
         f"  {output}/tokens/                    training data, Parquet\n"
-        f"  python -m beam_pipeline trace --output {output} --source documents.jsonl --row 0\n"
-        f"  python -m beam_pipeline status --output {output}\n"
-        f"  python -m beam_pipeline --help      your own text",
+        f"  {program()} trace --output {output} --source documents.jsonl --row 0\n"
+        f"  {program()} status --output {output}\n"
+        f"  {program()} --help      your own text",
         highlight=False,
         soft_wrap=True,
     )
     return status
 
 
+def program() -> str:
+    """This program as it can be called from here: the Python of its environment need not be on the PATH."""
+    python, here = Path(sys.executable), Path.cwd()
+    return f"{python.relative_to(here) if python.is_relative_to(here) else python} -m beam_pipeline"
+
+
 def _show(console: Console, command: list[str]) -> None:
-    console.print(
-        f"$ python -m beam_pipeline {shlex.join(command)}", style="bold", markup=False, highlight=False, soft_wrap=True
-    )
+    console.print(f"$ {program()} {shlex.join(command)}", style="bold", markup=False, highlight=False, soft_wrap=True)
