@@ -34,7 +34,7 @@ A run of up to so many slots is checkpointed unless ``--no-streaming`` is said, 
 """
 
 STREAMING_LOSES = (
-    "{flag}: Beam 2.62 on Flink loses data in streaming mode unless bundles are finished before a checkpoint's barrier "
+    "{flag}: Beam's job server 2.62 for Flink loses data in streaming mode unless bundles are finished before a checkpoint's barrier "
     "(0 of 60 elements arrived in runs that ended as FINISHED, docs/flink.md). Leave that flag out"
 )
 _FINISH_FIRST = "finish_bundle_before_checkpointing"
@@ -164,7 +164,7 @@ def _overview(master: str) -> dict[str, Any]:
         raise FlinkOptionsError(f"no Flink JobManager answers at {address}: {error}") from error
     if not overview["flink-version"].startswith(f"{FLINK_LINE}."):
         raise FlinkOptionsError(
-            f"the cluster at {address} is Flink {overview['flink-version']}; this Beam has a runner for {FLINK_LINE}"
+            f"the cluster at {address} is Flink {overview['flink-version']}; the job server is for Flink {FLINK_LINE}"
         )
     return overview
 

@@ -17,11 +17,12 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import FlinkRunnerOptions
-from apache_beam.version import __version__ as beam_version
+FLINK_LINE = "1.19"
+"""The newest Flink for which a job server of Beam resolves whole from Maven Central."""
 
-FLINK_LINE = FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS[-1]
-"""The newest Flink that the installed Beam has a runner for."""
+JOB_SERVER_BEAM = "2.62.0"
+"""The Beam of the job server. It is older than the installed SDK's: the two speak Beam's portability protocol, which
+joins different versions. docs/flink.md says what was tested against what."""
 
 FLINK_VERSION = "1.19.3"
 FLINK_ARCHIVE_SHA256 = "4a58e3a1fb7d83340bc96b6c080624c6d792d69fae5d294b96224775204a9c60"
@@ -70,14 +71,14 @@ def s3_plugins() -> Path:
 
 
 def job_server_jar() -> Path:
-    """Beam's job server for Flink, of the installed Beam's version.
+    """Beam's job server for Flink, of the version ``JOB_SERVER_BEAM``.
 
     The first call builds it with Maven: about 160 jars are fetched, 100 s.
 
     Raises:
       FlinkUnavailable: Java or Maven is missing, or the build failed.
     """
-    with _cached(f"flink-{FLINK_LINE}-job-server-{beam_version}.jar") as target:
+    with _cached(f"flink-{FLINK_LINE}-job-server-{JOB_SERVER_BEAM}.jar") as target:
         if not target.exists():
             LOGGER.info("building Beam's job server for Flink %s with Maven (100 s, once)", FLINK_LINE)
             with _work_folder(target) as work:
@@ -138,7 +139,7 @@ def _fetch_flink(work: Path) -> None:
 def _build_job_server(work: Path) -> None:
     java()
     shutil.copy(Path(__file__).parent / "pom.xml", work)
-    versions = [f"-Dbeam.version={beam_version}", f"-Dflink.line={FLINK_LINE}"]
+    versions = [f"-Dbeam.version={JOB_SERVER_BEAM}", f"-Dflink.line={FLINK_LINE}"]
     _call([_maven(), "--batch-mode", "--quiet", "package", *versions], work)
 
 
