@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_pipeline import storage
+from beam_pipeline.document_estimate import estimate_documents
 from beam_pipeline.settings import Settings, stable_hash
 from beam_pipeline.version import __version__
 from schemas import columns
@@ -55,6 +56,7 @@ class Plan:
       run: its id (UUID).
       created: ISO 8601, UTC.
       deciding: everything that decides the results; the hash of it is the run's settings hash.
+      documents: about how many there are; the shuffles are sized by it.
       lineage_dsn: where the workers find PostgreSQL; no password.
       resumed: whether the plan was there already.
       prediction: what ``--plan`` has said about this run, if the settings name it.
@@ -66,6 +68,7 @@ class Plan:
     deciding: dict[str, Any]
     sources: int
     source_bytes: int
+    documents: int
     language_model: PinnedFile
     tokenization: Tokenization
     token_schema: pa.Schema
@@ -113,7 +116,7 @@ class Plan:
     @property
     def deduplication(self) -> Deduplication:
         """The options of pass 2, its shuffles sized for the run."""
-        return self.settings.deduplication(self.source_bytes)
+        return self.settings.deduplication(self.documents)
 
 
 def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
@@ -146,6 +149,7 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         deciding=deciding,
         sources=len(sources),
         source_bytes=sum(source.size for source in sources),
+        documents=estimate_documents(sources, settings.reading()),
         language_model=language_model,
         tokenization=tokenization,
         token_schema=columns.tokens(id_type, settings.with_text),

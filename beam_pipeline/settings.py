@@ -35,11 +35,6 @@ GROUPS = {
 }
 
 
-STORED_BYTES_PER_DOCUMENT = 1000
-"""What a document is taken to have in its source, where only the sources' sizes are known. Web text of 3 kB has that
-in compressed Parquet; uncompressed, there are as many more hash ranges as they are smaller."""
-
-
 def _split_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
@@ -173,7 +168,12 @@ class Settings(pydantic.BaseModel):
     fold_digits: bool = _setting("deduplication", False, description="match documents that differ in digits only")
     fold_accents: bool = _setting("deduplication", False, description="match documents that differ in accents only")
     partitions: int = _setting(
-        "deduplication", 0, ge=0, result=False, metavar="N", description="hash ranges of the shuffles; 0: from the size"
+        "deduplication",
+        0,
+        ge=0,
+        result=False,
+        metavar="N",
+        description="hash ranges of the shuffles; 0: by the documents",
     )
     bucket_cap: int = _setting(
         "deduplication", 10_000, ge=2, result=False, metavar="N", description="buckets over this size are reported"
@@ -276,11 +276,11 @@ class Settings(pydantic.BaseModel):
         """What requests, storage and CPUs cost."""
         return Prices(self.price_get, self.price_put, self.price_gb_month, self.price_cpu_hour)
 
-    def deduplication(self, source_bytes: int = 0) -> Deduplication:
-        """How duplicates are found and resolved, for sources of this size."""
+    def deduplication(self, documents: int = 0) -> Deduplication:
+        """How duplicates are found and resolved among about so many documents."""
         return Deduplication(
             min_similarity=self.min_similarity,
-            partitions=self.partitions or partitions_for(source_bytes // STORED_BYTES_PER_DOCUMENT),
+            partitions=self.partitions or partitions_for(documents),
             scope=self.duplicates_within,
             keep=self.keep_duplicate,
             bucket_cap=self.bucket_cap,

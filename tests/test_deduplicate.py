@@ -18,6 +18,7 @@ from tests.deduplication_worlds import Document, deduplicate_reference, document
 from tests.kernels.test_deduplication import as_edges, graphs
 from transforms import deduplication_steps as steps
 from transforms.deduplicate import Deduplicate, Deduplication, TooManyOpenEdgesError, decisions, witnesses
+from transforms.kernels import deduplication_blocks
 from transforms.kernels.deduplication_blocks import (
     DECISIONS,
     EDGES,
@@ -104,6 +105,16 @@ def test_random_worlds_get_the_reference_answer_however_the_work_is_cut(tmp_path
     exact = sum(decisions(found)["exact"].sum() for found in plain.values())
     assert 50 < exact < sum(len(decisions(found)) for found in plain.values()) - 50  # both kinds are there to compare
     check_against_reference(plain, shards, contents, once)
+
+
+def test_the_answer_is_the_same_in_many_small_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(deduplication_blocks, "BLOCK_BYTES", 150)  # a block that is larger is refused where it is made
+    contents = [shard for seed in range(2) for shard in random_world(seed, 60, 3)]
+    shards = write_shards(tmp_path, contents)
+    options = Deduplication(partitions=2)
+    blocks = run(shards, tmp_path, options)
+    assert max(len(found) for found in blocks.values()) > 5
+    check_against_reference(blocks, shards, contents, options)
 
 
 def test_the_longest_stays_and_languages_dont_meet(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline import options
-from beam_pipeline.settings import GROUPS, STORED_BYTES_PER_DOCUMENT, Settings, group_of
+from beam_pipeline.settings import GROUPS, Settings, group_of
 from transforms.kernels.deduplication_blocks import MAX_PARTITIONS
 
 REQUIRED = ("--input", "/in", "--output", "/out", "--tokenizer", "/tokenizer.json")
@@ -83,12 +83,11 @@ def test_only_what_changes_results_decides() -> None:
         assert resolve(*other).deciding() != base, other
 
 
-@pytest.mark.parametrize("source_bytes", [0, 10**6, 18 * 10**12, 10**15])
-def test_sources_of_any_size_have_partitions(source_bytes: int) -> None:
+@pytest.mark.parametrize("documents", [0, 10**6, 6 * 10**9, 10**15])
+def test_any_number_of_documents_has_partitions(documents: int) -> None:
     """The reference job is 18 TB; as plain JSON Lines that is also its size in the store."""
-    documents = source_bytes // STORED_BYTES_PER_DOCUMENT
-    assert resolve().deduplication(source_bytes).partitions >= min(documents / 10**6, MAX_PARTITIONS)
-    assert resolve("--partitions", "3").deduplication(source_bytes).partitions == 3
+    assert resolve().deduplication(documents).partitions >= min(documents / 250_000, MAX_PARTITIONS)
+    assert resolve("--partitions", "3").deduplication(documents).partitions == 3
 
 
 def test_every_setting_is_explained_in_a_group() -> None:

@@ -96,8 +96,7 @@ def content_hashes(shard: Shard, fingerprints: StoredFingerprints, options: Dedu
     records, duplicates = deduplication.content_hash_records(content_hash, _tags(languages), shard.key)
     count("documents", len(content_hash) - content_hash.null_count)
     count("exact_duplicates", len(duplicates))
-    if len(duplicates):
-        yield shard.key, DUPLICATES.pack(shard.key, duplicates)
+    yield from DUPLICATES.to(shard.key, shard.key, duplicates)
     yield from CONTENT_HASHES.split(shard.key, records, partition_of(records["high"], options.partitions))
 
 
@@ -165,14 +164,13 @@ def attach_signatures(
     pairs = pairs[order]
     for destination, start, stop in groups:
         group = pairs[start:stop]
-        rows, position = np.unique(group["row"], return_inverse=True)
-        paired = np.empty(len(group), SignatureBlock.PAIRED)
-        paired["position"], paired["later_row"] = position, group["later_row"]
-        block = SignatureBlock(shard.key, rows, signatures[positions[rows]], paired)
+        blocks_of_group = SignatureBlock.of(shard.key, group["row"], group["later_row"], signatures, positions)
         if destination == shard.key:
-            yield from _compared(shard, [_compare(shard, [block], signatures, positions, options)], options)
+            found = [_compare(shard, [block], signatures, positions, options) for block in blocks_of_group]
+            yield from _compared(shard, found, options)
         else:
-            yield destination, block.pack()
+            for block in blocks_of_group:
+                yield destination, block.pack()
 
 
 def _compare(
@@ -201,8 +199,7 @@ def _compare(
 def _compared(shard: Shard, found: list[tuple[np.ndarray, np.ndarray]], options: Deduplication) -> Iterator[Keyed]:
     """EDGES to the partition of the later end, and AUDITED."""
     missed = np.concatenate([AUDITED.empty(0), *(missed for _, missed in found)])
-    if len(missed):
-        yield shard.key, AUDITED.pack(shard.key, auditing.sample(missed))
+    yield from AUDITED.to(shard.key, shard.key, auditing.sample(missed))
     edges = np.concatenate([EDGES.empty(0), *(edges for edges, _ in found)])
     yield from EDGES.split(shard.key, edges, partition_of(edges["later"], options.partitions))
 
@@ -240,10 +237,9 @@ def _ask(partition: int, edges: np.ndarray, partitions: int) -> Iterator[Keyed]:
 
 def _know(partition: int, documents: np.ndarray) -> Iterator[Keyed]:
     """KNOWN documents of a partition, to itself."""
-    if len(documents):
-        known = KNOWN.empty(len(documents))
-        known["document"] = documents
-        yield partition, KNOWN.pack(partition, known)
+    known = KNOWN.empty(len(documents))
+    known["document"] = documents
+    yield from KNOWN.to(partition, partition, known)
 
 
 def ask_who_is_kept(partition: int, block: bytes, partitions: int) -> Iterator[Keyed]:
@@ -269,8 +265,7 @@ def settle(partition: int, blocks: Iterable[bytes], partitions: int) -> Iterator
     kept, _ = ANSWERS.unpack(blocks)
     settled, still_open, dropped = resolution.settle(edges, kept["document"])
     yield from KEPT_EDGES.split(partition, *resolution.kept_edges(settled))
-    if len(still_open):
-        yield partition, EDGES.pack(partition, still_open)
+    yield from EDGES.to(partition, partition, still_open)
     yield from _know(partition, dropped)
     yield from _ask(partition, still_open, partitions)
 
@@ -282,8 +277,7 @@ def void(partition: int, blocks: Iterable[bytes]) -> Iterator[Keyed]:
     dropped, _ = ANSWERS.unpack(blocks)
     still_open = edges[np.isin(edges["earlier"], dropped["document"], invert=True)]
     count("open_edges", len(still_open))
-    if len(still_open):
-        yield 0, EDGES.pack(partition, still_open)
+    yield from EDGES.to(0, partition, still_open)
 
 
 def finish(partition: int, blocks: Iterable[bytes], max_open_edges: int) -> Iterator[Keyed]:
@@ -312,8 +306,7 @@ def decide(shard: int, blocks: Iterable[bytes]) -> Iterator[Keyed]:
     blocks = list(blocks)
     decided = resolution.decide(shard, KEPT_EDGES.unpack(blocks)[0], FOLLOWERS.unpack(blocks)[0])
     count("near_duplicates", len(decided.decisions))
-    if len(decided.decisions):
-        yield shard, DECISIONS.pack(shard, decided.decisions)
+    yield from DECISIONS.to(shard, shard, decided.decisions)
     yield from WITNESSES.split(shard, decided.witnesses, decided.witness_shards)
     yield from FATES.split(shard, decided.fates, decided.fate_shards)
 
@@ -322,5 +315,4 @@ def follow(shard: int, blocks: Iterable[bytes]) -> Iterator[Keyed]:
     """DUPLICATES, FATES -> DECISIONS for the shard."""
     blocks = list(blocks)
     followed = resolution.follow(shard, DUPLICATES.unpack(blocks)[0], FATES.unpack(blocks)[0])
-    if len(followed):
-        yield shard, DECISIONS.pack(shard, followed)
+    yield from DECISIONS.to(shard, shard, followed)

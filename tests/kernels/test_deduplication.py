@@ -53,7 +53,7 @@ def test_wrong_options_are_refused_by_name(option, value):
 
 
 def test_partitions_grow_with_the_documents_and_are_always_valid():
-    assert [partitions_for(n) for n in (0, 1, 4_000_001, 10**9, 10**12)] == [8, 8, 9, 2000, 65_536]
+    assert [partitions_for(n) for n in (0, 1, 1_600_001, 10**9, 10**12)] == [8, 8, 9, 5000, 65_536]
     for documents in (0, 10**12):
         Deduplication(partitions=partitions_for(documents))
 

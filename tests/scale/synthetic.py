@@ -88,13 +88,14 @@ class World:
         bands = _values(groups, MINHASH.bands, 2)
         other = random.random(bands.shape) >= similarity[:, None] ** MINHASH.rows
         bands[other] = random.integers(0, 2**64, int(other.sum()), np.uint64)
-        columns = [
-            pa.nulls(rows, pa.string()), pa.nulls(rows, pa.uint8()),
-            pa.nulls(rows, pa.string()).dictionary_encode(), pa.nulls(rows, pa.float32()),
-            pa.array(np.full(rows, 3000), pa.uint32()),
-            _fixed(_values(content, 2, 3)), _fixed(signature), _fixed(bands),
-        ]  # fmt: skip
-        return pa.table(columns, schema=fingerprints(MINHASH.bands, MINHASH.signature_size))
+        columns = {
+            "text_bytes": pa.array(np.full(rows, 3000), pa.uint32()),
+            "content_hash": _fixed(_values(content, 2, 3)),
+            "signature": _fixed(signature),
+            "bands": _fixed(bands),
+        }
+        schema = fingerprints(MINHASH.bands, MINHASH.signature_size)
+        return pa.table([columns.get(field.name, pa.nulls(rows, field.type)) for field in schema], schema=schema)
 
 
 def _values(groups: np.ndarray, count: int, kind: int) -> np.ndarray:

@@ -38,7 +38,7 @@ from transforms.kernels.fingerprinting import estimate_similarity
 Scope = Literal["global", "language"]
 Keep = Literal["first", "longest"]
 
-_DOCUMENTS_A_PARTITION = 500_000
+_DOCUMENTS_A_PARTITION = 200_000
 _MIN_PARTITIONS = 8
 _PAIRS_AT_ONCE = 16_384  # 8 MiB of gathered signatures
 _ROUNDING = np.float32(1e-6)  # far below the estimate's step: the rounding of float32 must not decide
@@ -89,10 +89,10 @@ class Deduplication:
 
 
 def partitions_for(documents: int) -> int:
-    """How many hash ranges suit a number of documents: 500,000 documents each.
+    """How many hash ranges suit a number of documents: 200,000 documents each.
 
-    With 14 bands such a partition is 84 MB of band records (112 with ``keep="longest"``) and takes some 0.6 GB at its
-    peak. Eight at least, so that a small run spreads over its cores, and as many as there can be at most.
+    With 14 bands such a partition is 34 MB of band records (45 with ``keep="longest"``), which Beam's runners hand to a
+    worker in one piece. Eight at least, so that a small run spreads over its cores, and as many as there can be at most.
     """
     return min(MAX_PARTITIONS, max(_MIN_PARTITIONS, -(-documents // _DOCUMENTS_A_PARTITION)))
 

@@ -1,8 +1,11 @@
-"""Packed blocks: what goes through the shuffles of pass 2, one bytes value a (origin, destination).
+"""Packed blocks: what goes through the shuffles of pass 2, one or more bytes values an (origin, destination).
 
 A block is a header of 9 bytes (kind, origin) and an array of fixed-size records, little-endian and without padding. The
 origin is said once a block, not once a record: the key of the shard, or the number of the partition, that the block is
 from or about. Blocks of several kinds may share a key; a reader takes out the kinds that it knows.
+
+No block exceeds ``BLOCK_BYTES``, whatever the documents: what is larger goes as several blocks, in any number and order
+of which readers find the same.
 """
 
 from __future__ import annotations
@@ -13,8 +16,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 _HEADER = np.dtype([("kind", "S1"), ("origin", "<u8")])
+_ROW_BYTES = 4
 _SIGNATURES_HEADER = np.dtype([("kind", "S1"), ("origin", "<u8"), ("signatures", "<u4"), ("size", "<u4")])
 MAX_PARTITIONS = 2**16  # so that a partition's number sorts as 16 bits, by radix
+BLOCK_BYTES = 1 << 20
+"""What no block exceeds. Flink's batch mode sorts records in buffers of a few MiB and fails on a record that is larger;
+every other buffer on the way holds whole elements, too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +45,32 @@ class BlockLayout:
         """``count`` records to be filled."""
         return np.empty(count, self.records)
 
+    @property
+    def most(self) -> int:
+        """Records that fit in a block."""
+        return (BLOCK_BYTES - _HEADER.itemsize) // self.records.itemsize
+
     def pack(self, origin: int, records: np.ndarray) -> bytes:
-        """One block."""
+        """One block.
+
+        Raises:
+          ValueError: they are more than fit in one; ``to`` makes several.
+        """
+        if len(records) > self.most:
+            raise ValueError(f"{len(records)} records don't fit in a block of kind {self.kind!r}: {self.most} do")
         return np.array([(self.kind, origin)], _HEADER).tobytes() + records.astype(self.records, copy=False).tobytes()
+
+    def to(self, destination: int, origin: int, records: np.ndarray) -> Iterator[tuple[int, bytes]]:
+        """(destination, block) for all of the records, in as many blocks as they need; none without records."""
+        for start in range(0, len(records), self.most):
+            yield destination, self.pack(origin, records[start : start + self.most])
 
     def split(self, origin: int, records: np.ndarray, destinations: np.ndarray) -> Iterator[tuple[int, bytes]]:
         """(destination, block) for every destination that gets at least one record; record order is kept in each."""
         order, groups = group_by(destinations)
         ordered = records[order]
         for destination, start, stop in groups:
-            yield destination, self.pack(origin, ordered[start:stop])
+            yield from self.to(destination, origin, ordered[start:stop])
 
     def size(self, block: bytes) -> int:
         """Number of records in a block of this kind, 0 for any other."""
@@ -92,6 +115,24 @@ def run_starts(*ordered: np.ndarray) -> np.ndarray:
     for values in ordered:
         first[1:] |= values[1:] != values[:-1]
     return first
+
+
+def runs_within(keys: np.ndarray, weights: np.ndarray, own: int, most: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of consecutive runs of items, each as long as its bytes allow.
+
+    Args:
+      keys: (n,), sorted. What belongs to a key is in a run once, however many of its items are.
+      weights: int (n,), bytes that belong to each item's key.
+      own: bytes of an item beside that.
+      most: bytes of a run; one item alone may have more.
+    """
+    ends = np.cumsum(own + np.where(run_starts(keys), weights, 0))
+    start = 0
+    while start < len(keys):
+        before = int(ends[start]) - own - int(weights[start])  # the run's first key counts, even if it began earlier
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield start, stop
+        start = stop
 
 
 def mix(values: np.ndarray) -> np.ndarray:
@@ -169,12 +210,40 @@ class SignatureBlock:
     signatures: np.ndarray
     pairs: np.ndarray
 
+    @classmethod
+    def of(
+        cls, shard: int, rows: np.ndarray, later_rows: np.ndarray, signatures: np.ndarray, positions: np.ndarray
+    ) -> Iterator[SignatureBlock]:
+        """As many blocks as the pairs need to stay within ``BLOCK_BYTES``, each with the signatures of its own pairs.
+
+        Args:
+          shard: key of the shard of the earlier ends.
+          rows, later_rows: uint32 (n,), both ends of each pair.
+          signatures: uint8 (any, size), those of the shard.
+          positions: int64, position in them for each row of the shard.
+        """
+        order = np.argsort(rows, kind="stable")
+        rows, later_rows = rows[order], later_rows[order]
+        weights = np.full(len(rows), _ROW_BYTES + signatures.shape[1])
+        for start, stop in runs_within(rows, weights, cls.PAIRED.itemsize, BLOCK_BYTES - _SIGNATURES_HEADER.itemsize):
+            distinct, position = np.unique(rows[start:stop], return_inverse=True)
+            pairs = np.empty(stop - start, cls.PAIRED)
+            pairs["position"], pairs["later_row"] = position, later_rows[start:stop]
+            yield cls(shard, distinct, signatures[positions[distinct]], pairs)
+
     def pack(self) -> bytes:
-        """One block: header, rows, signatures, pairs."""
+        """One block: header, rows, signatures, pairs.
+
+        Raises:
+          ValueError: it is larger than a block may be; ``of`` makes several.
+        """
         header = np.array([(self.KIND, self.shard, *self.signatures.shape)], _SIGNATURES_HEADER)
-        return b"".join(
+        block = b"".join(
             (header.tobytes(), self.rows.astype("<u4").tobytes(), self.signatures.tobytes(), self.pairs.tobytes())
         )
+        if len(block) > BLOCK_BYTES:
+            raise ValueError(f"{len(self.pairs)} pairs don't fit in a block of kind {self.KIND!r}")
+        return block
 
     @classmethod
     def unpack(cls, block: bytes) -> SignatureBlock:

@@ -1,0 +1,116 @@
+"""No block exceeds the bound, and nothing is lost by cutting: any documents, over any shards and hashes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.kernels import deduplication_blocks
+from transforms.kernels.deduplication_blocks import (
+    BANDS,
+    BANDS_AND_LENGTHS,
+    BLOCK_BYTES,
+    CONTENT_HASHES,
+    DECISIONS,
+    EDGES,
+    WITNESSES,
+    BlockLayout,
+    SignatureBlock,
+    mix,
+    partition_of,
+    run_starts,
+    runs_within,
+)
+
+LAYOUTS = [found for found in vars(deduplication_blocks).values() if isinstance(found, BlockLayout)]
+
+
+def test_every_kind_has_a_letter_of_its_own():
+    assert len({layout.kind for layout in LAYOUTS} | {SignatureBlock.KIND}) == len(LAYOUTS) + 1 > 10
+
+
+@st.composite
+def destinations(draw) -> np.ndarray:
+    """Where up to 400,000 records go: evenly, nearly all to one place, or to few."""
+    count = draw(st.integers(0, 400_000))
+    partitions = draw(st.sampled_from([1, 8, 1000, 65_536]))
+    distinct = draw(st.sampled_from([1, 2, 50, 400_000]))
+    values = mix(np.arange(count, dtype=np.uint64) % np.uint64(distinct) + np.uint64(draw(st.integers(0, 2**32))))
+    share = draw(st.sampled_from([0, 0.5, 0.99]))
+    values[: int(share * count)] = draw(st.integers(0, 2**63))
+    return partition_of(values, partitions)
+
+
+@settings(deadline=None, max_examples=25)
+@given(destinations(), st.sampled_from([BANDS, BANDS_AND_LENGTHS, CONTENT_HASHES, EDGES, DECISIONS, WITNESSES]))
+def test_any_distribution_of_records_gives_blocks_under_the_bound(to, layout):
+    records = layout.empty(len(to))
+    records.view(np.uint8)[:] = np.arange(records.nbytes, dtype=np.uint64).astype(np.uint8)
+    name = layout.records.names[0]
+    numbers = np.arange(len(to)).astype(layout.records[name])
+    records[name] = numbers
+    found: dict[int, list[bytes]] = {}
+    for key, block in layout.split(7, records, to):
+        assert layout.size(block) > 0
+        assert len(block) <= BLOCK_BYTES
+        found.setdefault(key, []).append(block)
+    for key, blocks in found.items():
+        assert len(blocks) == -(-np.count_nonzero(to == key) // layout.most)
+        got, origins = layout.unpack(blocks)
+        assert (got[name] == numbers[to == key]).all()
+        assert (origins == 7).all()
+    assert sum(layout.size(block) for blocks in found.values() for block in blocks) == len(to)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.kind.decode())
+def test_a_block_that_is_too_large_is_never_made(layout):
+    records = layout.empty(layout.most + 1)
+    assert len(layout.pack(0, records[1:])) <= BLOCK_BYTES
+    with pytest.raises(ValueError, match="don't fit in a block"):
+        layout.pack(0, records)
+    assert [layout.size(block) for _, block in layout.to(0, 0, records)] == [layout.most, 1]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.just(0)), max_size=60),
+    st.lists(st.integers(0, 40), min_size=6, max_size=6),
+    st.integers(1, 5),
+    st.integers(1, 100),
+)
+def test_runs_are_within_their_bytes_and_as_long_as_can_be(items, weights, own, most):
+    keys = np.sort(np.array([key for key, _ in items], np.int64))
+    sizes = np.array(weights)[keys]
+
+    def size(start: int, stop: int) -> int:
+        starts = run_starts(keys[start:stop])
+        return own * (stop - start) + int(sizes[start:stop][starts].sum())
+
+    runs = list(runs_within(keys, sizes, own, most))
+    assert [start for start, _ in runs] == [0, *(stop for _, stop in runs)][: len(runs)]
+    assert (runs[-1][1] if runs else 0) == len(keys)
+    for start, stop in runs:
+        assert stop == start + 1 or size(start, stop) <= most
+        assert stop == len(keys) or size(start, stop + 1) > most
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 150_000), st.sampled_from([1, 3, 2000, 100_000]), st.sampled_from([32, 256, 1024]))
+def test_signatures_go_in_blocks_under_the_bound_whoever_is_paired(pairs, rows, size):
+    random = np.random.default_rng(pairs)
+    row = random.integers(0, rows, pairs).astype(np.uint32)
+    later_row = random.integers(0, 2**32, pairs).astype(np.uint32)
+    signatures = random.integers(0, 256, (min(rows, 5000), size), np.uint8)
+    positions = np.arange(rows) % len(signatures)
+    found = []
+    for block in SignatureBlock.of(3 << 32, row, later_row, signatures, positions):
+        packed = block.pack()
+        assert len(packed) <= BLOCK_BYTES
+        block = SignatureBlock.unpack(packed)
+        assert (block.signatures == signatures[positions[block.rows]]).all()
+        found.append(np.stack([block.rows[block.pairs["position"]], block.pairs["later_row"]], axis=1))
+    together = np.concatenate(found)
+    expected = np.stack([row, later_row], axis=1)
+    assert (np.unique(together, axis=0) == np.unique(expected, axis=0)).all()
+    assert len(together) == pairs
