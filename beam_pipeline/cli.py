@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from beam_pipeline import logs
+from runners.proxies import never_for_localhost
 
 FAILED, WRONG_USAGE = 1, 2
 
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=True)
     verbose = "--verbose" in arguments
     logs.set_up(console, verbose)
+    never_for_localhost()
     arguments = [argument for argument in arguments if argument != "--verbose"]
     command = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     if not command:

@@ -12,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from runners import direct
 from runners.flink_jobs import FlinkJob
 
 LOGGER = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
     Raises:
       KeyboardInterrupt: by ctrl-C, if nothing works on.
       StillAtWork: by ctrl-C, where a Flink job does.
+      WorkerDied: a worker process of DirectRunner did.
       Exception: the pipeline failed; ``root_cause`` says why.
     """
     try:
@@ -68,6 +70,8 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
         if left is None:
             raise
         raise StillAtWork(left) from None
+    except Exception as error:
+        raise direct.worker_death() or error from error
     return result.metrics()
 
 

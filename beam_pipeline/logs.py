@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
+import threading
 import warnings
 
 from rich.console import Console
@@ -12,8 +12,7 @@ from rich.logging import RichHandler
 
 OWN = {"beam_pipeline": logging.INFO, "transforms": logging.WARNING, "runners": logging.INFO}
 """Our loggers, and from which level on the user is told: that shards come and go, the progress bar shows."""
-_WORKER_LOGGER = "apache_beam.runners.portability.fn_api_runner.worker_handlers"
-_MESSAGE = re.compile(r'message: "((?:[^"\\]|\\.)*)"')
+_BEAMS_THREADS = ("beam_control_read", "read_grpc_client_inputs")
 
 
 def set_up(console: Console, verbose: bool = False) -> None:
@@ -32,24 +31,15 @@ def set_up(console: Console, verbose: bool = False) -> None:
     # What fails is said once, by the command: Beam's stacks would stand before it. Some of it has no logger.
     handler.addFilter(_not_from_beam)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    workers = logging.getLogger(_WORKER_LOGGER)
-    workers.setLevel(logging.WARNING)
-    workers.addFilter(_only_own_lines)
     warnings.filterwarnings("ignore", module="apache_beam")
+    threading.excepthook = _say_of_thread
+
+
+def _say_of_thread(failure: threading.ExceptHookArgs) -> None:
+    """Says nothing of threads of Beam's that have lost their worker: the command says what became of it."""
+    if failure.thread is None or failure.thread.name not in _BEAMS_THREADS:
+        threading.__excepthook__(failure)
 
 
 def _not_from_beam(record: logging.LogRecord) -> bool:
     return record.name != "root" or "/apache_beam/" not in record.pathname
-
-
-def _only_own_lines(record: logging.LogRecord) -> bool:
-    """Lets through what our code says in a worker process, reduced to what it says.
-
-    Beam's local runner logs a worker's record as one line with all its fields.
-    """
-    text = record.getMessage()
-    found = _MESSAGE.search(text)
-    if not found or not any(f"/{name}/" in text.partition("log_location:")[2] for name in OWN):
-        return False
-    record.msg, record.args = found.group(1).replace('\\"', '"').replace("\\'", "'"), ()
-    return True

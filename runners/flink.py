@@ -34,8 +34,8 @@ A run of up to so many slots is checkpointed unless ``--no-streaming`` is said, 
 """
 
 STREAMING_LOSES = (
-    "{flag}: Beam's job server 2.62 for Flink loses data in streaming mode unless bundles are finished before a checkpoint's barrier "
-    "(0 of 60 elements arrived in runs that ended as FINISHED, docs/flink.md). Leave that flag out"
+    "{flag}: Beam's job server 2.62 for Flink loses data in streaming mode unless bundles are finished before a "
+    "checkpoint's barrier (0 of 60 elements arrived in runs that ended as FINISHED, docs/flink.md). Leave that flag out"
 )
 _FINISH_FIRST = "finish_bundle_before_checkpointing"
 

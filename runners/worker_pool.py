@@ -34,6 +34,8 @@ from apache_beam.runners.worker.worker_id_interceptor import WorkerIdInterceptor
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 from google.protobuf import json_format, text_format
 
+from runners.proxies import never_for_localhost
+
 LOGGER = logging.getLogger(__name__)
 
 _PROVISION_SECONDS = 60
@@ -63,7 +65,7 @@ class WorkerPool(api_grpc.BeamFnExternalWorkerPoolServicer):
                     if self._logs is not None:
                         output = stack.enter_context((self._logs / f"worker-{request.worker_id}.log").open("ab"))
                     self._workers[request.worker_id] = subprocess.Popen(
-                        [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"],
+                        [sys.executable, "-m", "runners.worker_main"],
                         env=os.environ | environment,
                         stdin=subprocess.DEVNULL,
                         stdout=output,
@@ -92,7 +94,7 @@ class WorkerPool(api_grpc.BeamFnExternalWorkerPoolServicer):
 
 
 def worker_environment(request: api.StartWorkerRequest) -> dict[str, str]:
-    """The variables by which Beam's ``sdk_worker_main`` knows its job; asks the TaskManager for the job's options."""
+    """The variables by which Beam's worker knows its job; asks the TaskManager for the job's options."""
     channel = grpc.intercept_channel(
         grpc.insecure_channel(request.provision_endpoint.url), WorkerIdInterceptor(request.worker_id)
     )
@@ -154,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
+    never_for_localhost()
     pool = WorkerPool(args.logs)
     server = serve(pool, args.address)
     LOGGER.info("workers can be had at %s", args.address)

@@ -1,0 +1,27 @@
+"""A Python worker of any runner: Beam's own, reached without a proxy, and silent on stderr if it is told to.
+
+What a worker logs goes to its runner, which shows what is ours. Beam's worker says all of it on stderr as well.
+
+    python -m runners.worker_main [--quiet]
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from runners.proxies import never_for_localhost
+
+
+def main() -> None:
+    """Works until the runner has no more work."""
+    never_for_localhost()
+    if "--quiet" in sys.argv:
+        logging.getLogger().addHandler(logging.NullHandler())  # without any handler, the first record makes one
+    from apache_beam.runners.worker import sdk_worker_main
+
+    sdk_worker_main.main(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
