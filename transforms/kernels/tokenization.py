@@ -6,8 +6,9 @@ MB/s. It works only after ``Tokenizer.calibrate`` has seen both produce the same
 documents. Measured on 31,776 documents in over 500 languages, cold cache: gpt2 82, gpt4o 68, qwen3 64, gemma3 23 MB/s.
 
 Text never becomes a control token: an added token marked special, such as ``<|endoftext|>``, that stands in a text is
-encoded as the characters it is made of. Nothing is cut, padded, or wrapped in the tokenizer's own template; what stands
-before and after a document is `bos` and `eos`.
+encoded as the characters it is made of. But for that, the ids are those of the definition as it stands, byte fallback
+and unknown tokens included. Nothing is cut, padded, or wrapped in the tokenizer's own template; what stands before and
+after a document is `bos` and `eos`.
 
 The engines carry tables of different Unicode versions (tokenizers 0.23: 17 for its regular expressions, about 9 for its
 normalizers; gigatoken 0.10: 16). Compared over every code point beside letters, digits, blanks, punctuation and
@@ -23,6 +24,7 @@ import hashlib
 import logging
 import os
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,9 @@ import tokenizers
 from transforms.kernels.disputed_code_points import disputed_code_points, documents_holding
 from transforms.kernels.tokenizer_definition import (
     parse,
-    separate_control_tokens,
+    reachable_control_tokens,
     unicode_normalizers,
+    with_unreachable,
     without_control_tokens,
 )
 from transforms.kernels.tokenizer_engines import (
@@ -47,10 +50,14 @@ from transforms.kernels.tokenizer_engines import (
     Ids,
     Offsets,
     TokenizersEngine,
+    WithoutControlTokens,
     load_reference,
     offsets_of,
+    replaced,
+    select,
     versions,
 )
+from transforms.kernels.tokenizer_probes import PROBES
 
 _FAST_ENGINE_UNICODE = (16, 0, 0)  # found by comparing letters of each version; Python 3.11 has 14
 
@@ -102,6 +109,7 @@ class Tokenizer:
         self._vocabulary = vocabulary
         self._reference = reference
         self._fast = fast
+        self._differing_probes: int | None = None  # until they were compared
 
     @classmethod
     def from_json(
@@ -122,9 +130,9 @@ class Tokenizer:
         """
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         definition = parse(data)
-        renamed = separate_control_tokens(definition, hashlib.sha256(data).hexdigest())
-        engine = load_reference(definition if renamed else data)
-        vocabulary = _Vocabulary.of(engine, definition, renamed, bos, eos)
+        engine = load_reference(data)
+        vocabulary = _Vocabulary.of(engine, definition, bos, eos)
+        guarded = _guard(definition, hashlib.sha256(data).hexdigest())
         fast: Engine | None = None
         if not allow_fast:
             reason = "the fast engine is switched off"
@@ -132,12 +140,12 @@ class Tokenizer:
             reason = f"Python's Unicode tables ({unicodedata.unidata_version}) are newer than those of gigatoken"
         else:
             try:
-                fast = GigatokenEngine(without_control_tokens(definition))
+                fast = guarded(GigatokenEngine(without_control_tokens(definition)))
                 reason = "gigatoken has not been compared on a sample yet"
             except (RuntimeError, ValueError, TypeError) as error:
                 reason = f"gigatoken can't do this tokenizer: {' '.join(str(error).split('Location:')[0].split())}"
         return cls(
-            TokenizersEngine(engine),
+            guarded(TokenizersEngine(engine)),
             fast,
             vocabulary=vocabulary,
             sha256=hashlib.sha256(data).hexdigest(),
@@ -168,17 +176,19 @@ class Tokenizer:
     def calibrate(self, sample: pa.StringArray) -> Conformance:
         """Compares the engines on documents of the run, and lets the fast one work if and only if they agree.
 
-        Compared are the documents of the sample, but for those that the reference encodes in any case, and some
-        strings around every added token. One difference anywhere, and the reference does all the work of this
-        tokenizer from now on. Costs what the reference takes: about a second for 2 MB.
+        Compared are the documents of the sample, but for those that the reference encodes in any case; and once,
+        strings around every added token and what samples lack (``tokenizer_probes``). One difference anywhere, and
+        the reference does all the work of this tokenizer from now on. Costs what the reference takes: about a second
+        for 2 MB.
         """
         data, offsets = _text_buffers(sample.drop_null())
         digest = hashlib.sha256((offsets[1:] - offsets[:-1]).astype("<i8").tobytes() + data.tobytes()).hexdigest()
         if self._fast is None:
             return self._conformance(0, 0, 0, digest)
-        data, offsets = _select(data, offsets, ~documents_holding(data, offsets, self._vocabulary.disputed))
-        probes, probe_offsets = _text_buffers(pa.array(self._vocabulary.probes, pa.string()))
-        differing = self._differing(self._fast, data, offsets) + self._differing(self._fast, probes, probe_offsets)
+        if self._differing_probes is None:
+            self._differing_probes = self._differing(self._fast, *_text_buffers(pa.array(self._vocabulary.probes)))
+        differing = self._differing(self._fast, data, offsets) + self._differing_probes
+        data, offsets = self._undisputed(data, offsets)
         documents, size = len(offsets) - 1, int(offsets[-1])
         if differing:
             self._use_reference(
@@ -225,7 +235,11 @@ class Tokenizer:
     def _conformance(self, documents: int, size: int, differing: int, digest: str) -> Conformance:
         return Conformance(self.engine, documents, size, differing, digest, self.sha256, versions())
 
+    def _undisputed(self, data: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
+        return select(data, offsets, ~documents_holding(data, offsets, self._vocabulary.disputed))
+
     def _differing(self, fast: Engine, data: Bytes, offsets: Offsets) -> int:
+        data, offsets = self._undisputed(data, offsets)
         ids, bounds = fast.encode(data, offsets)
         right_ids, right_bounds = self._reference.encode(data, offsets)
         return sum(
@@ -238,15 +252,7 @@ class Tokenizer:
         disputed = documents_holding(data, offsets, self._vocabulary.disputed)
         if not disputed.any():
             return ids, bounds
-        right_ids, right_bounds = self._reference.encode(*_select(data, offsets, disputed))
-        rows = np.flatnonzero(disputed)
-        lengths = np.diff(bounds)
-        lengths[rows] = np.diff(right_bounds)
-        pieces, done = [], 0
-        for i, row in enumerate(rows):
-            pieces += [ids[bounds[done] : bounds[row]], right_ids[right_bounds[i] : right_bounds[i + 1]]]
-            done = row + 1
-        return np.concatenate([*pieces, ids[bounds[done] : bounds[-1]]]), offsets_of(lengths)
+        return replaced(ids, bounds, disputed, self._reference.encode(*select(data, offsets, disputed)))
 
     def _as_lists(self, ids: Ids, bounds: Offsets, valid: npt.NDArray[np.bool_]) -> pa.ListArray:
         prefix, suffix = self._vocabulary.bos, self._vocabulary.eos
@@ -282,11 +288,20 @@ def encode_reference(tokenizer_json: bytes, text: str) -> list[int]:
     ``tokenizers`` with ``encode_special_tokens`` (a special token in the text is encoded as characters), without the
     tokenizer's template, truncation, padding or BPE dropout.
     """
-    definition = parse(tokenizer_json)
-    renamed = separate_control_tokens(definition, hashlib.sha256(tokenizer_json).hexdigest())
-    engine = load_reference(definition if renamed else tokenizer_json)
-    ids: list[int] = engine.encode(text, add_special_tokens=False).ids
+    engine = TokenizersEngine(load_reference(tokenizer_json))
+    guarded = _guard(parse(tokenizer_json), hashlib.sha256(tokenizer_json).hexdigest())(engine)
+    ids: list[int] = guarded.encode(*_text_buffers(pa.array([text])))[0].tolist()
     return ids
+
+
+def _guard(definition: dict[str, Any], sha256: str) -> Callable[[Engine], Engine]:
+    """What keeps the control tokens of a definition out of the ids that an engine makes of texts."""
+    control = reachable_control_tokens(definition)
+    if not control:
+        return lambda engine: engine
+    other = TokenizersEngine(load_reference(with_unreachable(definition, control, sha256)))
+    ids = np.array(sorted(control.values()), np.uint32)
+    return lambda engine: WithoutControlTokens(engine, ids, other)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +312,7 @@ class _Vocabulary:
       size: the largest id plus one.
       bos, eos: ids of the tokens before and after a document, if any.
       disputed: a bit a code point, set where the engines' Unicode tables may differ.
-      probes: strings around every added token, which both engines must encode alike.
+      probes: strings that both engines must encode alike: around every added token, and what samples lack.
     """
 
     size: int
@@ -311,23 +326,21 @@ class _Vocabulary:
         cls,
         engine: tokenizers.Tokenizer,
         definition: dict[str, Any],
-        renamed: dict[str, str],
         bos: str | None,
         eos: str | None,
     ) -> _Vocabulary:
         ids = engine.get_vocab(with_added_tokens=True)
         wrapping = {}
         for setting, token in (("bos", bos), ("eos", eos)):
-            identifier = None if token is None else ids.get(renamed.get(token, token))
+            identifier = None if token is None else ids.get(token)
             if token is not None and identifier is None:
                 raise ValueError(f"{setting}: {token!r} is not a token of the tokenizer; name one of its added tokens")
             wrapping[setting] = identifier
-        written = {new: old for old, new in renamed.items()}
-        added = [written.get(token["content"], token["content"]) for token in definition.get("added_tokens") or []]
+        added = [token["content"] for token in definition.get("added_tokens") or []]
         return cls(
             size=max(ids.values()) + 1,
             disputed=disputed_code_points(unicode_normalizers(definition.get("normalizer"))),
-            probes=[probe for token in added for probe in (token, f"a{token}b", f" {token} {token}\n")],
+            probes=[*PROBES, *(probe for token in added for probe in (token, f"a{token}b", f" {token} {token}\n"))],
             **wrapping,
         )
 
@@ -344,12 +357,3 @@ def _text_buffers(text: pa.StringArray) -> tuple[Bytes, Offsets]:
     content = np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
     content.flags.writeable = False  # one compiled version, whether or not Arrow says that the buffer may be written
     return content[offsets[0] : offsets[-1]], offsets - offsets[0]
-
-
-def _select(data: Bytes, offsets: Offsets, mask: npt.NDArray[np.bool_]) -> tuple[Bytes, Offsets]:
-    """The documents of the mask, copied together."""
-    rows = np.flatnonzero(mask)
-    if len(rows) == len(mask):
-        return data, offsets
-    chosen = [data[offsets[row] : offsets[row + 1]] for row in rows]
-    return np.concatenate([np.empty(0, np.uint8), *chosen]), offsets_of(np.diff(offsets)[rows])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 _UNICODE_NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
+BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
+"""How ``byte_fallback`` looks up the token of a byte."""
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -19,49 +23,72 @@ def parse(data: bytes) -> dict[str, Any]:
     return definition
 
 
-def separate_control_tokens(definition: dict[str, Any], sha256: str) -> dict[str, str]:
-    """Makes control tokens that the model itself could produce unreachable from text, in place.
+def reachable_control_tokens(definition: dict[str, Any]) -> dict[str, int]:
+    """The control tokens that the model itself could make of a text, and their ids.
 
     ``encode_special_tokens`` stops added tokens from being looked up in the text. It doesn't stop the model: where it
     finds whole pieces of text in its vocabulary (Unigram, WordPiece, WordLevel, BPE with ``ignore_merges``), or merges
-    up to one, ``</s>`` in a text is ``</s>`` again. There the token gets a name that no text holds, and keeps its id.
-    Left alone are tokens of one character, without which a model couldn't spell.
+    up to one, ``</s>`` in a text is ``</s>`` again.
 
-    Returns:
-      The old and new names, empty if the definition could stay as it is (it then was not touched).
+    A token that is marked special is no control token if the definition itself makes it of ordinary text: the unknown
+    token, the tokens of ``byte_fallback``, and what a normalizer or pre-tokenizer puts into the text. Nor is a token
+    of one character, without which a model couldn't spell.
     """
     model = definition["model"]
-    control = {t["content"] for t in definition.get("added_tokens") or [] if t.get("special") and len(t["content"]) > 1}
-    vocabulary = model.get("vocab") or {}
-    kind = _model_type(model)
+    special = {t["content"] for t in definition.get("added_tokens") or [] if t.get("special") and len(t["content"]) > 1}
+    made = _made_of_text(definition)
+    control = {token for token in special if not any(token in text for text in made)}
+    vocabulary, kind = model.get("vocab") or {}, model_type(model)
     if kind == "Unigram":
-        reachable = control & {piece for piece, _ in vocabulary}
-    elif kind == "BPE" and not model.get("ignore_merges"):
-        reachable = control & {
-            merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
-            for merge in model.get("merges") or []
-        }
+        return {piece: identifier for identifier, (piece, _) in enumerate(vocabulary) if piece in control}
+    if kind == "BPE" and not model.get("ignore_merges"):
+        control &= {"".join(merge) for merge in pairs(model.get("merges") or [])}
+    return {token: vocabulary[token] for token in sorted(control & vocabulary.keys())}
+
+
+def _made_of_text(definition: dict[str, Any]) -> set[str]:
+    """The strings that the model refers to by name, or that a normalizer or pre-tokenizer writes into a text."""
+    model = definition["model"]
+    made = {value for key, value in model.items() if isinstance(value, str) and key not in ("type", "vocab", "merges")}
+    if model_type(model) == "Unigram" and model.get("unk_id") is not None:
+        made.add(model["vocab"][model["unk_id"]][0])
+    if model.get("byte_fallback"):
+        made.update(BYTE_TOKENS)
+    return made.union(_written(definition.get("normalizer")), _written(definition.get("pre_tokenizer")))
+
+
+def _written(part: Any) -> Iterator[str]:
+    """What a normalizer or pre-tokenizer can put into a text; a pattern only reads it."""
+    if isinstance(part, list):
+        for item in part:
+            yield from _written(item)
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            if key in ("content", "prepend", "replacement") and isinstance(value, str):
+                yield value
+            elif key != "pattern":
+                yield from _written(value)
+
+
+def with_unreachable(definition: dict[str, Any], control: dict[str, int], sha256: str) -> dict[str, Any]:
+    """The definition with control tokens under names that no text holds; their ids stay.
+
+    The model makes of them what else it has: ``</s>`` is spelled. Merges that lead to them or start from them go.
+    """
+    names = {content: f"\0{sha256} {i}" for i, content in enumerate(sorted(control))}
+    model = dict(definition["model"])
+    if model_type(model) == "Unigram":
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in model["vocab"]]
     else:
-        reachable = control & vocabulary.keys()
-    names = {content: f"\0{sha256} {i}" for i, content in enumerate(sorted(reachable))}
-    if not names:
-        return {}
-    if kind == "Unigram":
-        model["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
-    else:
-        model["vocab"] = {names.get(piece, piece): identifier for piece, identifier in vocabulary.items()}
+        model["vocab"] = {names.get(piece, piece): identifier for piece, identifier in model["vocab"].items()}
     if model.get("merges"):
-        merges = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]]
-        model["merges"] = [merge for merge in merges if not names.keys() & {*merge, "".join(merge)}]
-    if model.get("unk_token") in names:
-        model["unk_token"] = names[model["unk_token"]]
-    for token in definition["added_tokens"]:
-        token["content"] = names.get(token["content"], token["content"])
-    definition["post_processor"] = None  # it names control tokens, and no document gets its template
-    return names
+        model["merges"] = [merge for merge in pairs(model["merges"]) if not names.keys() & {*merge, "".join(merge)}]
+    added = [token | {"content": names.get(token["content"], token["content"])} for token in definition["added_tokens"]]
+    # The post-processor names control tokens, and no document gets its template.
+    return definition | {"model": model, "added_tokens": added, "post_processor": None}
 
 
-def _model_type(model: dict[str, Any]) -> str:
+def model_type(model: dict[str, Any]) -> str:
     """The model's type; old files leave it out, and then the vocabulary tells, as it does for `tokenizers`."""
     if "type" in model:
         return str(model["type"])
@@ -70,14 +97,25 @@ def _model_type(model: dict[str, Any]) -> str:
     return "BPE" if "merges" in model else "WordPiece"
 
 
+def pairs(merges: list[Any]) -> list[list[str]]:
+    """Merges as pairs, in whichever of the two ways they are written."""
+    return [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in merges]
+
+
 def without_control_tokens(definition: dict[str, Any]) -> bytes:
-    """The definition as the fast engine needs it: it has no switch, so what it must not look for mustn't be there."""
+    """The definition as the fast engine needs it: it has no switch, so what it must not look for mustn't be there.
+
+    Of a merge that is listed twice the reference takes the last, the fast engine the first: only the last is left.
+    """
     added = [token for token in definition.get("added_tokens") or [] if not token.get("special")]
     plain = {"truncation": None, "padding": None, "post_processor": None, "added_tokens": added}
-    model = definition["model"]
-    return json.dumps(
-        {**definition, **plain, "model": {**model, "dropout": None} if "dropout" in model else model}
-    ).encode()
+    model = copy.copy(definition["model"])
+    if "dropout" in model:
+        model["dropout"] = None
+    merges = [merge if isinstance(merge, str) else tuple(merge) for merge in model.get("merges") or []]
+    if len(set(merges)) < len(merges):
+        model["merges"] = [*reversed(dict.fromkeys(reversed(merges)))]
+    return json.dumps({**definition, **plain, "model": model}).encode()
 
 
 def unicode_normalizers(normalizer: dict[str, Any] | None) -> tuple[str, ...]:

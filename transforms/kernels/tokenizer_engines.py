@@ -53,6 +53,33 @@ def load_reference(definition: dict[str, Any] | bytes) -> tokenizers.Tokenizer:
     return engine
 
 
+class WithoutControlTokens:
+    """An engine, and another for the documents of whose text it has made control tokens.
+
+    So a document that holds none has the ids of the first engine, whatever the second one would do.
+
+    Args:
+      engine: does the work.
+      control: ids that no text may become.
+      other: the reference, its control tokens out of the text's reach.
+    """
+
+    def __init__(self, engine: Engine, control: Ids, other: Engine) -> None:
+        self._engine, self._other = engine, other
+        self._control = np.zeros(int(control.max()) + 1, np.bool_)
+        self._control[control] = True
+
+    def encode(self, data: Bytes, offsets: Offsets) -> tuple[Ids, Offsets]:
+        """See ``Engine``."""
+        ids, bounds = self._engine.encode(data, offsets)
+        places = np.flatnonzero(self._control[np.minimum(ids, len(self._control) - 1)] & (ids < len(self._control)))
+        if not len(places):
+            return ids, bounds
+        mask = np.zeros(len(offsets) - 1, np.bool_)
+        mask[np.searchsorted(bounds, places, side="right") - 1] = True
+        return replaced(ids, bounds, mask, self._other.encode(*select(data, offsets, mask)))
+
+
 class TokenizersEngine:
     """The reference, in sub-batches: its Encoding objects are large."""
 
@@ -102,7 +129,7 @@ class GigatokenEngine:
         if before is None or after is None:
             self._growth += WORST_CACHE_GROWTH * len(data)
         else:
-            self._growth += max(0, after - before - ids.nbytes)
+            self._growth += max(0, int(after - before - ids.nbytes))
         return ids, np.asarray(encoded.offsets.data)
 
 
@@ -117,3 +144,28 @@ def offsets_of(lengths: npt.NDArray[np.int64]) -> Offsets:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
+
+
+def select(data: Bytes, offsets: Offsets, mask: npt.NDArray[np.bool_]) -> tuple[Bytes, Offsets]:
+    """The documents of the mask, copied together."""
+    rows = np.flatnonzero(mask)
+    if len(rows) == len(mask):
+        return data, offsets
+    chosen = [data[offsets[row] : offsets[row + 1]] for row in rows]
+    return np.concatenate([np.empty(0, np.uint8), *chosen]), offsets_of(np.diff(offsets)[rows])
+
+
+def replaced(
+    ids: Ids, bounds: Offsets, mask: npt.NDArray[np.bool_], others: tuple[Ids, Offsets]
+) -> tuple[Ids, Offsets]:
+    """The ids of all documents, those of the mask replaced by `others`, which has these documents only."""
+    other_ids, other_bounds = others
+    rows = np.flatnonzero(mask)
+    lengths = np.diff(bounds)
+    lengths[rows] = np.diff(other_bounds)
+    pieces: list[Ids] = []
+    done = 0
+    for i, row in enumerate(rows.tolist()):
+        pieces += [ids[bounds[done] : bounds[row]], other_ids[other_bounds[i] : other_bounds[i + 1]]]
+        done = row + 1
+    return np.concatenate([*pieces, ids[bounds[done] : bounds[-1]]]), offsets_of(lengths)
