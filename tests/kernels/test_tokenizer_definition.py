@@ -1,4 +1,4 @@
-"""The ids are those of the definition as it stands, whatever of it is marked special; and no text is a control token."""
+"""The ids are those of the definition as it stands, whatever is marked special in it; no text is a control token."""
 
 from __future__ import annotations
 
