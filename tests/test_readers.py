@@ -159,7 +159,7 @@ def test_a_missing_text_column_is_told_with_the_setting_and_the_columns(tmp_path
     assert read_source(source, ReadOptions(text_column="content")) == [(0, None, "a", None)]
 
 
-@pytest.mark.parametrize("values", [pa.array([["a"]]), pa.array([1]), pa.array([{"x": "a"}]), pa.array([b"raw"])])
+@pytest.mark.parametrize("values", [pa.array([["a"]]), pa.array([1]), pa.array([{"x": "a"}]), pa.array([0.5])])
 def test_a_text_column_that_is_no_string_is_an_error(tmp_path: Path, values: pa.Array) -> None:
     (shard,) = split(put_table(tmp_path / "x", pa.table({"text": values})), OPTIONS)
     assert "not a string" in shard.error

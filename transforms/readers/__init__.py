@@ -16,7 +16,8 @@ import pyarrow as pa
 from beam_pipeline import storage
 from schemas.shards import Shard, Source
 from transforms.readers import jsonl, parquet
-from transforms.readers.common import BATCH_BYTES, ReadOptions, UnreadableSource
+from transforms.readers.common import BATCH_BYTES, ReadOptions, UnreadableSource, Warn, log_warning
+from transforms.readers.parquet_footer import MAGIC
 
 __all__ = ["BATCH_BYTES", "ReadOptions", "UnreadableSource", "check", "read", "split"]
 
@@ -52,7 +53,9 @@ def split(source: Source, options: ReadOptions) -> list[Shard]:
         return _split(source, file, options)
 
 
-def read(shard: Shard, options: ReadOptions, keep: np.ndarray | None = None) -> Iterator[pa.RecordBatch]:
+def read(
+    shard: Shard, options: ReadOptions, keep: np.ndarray | None = None, warn: Warn | None = None
+) -> Iterator[pa.RecordBatch]:
     """The rows of a shard, in order, as batches of ``schemas.columns.DOCUMENTS``.
 
     Every row is there: ``outcome`` is null for those in play, else says why the row can't be used, and ``text`` is null
@@ -68,6 +71,7 @@ def read(shard: Shard, options: ReadOptions, keep: np.ndarray | None = None) -> 
       options: as in ``split``.
       keep: bool, one a row of the shard: only these rows. Row groups of which nothing is wanted aren't fetched, lines
         not parsed.
+      warn: takes what is wrong with a source that is read all the same; by default that is logged.
 
     Raises:
       UnreadableSource: the data can't be decoded, found maybe after some batches.
@@ -81,9 +85,10 @@ def read(shard: Shard, options: ReadOptions, keep: np.ndarray | None = None) -> 
             raise ValueError(f"keep: must be a mask of bool, but is {keep.dtype} of {keep.ndim} dimensions")
         if shard.rows not in (-1, len(keep)):
             raise ValueError(f"keep: has {len(keep)} rows, but shard {shard.name} has {shard.rows}")
+    warn = warn or log_warning(shard.source.uri)
     with storage.open_input(shard.source.uri, shard.source.etag, shard.source.size) as file:
         if shard.row_groups:
-            yield from parquet.read_parquet(shard, file, options, keep)
+            yield from parquet.read_parquet(shard, file, options, keep, warn)
         elif shard.rows != 0:
             compression = _compression(_head(file))
             file.seek(0)
@@ -109,14 +114,14 @@ def check(source: Source, options: ReadOptions) -> str:
 
 def _split(source: Source, file: BinaryIO, options: ReadOptions) -> list[Shard]:
     head = _head(file)
-    file.seek(max(0, file.seek(0, os.SEEK_END) - len(parquet.MAGIC)))
-    tail = file.read(len(parquet.MAGIC))
-    if head.startswith(parquet.MAGIC) and tail == parquet.MAGIC:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - len(MAGIC)))
+    tail = file.read(len(MAGIC))
+    if head.startswith(MAGIC) and tail == MAGIC:
         file.seek(0)
         return parquet.split_parquet(source, file, options)
-    if head.startswith(parquet.MAGIC):
+    if head.startswith(MAGIC):
         return [Shard(source, error="starts as a Parquet file but doesn't end as one: cut short, or not Parquet")]
-    if tail == parquet.MAGIC:
+    if tail == MAGIC:
         return [Shard(source, error="ends as a Parquet file but doesn't start as one: its first bytes are damaged")]
     for magic, name in _OTHER_FORMATS.items():
         if head.startswith(magic):

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from beam_pipeline import storage
+
+LOGGER = logging.getLogger(__name__)
 
 MIB = 1 << 20
 BATCH_BYTES = 16 * MIB  # text and ids of one batch: its overhead is forgotten, and many can be held
@@ -48,3 +57,27 @@ class UnreadableSource(Exception):
 
     def __str__(self) -> str:
         return f"{self.uri}: {self.reason}"
+
+
+Warn = Callable[[str], None]
+"""What takes a sentence about a source that is read although something is wrong with it."""
+
+
+def log_warning(uri: str) -> Warn:
+    """Warnings about this source go into the log."""
+    return lambda warning: LOGGER.warning("%s: %s", uri, warning)
+
+
+@contextlib.contextmanager
+def decoding(uri: str, where: str) -> Iterator[None]:
+    """What pyarrow says of bad data becomes ``UnreadableSource``; faults of the storage and lack of memory pass.
+
+    pyarrow raises plain ``OSError`` for corrupt data, and passes on what the file object raised, which is always a
+    ``StorageError``.
+    """
+    try:
+        yield
+    except (storage.StorageError, MemoryError):
+        raise
+    except (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
+        raise UnreadableSource(uri, f"{where}: {str(error).strip() or type(error).__name__}") from error

@@ -1,0 +1,1 @@
+"""Damaged files in large numbers: each must become rows or a reason, and never a dead or a hanging process."""
