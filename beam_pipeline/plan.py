@@ -40,7 +40,7 @@ from transforms.readers import check
 from transforms.stage_objects import StageObjects
 from transforms.tokenize import Tokenization
 
-FORMAT = 3
+FORMAT = 4
 """Goes up when the same settings would give other bytes than before."""
 
 
