@@ -1,4 +1,4 @@
-# What a newcomer needs: `make demo` and `make test`, on a machine with nothing but Python 3.11.
+# What a newcomer needs: `make demo` and `make test`, on a machine with nothing but Python 3.11, 3.12 or 3.13.
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

