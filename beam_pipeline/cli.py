@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from beam_pipeline import logs
+from beam_pipeline import failures, logs
 from runners.proxies import never_for_localhost
+from schemas.errors import WRONG_USAGE
 
-FAILED, WRONG_USAGE = 1, 2
+LOGGER = logging.getLogger(__name__)
 
 COMMANDS = {
     "trace": "where a token row came from, what became of a document",
@@ -53,17 +55,25 @@ def main(arguments: Sequence[str]) -> int:
     never_for_localhost()
     arguments = [argument for argument in arguments if argument != "--verbose"]
     command = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    if not command:
-        return _run(console, arguments)
+    try:
+        return _command(command, arguments[1:]) if command else _run(console, arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        LOGGER.debug("the command failed", exc_info=True)
+        failure = failures.of(error)
+        console.print(f"beam_pipeline: {failure.sentence}", markup=False, highlight=False, soft_wrap=True)
+        return failure.status
+
+
+def _command(command: str, arguments: Sequence[str]) -> int:
+    """Runs a sub-command. Each brings only what it needs: --help stays quick."""
     if command not in COMMANDS:
-        return _complain(console, f"there is no command {command!r}; --help lists them", WRONG_USAGE)
-    # Each brings only what it needs: --help stays quick.
+        raise failures.Refused(f"there is no command {command!r}; --help lists them")
     module = importlib.import_module(f"beam_pipeline.commands.{command.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         f"python -m beam_pipeline {command}", description=module.__doc__, allow_abbrev=False
     )
     module.add_arguments(parser)
-    args, rest = parser.parse_known_args(arguments[1:])
+    args, rest = parser.parse_known_args(arguments)
     if rest and not hasattr(module, "BEAM_FLAGS"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.beam_flags = rest
@@ -97,57 +107,34 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
         default=argparse.SUPPRESS,
         help="print what this run will find and cost, judged by a sample (plan_fraction), as JSON; writes nothing",
     )
-    if "--plan" in arguments:
-        return _predict(parser, console, [flag for flag in arguments if flag != "--plan"])
-    if "--explain-dedup" in arguments:
-        return _explain_dedup(parser, console, arguments)
     if not arguments:
         parser.print_help()
         return WRONG_USAGE
-    try:
+    with failures.before_work():
+        if "--plan" in arguments:
+            return _predict(parser, [flag for flag in arguments if flag != "--plan"])
+        if "--explain-dedup" in arguments:
+            return _explain_dedup(parser, [flag for flag in arguments if flag != "--explain-dedup"])
         settings, beam = options.resolve(parser, arguments)
-    except options.UsageError as error:
-        return _complain(console, str(error), WRONG_USAGE)
+        from beam_pipeline import run
 
-    from beam_pipeline import run, storage
-    from beam_pipeline.plan import PlanError
-    from beam_pipeline.postgres import LineageSchemaError, LineageUnavailable
-
-    try:
         prepared = run.prepare(settings)
-    except (PlanError, storage.StorageError, LineageSchemaError, LineageUnavailable, ValueError) as error:
-        return _complain(console, str(error), WRONG_USAGE)
-    try:
-        return run.carry_out(prepared, beam, console)
-    except run.RunFailed as error:
-        return _complain(console, str(error), FAILED)
+    return run.carry_out(prepared, beam, console)
 
 
-def _predict(parser: argparse.ArgumentParser, console: Console, arguments: Sequence[str]) -> int:
-    from beam_pipeline import options, predict, storage
-    from beam_pipeline.plan import PlanError
+def _predict(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    from beam_pipeline import options, predict
 
-    try:
-        settings, _ = options.resolve(parser, arguments)
-        predicted = predict.predict(settings)
-    except (options.UsageError, PlanError, storage.StorageError, ValueError) as error:
-        return _complain(console, str(error), WRONG_USAGE)
+    settings, _ = options.resolve(parser, arguments)
+    predicted = predict.predict(settings)
     Console(soft_wrap=True, highlight=False).print_json(json.dumps(predicted))
     return 0
 
 
-def _explain_dedup(parser: argparse.ArgumentParser, console: Console, arguments: Sequence[str]) -> int:
+def _explain_dedup(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     from beam_pipeline import explain_dedup, options
 
     unused = ["--input", "-", "--output", "-", "--tokenizer", "-"]  # required of a run; what is given comes after them
-    try:
-        settings, _ = options.resolve(parser, [*unused, *(flag for flag in arguments if flag != "--explain-dedup")])
-    except options.UsageError as error:
-        return _complain(console, str(error), WRONG_USAGE)
+    settings, _ = options.resolve(parser, [*unused, *arguments])
     explain_dedup.show(settings.minhash(), settings.deduplication(), Console())
     return 0
-
-
-def _complain(console: Console, message: str, status: int) -> int:
-    console.print(f"beam_pipeline: {message}", markup=False, highlight=False, soft_wrap=True)
-    return status

@@ -33,6 +33,8 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import psycopg.conninfo
 
+from schemas.errors import ToldError
+
 DATA_DIR_VARIABLE = "BEAM_PIPELINE_DATA_DIR"
 
 _SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root; the wheel's own module takes the same name
@@ -52,7 +54,7 @@ _log = logging.getLogger(__name__)
 _held: dict[Path, tuple[int, int]] = {}  # data directory -> (process that locked it, file descriptor of users.lock)
 
 
-class EmbeddedPostgresError(RuntimeError):
+class EmbeddedPostgresError(ToldError):
     """The embedded server can't be made or started; the message says why and where its log is."""
 
 

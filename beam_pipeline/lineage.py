@@ -28,6 +28,7 @@ from beam_pipeline.postgres import (
     Connection,
     LineageSchemaError,
     LineageUnavailable,
+    check_rights,
     check_schema,
     connect,
     has_password,
@@ -148,6 +149,10 @@ class Lineage:
     def check_schema(self) -> None:
         """Makes sure that the tables are there (``postgres.check_schema``)."""
         self._transaction(check_schema)
+
+    def check_rights(self) -> None:
+        """Makes sure that a run may write all it has to (``postgres.check_rights``)."""
+        self._transaction(check_rights)
 
     def start_run(
         self, run: str, settings: Mapping[str, Any], settings_hash: str, code_version: str, outcomes: Outcomes

@@ -15,12 +15,15 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from beam_pipeline import storage
 from beam_pipeline.settings import GROUPS, Settings, group_of, metavar_of
 from runners import flink
+from schemas.errors import WRONG_USAGE, ToldError
 
 DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
 
 
-class UsageError(Exception):
+class UsageError(ToldError):
     """The command line or the settings can't be used; nothing was done."""
+
+    exit_status = WRONG_USAGE
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

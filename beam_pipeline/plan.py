@@ -30,6 +30,7 @@ from beam_pipeline.document_estimate import estimate_documents
 from beam_pipeline.settings import Settings, stable_hash
 from beam_pipeline.version import __version__
 from schemas import columns
+from schemas.errors import WRONG_USAGE, ToldError
 from schemas.outcomes import Outcomes
 from schemas.shards import MAX_SOURCES, Source
 from transforms.deduplicate import Deduplication
@@ -44,8 +45,10 @@ FORMAT = 4
 """Goes up when the same settings would give other bytes than before."""
 
 
-class PlanError(Exception):
+class PlanError(ToldError):
     """The run can't be started like this; nothing was done."""
+
+    exit_status = WRONG_USAGE
 
 
 @dataclasses.dataclass(frozen=True)

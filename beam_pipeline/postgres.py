@@ -16,6 +16,8 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from schemas.errors import ToldError
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 Result = TypeVar("Result")
 
@@ -29,14 +31,19 @@ _DEFAULTS: dict[str, Any] = {
 }
 # libpq gives no SQLSTATE for a refused connection. In another language of the server these are merely retried.
 _HOPELESS = re.compile(r'authentication failed|no password supplied|(database|role) ".*" does not exist|pg_hba\.conf')
+_TAKEN = ("42P07", "42723", "42710")  # a table, function or type of that name is there
 _MIGRATION_LOCK = 0x6265616D_6C696E65  # "beamline"
 
 
-class LineageUnavailable(RuntimeError):
+class LineageUnavailable(ToldError):
     """The database couldn't be reached, or used, within the limit. What was acknowledged before is there."""
 
 
-class LineageSchemaError(RuntimeError):
+class LineageRefused(LineageUnavailable):
+    """The database answers but won't do what is asked of it, however often: a right is missing, a name is taken."""
+
+
+class LineageSchemaError(ToldError):
     """The database has no lineage tables, or those of another version."""
 
 
@@ -73,6 +80,14 @@ def connect(dsn: str) -> Connection:
       psycopg.OperationalError: the server can't be reached or refuses.
     """
     connection = psycopg.connect(**(_DEFAULTS | _parse(dsn)), autocommit=True)
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        database = connection.info.dbname
+        connection.close()
+        raise LineageSchemaError(
+            f"lineage_dsn: database {database!r} has encoding {encoding}, which can't hold every URI and "
+            "label; make one for the lineage: CREATE DATABASE lineage ENCODING 'UTF8' TEMPLATE template0"
+        )
     for dumper in _ARRAY_DUMPERS:
         connection.adapters.register_dumper(np.ndarray, dumper)
     return connection
@@ -97,14 +112,40 @@ def retrying(attempt: Callable[[], Result], dsn: str, limit: float) -> Result:
     )
     try:
         return attempts(attempt)
-    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
+    except psycopg.Error as error:
         where = _parse(public_dsn(dsn))
         place = f"database {where.get('dbname', '(default)')!r} on {where.get('host', '(default host)')}"
+        if not isinstance(error, psycopg.OperationalError) and not _is_passing(error):
+            raise LineageRefused(f"lineage_dsn: {place}: {_said(error)}{_remedy(error)}") from error
         tried = f"given up after {limit:g} s" if _is_passing(error) else "not tried again"
         raise LineageUnavailable(
             f"lineage_dsn: {place} can't be used ({tried}): {str(error).strip()}. "
             "Once it can, run the same command again to go on."
         ) from error
+
+
+def _said(error: psycopg.Error) -> str:
+    return error.diag.message_primary or str(error).strip() or type(error).__name__
+
+
+def _remedy(error: psycopg.Error) -> str:
+    """What to do about an error that comes again however often the statement is tried."""
+    state = error.sqlstate or ""
+    if state == "42501":
+        return (
+            ". Run init-db as a user who may make tables there (CREATE on the schema: since PostgreSQL 15 not all"
+            " may on public), and grant this user the rights of docs/lineage.md, Roles"
+        )
+    if state == "3F000":
+        return ". Grant this user USAGE on the schema of the lineage, or name another: options='-c search_path=SCHEMA'"
+    if state in _TAKEN:
+        return (
+            ": it isn't the lineage's. Give the lineage a database of its own, or a schema: "
+            "CREATE SCHEMA lineage, and options='-c search_path=lineage' in lineage_dsn"
+        )
+    if state.startswith("42"):
+        return ". Its tables aren't those of this version of beam_pipeline: give another database, or schema"
+    return ""
 
 
 def _is_passing(error: BaseException) -> bool:
@@ -159,6 +200,43 @@ def check_schema(connection: Connection) -> None:
         raise LineageSchemaError(
             f"lineage_dsn: database {connection.info.dbname!r} {state}; is it the one the run wrote to? "
             "The first run with this version of beam_pipeline makes the tables."
+        )
+
+
+_RIGHTS = {
+    "runs": ("SELECT", "INSERT", "UPDATE"),
+    "outcomes": ("SELECT", "INSERT"),
+    "sources": ("SELECT", "INSERT", "UPDATE"),
+    "segments": ("SELECT", "INSERT", "UPDATE"),
+}
+"""What a run does with the tables, from its start to its end."""
+
+
+def check_rights(connection: Connection) -> None:
+    """Makes sure that a run may write all it has to, before it works for hours.
+
+    Raises:
+      LineageSchemaError: it may not; the message has the statements that grant what is missing.
+    """
+    user, database, temporary, partitions = connection.execute(
+        "SELECT quote_ident(current_user), quote_ident(current_database()),"
+        " has_database_privilege(current_database(), 'TEMPORARY'),"
+        " has_function_privilege('create_run_partitions(uuid)', 'EXECUTE')"
+    ).fetchall()[0]
+    missing = [
+        f"GRANT {right} ON {table} TO {user}"
+        for table, rights in _RIGHTS.items()
+        for right in rights
+        if connection.execute("SELECT has_table_privilege(%s, %s)", (table, right)).fetchone() != (True,)
+    ]
+    if not temporary:
+        missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {user}")
+    if not partitions:
+        missing.append(f"GRANT EXECUTE ON FUNCTION create_run_partitions TO {user}")
+    if missing:
+        raise LineageSchemaError(
+            f"lineage_dsn: user {user} may not write the lineage into database {database}. Its owner can allow it "
+            f"(docs/lineage.md, Roles): {'; '.join(missing)}"
         )
 
 

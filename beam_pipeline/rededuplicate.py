@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline import storage
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
+from schemas.errors import WRONG_USAGE, ToldError
 from schemas.outcomes import Outcomes
 from transforms.deduplicate import Deduplicate, Deduplication, partitions_for
 from transforms.list_sources import read_sources
@@ -34,8 +35,14 @@ SAME = (
 """What two runs must have in common for their fingerprints to be comparable."""
 
 
-class NotUsable(Exception):
+class NotUsable(ToldError):
     """A run can't be deduplicated like this; nothing was done."""
+
+    exit_status = WRONG_USAGE
+
+
+class Undecided(ToldError):
+    """Not every document of the run has a decision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +171,7 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
     """Runs it to its end and writes the manifest, whose contents it returns.
 
     Raises:
-      NotUsable: not every document of the run has a decision.
+      Undecided: not every document of the run has a decision.
     """
     started = time.perf_counter()
     with beam.Pipeline(options=beam_options) as root:
@@ -172,7 +179,7 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
     books = json.loads(storage.read_bytes(planned.counts_uri))
     earlier = books.pop("with a witness in an earlier run", 0)
     if sum(books.values()) != planned.documents:
-        raise NotUsable(
+        raise Undecided(
             f"{run_output} has {planned.documents} documents, but its fingerprints {sum(books.values())}: "
             "run the pipeline over it again"
         )

@@ -22,6 +22,7 @@ from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from beam_pipeline.work import token_objects_of, work_of
 from runners.flink_jobs import FlinkJob
+from schemas.errors import ToldError
 from transforms.accounting import accounts_of
 from transforms.list_sources import read_sources
 
@@ -36,7 +37,7 @@ START_SECONDS = 5
 DONE, DONE_WITH_UNREADABLE_SOURCES = 0, 3
 
 
-class RunFailed(Exception):
+class RunFailed(ToldError):
     """The run isn't done; what it has committed stays, and the same command goes on from there."""
 
 
@@ -58,6 +59,7 @@ def prepare(settings: Settings) -> Prepared:
     dsn = settings.lineage_dsn or embedded_postgres.start()
     with Lineage(dsn, retry_seconds=START_SECONDS) as first:
         first.migrate()
+        first.check_rights()
     requests = storage.Requests()
     with storage.counted(requests):
         plan = make_plan(settings, public_dsn(dsn))

@@ -14,12 +14,13 @@ import tokenizers
 from beam_pipeline import storage
 from beam_pipeline.lineage import Lineage
 from beam_pipeline.postgres import Connection
+from schemas.errors import ToldError
 from schemas.shards import Source
 from transforms.pinned_files import PinnedFile, PinnedFileChanged
 from transforms.readers import ReadOptions, UnreadableSource, read, split
 
 
-class TextGone(Exception):
+class TextGone(ToldError):
     """A text can't be shown as the run saw it."""
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import threading
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from beam_pipeline.cli import main
 from beam_pipeline.commands import compare, duplicates, funnel, init_db, status, trace, why
 from beam_pipeline.lineage import Lineage
 from schemas.segments import Segment, SourceState
@@ -38,9 +38,8 @@ def output(lineage: Lineage, database: str, tmp_path: Path) -> str:
 
 
 def call(command: ModuleType, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    returned = command.run(parser.parse_args([str(argument) for argument in arguments]))
+    name = command.__name__.rpartition(".")[2].replace("_", "-")
+    returned = main([name, *map(str, arguments)])
     captured = capsys.readouterr()
     return returned, captured.out, captured.err
 
@@ -125,7 +124,8 @@ def test_wrong_places_are_explained(
     assert call(command, capsys, "--lineage_dsn", "host=db s3cret", *what) == (
         2,
         "",
-        "error: lineage_dsn: not a PostgreSQL connection string; give one like 'host=db dbname=lineage user=me'\n",
+        "beam_pipeline: lineage_dsn: not a PostgreSQL connection string; "
+        "give one like 'host=db dbname=lineage user=me'\n",
     )
     returned, _, err = call(command, capsys, "--lineage_dsn", database, *what)
     assert returned == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any, BinaryIO, NamedTuple
 
@@ -101,12 +102,17 @@ class ObjectWriter:
 
     def commit(self) -> None:
         """Completes the object: from here on it is there under its name."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        except BaseException as error:
+            self._output.__exit__(type(error), error, error.__traceback__)
+            raise
         self._output.__exit__(None, None, None)
 
     def abort(self) -> None:
         """Leaves nothing behind."""
-        self._writer.close()  # into the unnamed object; left open, it would try when it is collected
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._writer.close()  # into the unnamed object; left open, it would try when it is collected
         error = ObjectAborted()
         self._output.__exit__(type(error), error, None)
 

@@ -7,7 +7,7 @@ import datetime
 
 from rich.console import Console
 
-from beam_pipeline import leftovers, storage
+from beam_pipeline import failures, leftovers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,15 +27,12 @@ def run(args: argparse.Namespace) -> int:
     """Lists leftovers, one line each; returns the exit status."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     count = 0
-    try:
+    with failures.before_work():
         for leftover in leftovers.leftovers(args.output, datetime.timedelta(hours=args.older_than)):
             count += 1
             console.print(f"{leftover.uri}: {leftover.reason}")
             if args.delete:
                 leftovers.remove(leftover)
-    except storage.StorageError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"beam_pipeline: {error}")
-        return 2
     if args.delete or not count:
         console.print(f"{count} leftovers removed" if count else "nothing is left over")
     else:

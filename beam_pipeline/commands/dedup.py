@@ -12,7 +12,7 @@ import pydantic
 from rich.console import Console
 from rich.table import Table
 
-from beam_pipeline import rededuplicate, storage
+from beam_pipeline import failures, rededuplicate
 from beam_pipeline.options import UsageError, beam_options
 from beam_pipeline.settings import Settings, metavar_of
 
@@ -39,20 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decides, prints what went where; returns the exit status."""
-    console = Console(stderr=True)
     changed = {name: value for name, value in vars(args).items() if name in CHANGEABLE}
-    try:
+    with failures.before_work():
         options = beam_options(args.beam_flags)
-        planned = rededuplicate.plan(args.run, args.output, args.against, changed)
-    except pydantic.ValidationError as error:
-        fault = error.errors()[0]
-        return _complain(console, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r})", 2)
-    except (UsageError, rededuplicate.NotUsable, storage.StorageError) as error:
-        return _complain(console, str(error), 2)
-    try:
-        contents = rededuplicate.carry_out(planned, args.run, options)
-    except rededuplicate.NotUsable as error:
-        return _complain(console, str(error), 1)
+        try:
+            planned = rededuplicate.plan(args.run, args.output, args.against, changed)
+        except pydantic.ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise UsageError(f"{where}: {fault['msg']} (got {fault['input']!r})") from error
+    contents = rededuplicate.carry_out(planned, args.run, options)
+    console = Console(stderr=True)
     table = Table(title=f"run {contents['run']}, decided again", title_justify="left")
     table.add_column("documents")
     table.add_column("count", justify="right")
@@ -65,8 +62,3 @@ def run(args: argparse.Namespace) -> int:
     console.print(table)
     console.print(f"-> {planned.decisions_uri}", highlight=False, soft_wrap=True)
     return 0
-
-
-def _complain(console: Console, message: str, status: int) -> int:
-    console.print(f"beam_pipeline: {message}", markup=False, highlight=False, soft_wrap=True)
-    return status

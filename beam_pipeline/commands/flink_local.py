@@ -10,8 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from runners.flink_distribution import FlinkUnavailable
-from runners.flink_local import Cluster, ClusterError
+from runners.flink_local import Cluster
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +36,7 @@ def run(args: argparse.Namespace) -> int:
         cluster.down()
         return 0
     if args.what == "up":
-        try:
-            cluster.up(args.task_managers, args.slots, args.checkpoints)
-        except (ClusterError, FlinkUnavailable) as error:
-            Console(stderr=True).print(f"beam_pipeline: {error}", markup=False, highlight=False, soft_wrap=True)
-            return 1
+        cluster.up(args.task_managers, args.slots, args.checkpoints)
     ready = bool(cluster.ports) and cluster.is_ready()
     if args.json:
         json.dump(_described(cluster, ready), sys.stdout, indent=2)

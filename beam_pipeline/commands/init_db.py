@@ -9,7 +9,7 @@ import argparse
 
 from rich.console import Console
 
-from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, print_json, reporting, run_and_dsn
+from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, print_json, run_and_dsn
 from beam_pipeline.lineage import Lineage
 
 
@@ -20,18 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Migrates and prints the versions that are applied; returns the exit status."""
-    with reporting() as status:
-        dsn, _ = run_and_dsn("", args.lineage_dsn)
-        with Lineage(dsn, retry_seconds=10) as lineage:
-            lineage.migrate()
-            applied = lineage.read(
-                lambda connection: connection.execute(
-                    "SELECT name, applied FROM lineage_migrations ORDER BY version"
-                ).fetchall()
-            )
-        if args.json:
-            print_json({"database": lineage.public_dsn, "migrations": dict(applied)})
-        else:
-            for name, moment in applied:
-                Console().print(f"{name}  {moment:%Y-%m-%d %H:%M:%S %Z}", highlight=False)
-    return status.code
+    dsn, _ = run_and_dsn("", args.lineage_dsn)
+    with Lineage(dsn, retry_seconds=10) as lineage:
+        lineage.migrate()
+        applied = lineage.read(
+            lambda connection: connection.execute(
+                "SELECT name, applied FROM lineage_migrations ORDER BY version"
+            ).fetchall()
+        )
+    if args.json:
+        print_json({"database": lineage.public_dsn, "migrations": dict(applied)})
+    else:
+        for name, moment in applied:
+            Console().print(f"{name}  {moment:%Y-%m-%d %H:%M:%S %Z}", highlight=False)
+    return 0

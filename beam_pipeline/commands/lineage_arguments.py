@@ -1,14 +1,12 @@
-"""What the commands that read the lineage have in common: which database, which run, and how they fail."""
+"""What the commands that read the lineage have in common: which database and which run."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import dataclasses
 import datetime
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,13 @@ import psycopg
 from rich.console import Console
 
 from beam_pipeline import embedded_postgres, storage
-from beam_pipeline.lineage import Lineage, LineageSchemaError, LineageUnavailable
+from beam_pipeline.lineage import Lineage
+from schemas.errors import ToldError
 
 _RETRY_SECONDS = 10.0  # someone is waiting
 
 
-class NotFoundInLineage(Exception):
+class NotFoundInLineage(ToldError):
     """The lineage is there, but not what was asked for."""
 
 
@@ -53,42 +52,16 @@ def _as_json(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
 
 
-@dataclasses.dataclass
-class Status:
-    """The exit status of a command, once ``reporting`` is left."""
-
-    code: int = 0
-
-
-@contextlib.contextmanager
-def reporting() -> Iterator[Status]:
-    """Tells errors in a sentence: status 1 if the database or what was asked for isn't there, 2 for wrong arguments."""
-    status = Status()
-    try:
-        yield status
-    except ValueError as error:
-        status.code = _fail(2, error)
-    except (
-        NotFoundInLineage,
-        LineageUnavailable,
-        LineageSchemaError,
-        embedded_postgres.EmbeddedPostgresError,
-        storage.StorageError,
-    ) as error:
-        status.code = _fail(1, error)
-
-
 def with_lineage(args: argparse.Namespace, command: Callable[[Lineage, str], None]) -> int:
-    """Calls a command with the lineage and the run's id; returns the exit status (``reporting``)."""
-    with reporting() as status:
-        dsn, run = locate(args.output, args.run, args.lineage_dsn)
-        with Lineage(dsn, retry_seconds=_RETRY_SECONDS) as lineage:
-            lineage.check_schema()
-            chosen = run or lineage.latest_run()
-            if chosen is None:
-                raise NotFoundInLineage(f"there is no run in the lineage at {lineage.public_dsn}")
-            command(lineage, chosen)
-    return status.code
+    """Calls a command with the lineage and the run's id; returns the exit status."""
+    dsn, run = locate(args.output, args.run, args.lineage_dsn)
+    with Lineage(dsn, retry_seconds=_RETRY_SECONDS) as lineage:
+        lineage.check_schema()
+        chosen = run or lineage.latest_run()
+        if chosen is None:
+            raise NotFoundInLineage(f"there is no run in the lineage at {lineage.public_dsn}")
+        command(lineage, chosen)
+    return 0
 
 
 def run_and_dsn(named: str, dsn: str) -> tuple[str, str]:
@@ -138,8 +111,3 @@ def _is_dsn(dsn: str) -> bool:
     except psycopg.ProgrammingError:
         return False  # Lineage refuses it without repeating it
     return True
-
-
-def _fail(status: int, error: Exception) -> int:
-    Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
-    return status

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from beam_pipeline.commands.documents import add_document_arguments, trace_asked
 from beam_pipeline.commands.lineage_arguments import (
-    NotFoundInLineage,
     add_lineage_arguments,
     print_json,
     with_lineage,
@@ -37,12 +36,9 @@ def run(args: argparse.Namespace) -> int:
     def command(lineage: Lineage, run_id: str) -> None:
         found = trace_asked(lineage, run_id, args)
         if args.text:
-            from beam_pipeline.texts import TextGone, texts_of  # brings the readers and the tokenizer
+            from beam_pipeline.texts import texts_of  # brings the readers and the tokenizer
 
-            try:
-                found["text"] = texts_of(lineage, found)
-            except TextGone as error:
-                raise NotFoundInLineage(str(error)) from error
+            found["text"] = texts_of(lineage, found)
         if args.json:
             print_json(found)
         else:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from beam_pipeline import storage
+from beam_pipeline import failures, storage
 from beam_pipeline.training import in_sample, train_tokenizer
 from schemas.shards import Shard, Source, document_id
 from transforms.kernels.normalization import normalize
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains and writes; 0 done, 2 if nothing could be read."""
     console = Console(stderr=True)
     options = ReadOptions(text_column=arguments.text_column)
-    try:
+    with failures.before_work():
         found = {info.uri: info for uri in arguments.input for info in storage.list_objects(uri)}
         sources = [Source(number, uri, found[uri].etag, found[uri].size) for number, uri in enumerate(sorted(found))]
         shards = [shard for source in sources for shard in split(source, options)]
@@ -48,9 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.special_token,
         )
         storage.write(arguments.output, trained)
-    except (storage.StorageError, ValueError) as error:
-        console.print(f"train-tokenizer: {error}", markup=False, soft_wrap=True)
-        return 2
     sys.stdout.write(f"{arguments.output}: {len(trained):,} bytes, trained on {len(usable)} shards\n")
     return 0
 

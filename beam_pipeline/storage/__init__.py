@@ -50,6 +50,7 @@ def _backend(uri: str) -> tuple[ModuleType, str]:
     """The module that serves a URI, and the URI as that module wants it."""
     if not uri:
         raise WrongUri("(empty URI)", "give a local path, file:///path or s3://bucket/key")
+    _check_name(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
         from beam_pipeline.storage import local
@@ -67,6 +68,14 @@ def _backend(uri: str) -> tuple[ModuleType, str]:
 
         return s3, uri
     raise WrongUri(uri, f"{scheme}:// isn't supported; give a local path, file:///path or s3://bucket/key")
+
+
+def _check_name(uri: str) -> None:
+    """Refuses what no URI, plan or database can hold: Linux lets a file be named by any bytes."""
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        raise WrongUri(repr(os.fsencode(uri)), "the name isn't UTF-8, so it can't be recorded: rename it") from None
 
 
 def absolute(uri: str) -> str:
@@ -89,7 +98,9 @@ def list_objects(uri: str) -> Iterator[ObjectInfo]:
       NotFound: there is nothing, so a mistyped input can't pass for an empty one.
     """
     module, place = _backend(uri)
-    yield from module.list_objects(place)
+    for info in module.list_objects(place):
+        _check_name(info.uri)
+        yield info
 
 
 def stat(uri: str) -> ObjectInfo | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from schemas.errors import WRONG_USAGE, ToldError
 
-class StorageError(OSError):
+
+class StorageError(ToldError, OSError):
     """The storage failed, not the data: a missing object, a refused access, a broken disk or connection."""
 
     def __init__(self, uri: str, reason: str):
@@ -17,6 +19,8 @@ class StorageError(OSError):
 
 class WrongUri(StorageError, ValueError):
     """The URI is none that can be served: a typing error, not a fault."""
+
+    exit_status = WRONG_USAGE
 
 
 class NotFound(StorageError):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import io
 import os
 import re
 import secrets
+import shutil
 import stat as stat_module
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,9 @@ from beam_pipeline.storage.errors import AccessDenied, NotFound, SourceChanged, 
 from beam_pipeline.storage.info import ObjectInfo, Unfinished
 
 _UNFINISHED = ".unfinished"  # suffix of files not yet committed; they start with "." too, so they are never data
+
+
+_BUFFER_BYTES = 128 * 1024
 
 
 def _etag(status: os.stat_result) -> str:
@@ -36,7 +41,15 @@ def _errors_name(path: str) -> Iterator[None]:
     except PermissionError as error:
         raise AccessDenied(path, f"user {os.getuid()} may not access it ({error.strerror})") from error
     except OSError as error:
-        raise StorageError(path, error.strerror or str(error)) from error
+        reason = no_space(path) if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise StorageError(path, reason) from error
+
+
+def no_space(path: str) -> str:
+    """What is said of a full disk: how much is free where, and what to do."""
+    above = next((str(folder) for folder in Path(path).parents if folder.is_dir()), "/")
+    free = shutil.disk_usage(above).free / 1e6
+    return f"no space left on the device ({free:,.1f} MB free in {above}); make room, then run the same command again"
 
 
 def stat(path: str) -> ObjectInfo | None:
@@ -188,6 +201,19 @@ def open_input(path: str, etag: str | None, size: int | None) -> BinaryIO:
     return cast(BinaryIO, LocalInput(path, etag))
 
 
+class LocalOutput(io.FileIO):
+    """A file open for writing, whose errors name the object that it will be."""
+
+    def __init__(self, descriptor: int, path: str):
+        super().__init__(descriptor, "wb", closefd=False)
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        """Takes what the system takes of the data."""
+        with _errors_name(self._path):
+            return super().write(data)
+
+
 @contextlib.contextmanager
 def open_output(path: str) -> Iterator[BinaryIO]:
     """A new file that takes its name when the block ends without an exception, and vanishes otherwise."""
@@ -200,11 +226,10 @@ def open_output(path: str) -> Iterator[BinaryIO]:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         # The descriptor outlives the file object, so a writer that closes it can still be synced.
-        with open(descriptor, "wb", closefd=False) as file:
+        with io.BufferedWriter(LocalOutput(descriptor, path), _BUFFER_BYTES) as file:
             yield file
             if not file.closed:
-                with _errors_name(path):
-                    file.flush()
+                file.flush()
         with _errors_name(path):
             os.fsync(descriptor)
             tally.count(bytes_written=os.fstat(descriptor).st_size)
