@@ -80,7 +80,7 @@ def predict(settings: Settings) -> dict[str, Any]:
     documents = round(rows * scale)
     text_bytes = documents * seen.text_bytes / max(1, seen.rows)
     of_sample = text_bytes / max(1, sample.text_bytes)
-    unique = 1 - duplicate_share(sample.fingerprints, settings.min_similarity, sample.documents / max(1, documents))
+    unique = 1 - duplicate_share(sample.fingerprints, settings.deduplication(), sample.documents / max(1, documents))
 
     shards = round(scale * sum(len(split(source, settings.reading())) for source in looked_at))
     cpu = PASS2_CPU_SECONDS * documents + passes.comparing * shards

@@ -19,6 +19,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline import storage
+from beam_pipeline.plan import FORMAT
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from schemas.errors import WRONG_USAGE, ToldError
@@ -29,8 +30,7 @@ from transforms.stored_fingerprints import ListStoredShards, StoredFingerprints,
 from transforms.write_decisions import WriteDecisions
 
 SAME = (
-    "format", "unicode", "shingle_size", "bands", "rows", "signature_size", "max_hashed_characters", "fold_digits",
-    "fold_accents",
+    "format", "unicode", "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
 )  # fmt: skip
 """What two runs must have in common for their fingerprints to be comparable."""
 
@@ -149,6 +149,9 @@ def _finished(output: str) -> _Finished:
     stored = _read_json(storage.join(output, "plan.json"))
     if stored is None or stored["run"] != manifest["run"]:
         raise NotUsable(f"{output}: plan.json is missing or of another run than run.json")
+    made = stored["deciding"]["fingerprints"]["format"]
+    if made != FORMAT:
+        raise NotUsable(f"{output}: its fingerprints have format {made}, this version reads {FORMAT}: run it again")
     return _Finished(stored, manifest["books"]["documents"], output, storage.join(output, "tokens"))
 
 

@@ -34,7 +34,7 @@ class Sample:
       documents, text_bytes: rows, and bytes of their text as read.
       tokens: of what the filters keep, duplicates among them.
       fingerprint_bytes, token_bytes: of the objects that would be written.
-      fingerprints: content_hash, signature and bands of each batch.
+      fingerprints: content_hash, signature, shingles and bands of each batch.
     """
 
     documents: int = 0
@@ -105,7 +105,7 @@ class SampledPasses:
         with spending(costs, "WriteFingerprints"):
             schema = columns.fingerprints(minhash.bands, minhash.signature_size)
             self.sample.fingerprint_bytes += _written(pa.RecordBatch.from_arrays(prints.columns, schema=schema))
-        self.sample.fingerprints.append(prints.select(["content_hash", "signature", "bands"]))
+        self.sample.fingerprints.append(prints.select(["content_hash", "signature", "shingles", "bands"]))
         with spending(costs, "Tokenize"):
             ids = self._tokenizer.encode(text)
         with spending(costs, "WriteTokens"):

@@ -162,9 +162,6 @@ class Settings(pydantic.BaseModel):
     keep_duplicate: Literal["first", "longest"] = _setting(
         "deduplication", "first", metavar="first|longest", description="which document of a pair stays"
     )
-    max_hashed_characters: int = _setting(
-        "deduplication", 500_000, ge=1, metavar="N", description="characters of a document that are shingled"
-    )
     fold_digits: bool = _setting("deduplication", False, description="match documents that differ in digits only")
     fold_accents: bool = _setting("deduplication", False, description="match documents that differ in accents only")
     partitions: int = _setting(
@@ -267,7 +264,6 @@ class Settings(pydantic.BaseModel):
             bands=self.bands,
             rows=self.rows,
             signature_size=self.signature_size,
-            max_characters=self.max_hashed_characters,
             fold_digits=self.fold_digits,
             fold_accents=self.fold_accents,
         )
@@ -285,6 +281,7 @@ class Settings(pydantic.BaseModel):
             keep=self.keep_duplicate,
             bucket_cap=self.bucket_cap,
             max_open_edges=self.max_open_edges,
+            band_bins=self.bands * self.rows,
         )
 
     def deciding(self) -> dict[str, Any]:

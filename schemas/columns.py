@@ -34,8 +34,9 @@ def fingerprints(bands: int, signature_size: int) -> pa.Schema:
             pa.field("text_bytes", pa.uint32()),  # UTF-8 bytes of the normalized text
             pa.field("clean", pa.bool_()),  # whether the text was normalized as it came; pass 3 leaves it as it is
             pa.field("content_hash", pa.binary(CONTENT_HASH_BYTES)),  # mmh3 x64 128 of the normalized text
-            pa.field("signature", pa.binary(signature_size)),  # null: too short to shingle
-            pa.field("bands", pa.binary(8 * bands)),  # one little-endian 64-bit hash a band; null with `signature`
+            pa.field("signature", pa.binary(signature_size)),  # null if there are `shingles`, or none to be listed
+            pa.field("shingles", pa.large_binary()),  # of a short text, all: sorted distinct hashes, uint32 each
+            pa.field("bands", pa.binary(8 * bands)),  # one little-endian 64-bit hash a band; null: too short to shingle
         ]
     )
 

@@ -57,6 +57,7 @@ def table(documents: list[Document]) -> pa.Table:
         "clean": [None if d.content is None else True for d in documents],
         "content_hash": [d.content for d in documents],
         "signature": [d.signature for d in documents],
+        "shingles": [None] * len(documents),
         "bands": bands,
     }
     return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)

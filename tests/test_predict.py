@@ -14,6 +14,7 @@ from beam_pipeline.predict import predict
 from beam_pipeline.sample import documents_path, tokenizer_path
 from beam_pipeline.settings import Settings
 from tests import runs
+from transforms.kernels.deduplication import Deduplication
 from transforms.kernels.near_duplicate_estimate import duplicate_share
 
 
@@ -71,11 +72,12 @@ def test_the_share_of_duplicates_is_that_of_pairs_over_the_square_of_the_share()
         {
             "content_hash": pa.array([bytes(16 - 8) + value.tobytes() for value in chosen], pa.binary(16)),
             "signature": pa.nulls(len(chosen), pa.binary(256)),
+            "shingles": pa.nulls(len(chosen), pa.large_binary()),
             "bands": pa.nulls(len(chosen), pa.binary(8 * 14)),
         }
     )
-    assert duplicate_share([batch], 0.8, len(chosen) / len(hashes)) == pytest.approx(0.2, abs=0.03)
-    assert duplicate_share([batch[:0]], 0.8, 0.5) == 0
+    assert duplicate_share([batch], Deduplication(), len(chosen) / len(hashes)) == pytest.approx(0.2, abs=0.03)
+    assert duplicate_share([batch[:0]], Deduplication(), 0.5) == 0
 
 
 def test_the_bill_adds_up() -> None:

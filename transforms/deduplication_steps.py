@@ -37,11 +37,12 @@ from transforms.kernels.deduplication_blocks import (
     group_by,
     partition_of,
 )
+from transforms.kernels.sketches import Sketches
 from transforms.stored_fingerprints import StoredFingerprints
 
 Keyed = tuple[int, bytes]
 PAIRS_AT_ONCE = 16_384
-"""Pairs that are held until they are compared: 4 MiB of signatures at 256 bytes."""
+"""Pairs that are held until they are compared: at most 20 MiB of sketches with signatures of 256 bytes."""
 LONGEST = np.uint32(2**32 - 1)
 """Stands for the length of a document of an earlier run: of a pair, it stays."""
 _LOG = logging.getLogger(__name__)
@@ -141,13 +142,9 @@ def candidate_pairs(partition: int, blocks: Iterable[bytes], options: Deduplicat
     yield from PAIRS.split(partition, found.pairs, found.shards)
 
 
-def _read_signatures(shard: Shard, fingerprints: StoredFingerprints) -> tuple[np.ndarray, np.ndarray]:
-    """A shard's signatures, and for each row its position among them (int64, meaningless where there is none)."""
-    (column,) = _read_fingerprints(shard, fingerprints, ["signature"])
-    signatures, rows = deduplication.fixed_bytes(column)
-    positions = np.zeros(len(column), np.int64)
-    positions[rows] = np.arange(len(rows))
-    return signatures, positions
+def _read_sketches(shard: Shard, fingerprints: StoredFingerprints) -> Sketches:
+    """What is compared of a shard's documents, by row."""
+    return Sketches.of_columns(*_read_fingerprints(shard, fingerprints, ["signature", "shingles"]))
 
 
 def attach_signatures(
@@ -159,14 +156,14 @@ def attach_signatures(
         return
     pairs, _ = deduplication.distinct_pairs(pairs, np.full(len(pairs), shard.key, np.uint64))
     count("candidate_pairs", len(pairs))
-    signatures, positions = _read_signatures(shard, fingerprints)
+    sketches = _read_sketches(shard, fingerprints)
     order, groups = group_by(pairs["later"] - pairs["later_row"])
     pairs = pairs[order]
     for destination, start, stop in groups:
         group = pairs[start:stop]
-        blocks_of_group = SignatureBlock.of(shard.key, group["row"], group["later_row"], signatures, positions)
+        blocks_of_group = SignatureBlock.of(shard.key, group["row"], group["later_row"], sketches)
         if destination == shard.key:
-            found = [_compare(shard, [block], signatures, positions, options) for block in blocks_of_group]
+            found = [_compare(shard, [block], sketches, options) for block in blocks_of_group]
             yield from _compared(shard, found, options)
         else:
             for block in blocks_of_group:
@@ -174,7 +171,7 @@ def attach_signatures(
 
 
 def _compare(
-    shard: Shard, blocks: list[SignatureBlock], signatures: np.ndarray, positions: np.ndarray, options: Deduplication
+    shard: Shard, blocks: list[SignatureBlock], sketches: Sketches, options: Deduplication
 ) -> tuple[np.ndarray, np.ndarray]:
     """EDGES of the verified pairs, and a sample of the near misses as AUDITED; the later ends are in this shard."""
     firsts = np.cumsum([0, *(len(block.rows) for block in blocks)])
@@ -182,13 +179,8 @@ def _compare(
     later_row = np.concatenate([block.pairs["later_row"] for block in blocks])
     earlier_row = np.concatenate([block.rows for block in blocks])[at]
     origins = np.repeat(np.array([block.shard for block in blocks], np.uint64), [len(block.pairs) for block in blocks])
-    found, similarity = deduplication.verify(
-        np.concatenate([block.signatures for block in blocks]),
-        at,
-        signatures,
-        positions[later_row],
-        options.min_similarity,
-    )
+    together = Sketches.concatenate([block.sketches for block in blocks])
+    found, similarity = deduplication.verify(together, at, sketches, later_row, options)
     count("verified_pairs", len(found))
     earlier, later = origins + earlier_row, np.uint64(shard.key) + later_row
     missed = auditing.near_misses(later, earlier, similarity, options.min_similarity, found)
@@ -211,19 +203,20 @@ def verify_pairs(
 
     Many shards send a few pairs each, so blocks are compared some thousand pairs at a time.
     """
-    read = None
+    sketches = None
     held: list[SignatureBlock] = []
     pairs = 0
     found = []
     for block in blocks:
-        read = read or _read_signatures(shard, fingerprints)
+        if sketches is None:
+            sketches = _read_sketches(shard, fingerprints)
         held.append(SignatureBlock.unpack(block))
         pairs += len(held[-1].pairs)
         if pairs >= PAIRS_AT_ONCE:
-            found.append(_compare(shard, held, *read, options))
+            found.append(_compare(shard, held, sketches, options))
             held, pairs = [], 0
-    if read and held:
-        found.append(_compare(shard, held, *read, options))
+    if sketches is not None and held:
+        found.append(_compare(shard, held, sketches, options))
     yield from _compared(shard, found, options)
 
 

@@ -16,11 +16,11 @@ def fingerprint_batch(batch: Batch, options: MinHash) -> Batch:
     """The batch with its texts replaced by their fingerprints (``schemas.columns.fingerprints``)."""
     with batch.at_work("Fingerprint"):
         text = batch.data["text"]
-        content_hash, signature, bands = fingerprint(text, options)
+        found = fingerprint(text, options)
         columns = {name: batch.data[name] for name in ("id", "outcome", "language", "language_score")}
         columns["text_bytes"] = pc.cast(pc.binary_length(text), pa.uint32())
         columns["clean"] = batch.data["clean"]
-        columns |= {"content_hash": content_hash, "signature": signature, "bands": bands}
+        columns |= found._asdict()
         return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))
 
 

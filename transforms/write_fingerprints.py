@@ -20,7 +20,7 @@ from transforms.shard_writer import ShardWriter
 from transforms.stage_objects import ObjectWriter, StageObjects
 from transforms.verdicts import segment_after_fingerprinting, segment_unreadable
 
-RANDOM = ["content_hash", "signature", "bands"]
+RANDOM = ["content_hash", "signature", "shingles", "bands"]
 """Columns that look random: no encoding shortens them, so none is tried."""
 
 

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conformance.conftest import Corpus
-from transforms.kernels.fingerprinting import MinHash, estimate_similarity, fingerprint, shingles_reference
+from tests.kernels.test_fingerprinting import signatures
+from transforms.kernels.fingerprinting import MinHash, estimate_similarity, shingles_reference
 from transforms.kernels.normalization import normalize
 
 OPTIONS = MinHash()
@@ -97,10 +98,7 @@ def test_estimates_are_unbiased_and_as_accurate_as_theory(pairs: Pairs) -> None:
     comparable = independent(a, b)
     truth = np.array([len(a[i] & b[i]) / len(a[i] | b[i]) for i in comparable])
     size = np.array([len(a[i] | b[i]) for i in comparable])
-    sides = [
-        np.array([np.frombuffer(s, np.uint8) for s in fingerprint(pa.array(texts), OPTIONS)[1].to_pylist()])
-        for texts in ([pairs[i][side] for i in comparable] for side in (0, 1))
-    ]
+    sides = [signatures([pairs[i][side] for i in comparable], OPTIONS) for side in (0, 1)]
     estimate = estimate_similarity(*sides).astype(float)
     same = truth == 1
     assert (estimate[same] == 1).all()

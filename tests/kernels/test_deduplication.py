@@ -22,6 +22,8 @@ from transforms.kernels.deduplication_blocks import (
     SignatureBlock,
     partition_of,
 )
+from transforms.kernels.fingerprinting import estimate_similarity
+from transforms.kernels.sketches import Sketches
 
 settings.register_profile("deduplication", deadline=None)
 settings.load_profile("deduplication")
@@ -31,6 +33,16 @@ PROTOTYPE = 1 << 32  # shards in these tests are sources: documents of shard s h
 
 def u64(values) -> np.ndarray:
     return np.array(values, np.uint64)
+
+
+def u32(values) -> np.ndarray:
+    return np.array(values, "<u4")
+
+
+def of_signatures(signatures: np.ndarray) -> Sketches:
+    """Of long documents."""
+    column = pa.array([signature.tobytes() for signature in signatures], pa.binary(signatures.shape[1]))
+    return Sketches.of_columns(column, pa.nulls(len(column), pa.large_binary()))
 
 
 @pytest.mark.parametrize(
@@ -87,10 +99,14 @@ def test_blocks_give_back_what_was_packed(rows, origin):
 
 def test_signature_blocks_give_back_what_was_packed():
     paired = np.array([(1, 7), (0, 9), (1, 8)], SignatureBlock.PAIRED)
-    signatures = np.arange(512, dtype=np.uint8).reshape(2, 256)
-    block = SignatureBlock.unpack(SignatureBlock(5 << 32, u64([3, 4]), signatures, paired).pack())
+    signatures = pa.array([bytes(range(10)), None, None, b"0123456789"], pa.binary(10))
+    shingles = pa.array([None, u32([1, 2, 2**32 - 1]).tobytes(), None, None], pa.large_binary())
+    sketches = Sketches.of_columns(signatures, shingles).take(np.array([1, 3]))
+    block = SignatureBlock.unpack(SignatureBlock(5 << 32, u64([3, 4]), sketches, paired).pack())
     assert (block.shard, block.rows.tolist()) == (5 << 32, [3, 4])
-    assert (block.signatures == signatures).all()
+    assert block.sketches.counts.tolist() == [3, 0]
+    assert block.sketches.words.tolist() == [1, 2, 2**32 - 1, *u32(np.frombuffer(b"0123456789\0\0", "<u4"))]
+    assert block.sketches.starts.tolist() == [0, 3]
     assert block.pairs.tolist() == paired.tolist()
 
 
@@ -202,23 +218,24 @@ def test_band_records_leave_out_what_has_no_part():
 def test_a_pair_at_the_threshold_is_verified_and_one_below_is_not():
     a = np.zeros((1, 256), np.uint8)
     b = np.repeat(a, 257, axis=0)
+    options = Deduplication(min_similarity=0.8)
     for row in range(257):
         b[row, :row] = 1  # row k: 256 - k bytes equal
     rows = np.arange(257)
-    found, similarity = deduplication.verify(a, rows * 0, b, rows, 0.8)
+    found, similarity = deduplication.verify(of_signatures(a), rows * 0, of_signatures(b), rows, options)
     assert found.tolist() == list(range(52))  # 205 of 256 equal: (205 - 1) / 255 = 0.8
     assert similarity[51] == np.float32(0.8)
     assert similarity[0] == 1
 
 
-def test_verification_in_chunks_is_the_same():
+def test_estimates_of_many_pairs_are_those_of_the_reference():
     random = np.random.default_rng(0)
-    signatures = random.integers(0, 2, (50, 32), dtype=np.uint8)
+    signatures = random.integers(0, 2, (50, 30), dtype=np.uint8)
     a, b = random.integers(0, 50, (2, 40_000))
-    found, similarity = deduplication.verify(signatures, a, signatures, b, 0.5)
-    equal = (signatures[a] == signatures[b]).mean(axis=1)
-    expected = (equal - 1 / 256) / (255 / 256)
-    assert found.tolist() == np.flatnonzero(expected >= 0.5).tolist()
+    sketches = of_signatures(signatures)
+    found, similarity = deduplication.verify(sketches, a, sketches, b, Deduplication(min_similarity=0.5))
+    expected = estimate_similarity(signatures[a], signatures[b])
+    assert found.tolist() == np.flatnonzero(expected >= np.float32(0.5)).tolist()
     np.testing.assert_allclose(similarity, expected, rtol=1e-6)
 
 

@@ -23,6 +23,7 @@ from transforms.kernels.deduplication_blocks import (
     run_starts,
     runs_within,
 )
+from transforms.kernels.sketches import Sketches, word_count
 
 LAYOUTS = [found for found in vars(deduplication_blocks).values() if isinstance(found, BlockLayout)]
 
@@ -96,19 +97,26 @@ def test_runs_are_within_their_bytes_and_as_long_as_can_be(items, weights, own, 
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(1, 150_000), st.sampled_from([1, 3, 2000, 100_000]), st.sampled_from([32, 256, 1024]))
-def test_signatures_go_in_blocks_under_the_bound_whoever_is_paired(pairs, rows, size):
+@given(
+    st.integers(1, 150_000),
+    st.sampled_from([1, 3, 2000, 100_000]),
+    st.sampled_from([32, 256, 1024]),
+    st.sampled_from([0, 0.3, 1]),
+)
+def test_sketches_go_in_blocks_under_the_bound_whoever_is_paired(pairs, rows, size, short):
     random = np.random.default_rng(pairs)
     row = random.integers(0, rows, pairs).astype(np.uint32)
     later_row = random.integers(0, 2**32, pairs).astype(np.uint32)
-    signatures = random.integers(0, 256, (min(rows, 5000), size), np.uint8)
-    positions = np.arange(rows) % len(signatures)
+    counts = np.where(random.random(rows) < short, random.integers(1, size * 5 // 4, rows), 0).astype(np.uint32)
+    words = random.integers(0, 2**32, word_count(counts, size), np.uint32)
+    sketches = Sketches.in_order(counts, words, size)
     found = []
-    for block in SignatureBlock.of(3 << 32, row, later_row, signatures, positions):
+    for block in SignatureBlock.of(3 << 32, row, later_row, sketches):
         packed = block.pack()
         assert len(packed) <= BLOCK_BYTES
         block = SignatureBlock.unpack(packed)
-        assert (block.signatures == signatures[positions[block.rows]]).all()
+        assert (block.sketches.counts == counts[block.rows]).all()
+        assert (block.sketches.words == sketches.take(block.rows).words).all()
         found.append(np.stack([block.rows[block.pairs["position"]], block.pairs["later_row"]], axis=1))
     together = np.concatenate(found)
     expected = np.stack([row, later_row], axis=1)

@@ -22,7 +22,7 @@ from transforms.kernels.fingerprinting import (
     shingle_hash_reference,
     shingle_hashes,
     shingles_reference,
-    signature_reference,
+    sketch_reference,
     word_hash_reference,
     words_reference,
 )
@@ -50,34 +50,51 @@ def as_lists(text: list[str | None], options: MinHash) -> list[list[bytes | None
 
 
 def signatures(text: list[str], options: MinHash) -> np.ndarray:
-    _, signature, _ = fingerprint(pa.array(text, pa.string()), options)
-    assert signature.null_count == 0
-    return np.frombuffer(signature.buffers()[1], np.uint8).reshape(len(text), options.signature_size)
+    """Stored, or made of the stored shingles."""
+    found = fingerprint(pa.array(text, pa.string()), options)
+    made = np.empty((len(text), options.signature_size), np.uint8)
+    sketch = np.empty(options.bins, np.uint64)
+    for row, (signature, shingles) in enumerate(
+        zip(found.signature.to_pylist(), found.shingles.to_pylist(), strict=True)
+    ):
+        if signature is None:
+            sketching.signature_of(np.frombuffer(shingles, np.uint32), sketch, made[row])
+        else:
+            made[row] = np.frombuffer(signature, np.uint8)
+    return made
+
+
+def expected_sketch(text: str | None, options: MinHash) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Signature, shingles and bands as they should be stored."""
+    made = None if text is None else sketch_reference(text, options)
+    if text is None or made is None:
+        return None, None, None
+    signature, shingles, bands = made
+    repeated = len(words_reference(text, options)) - options.shingle_size + 1
+    return (None, shingles, bands) if repeated <= options.listed_shingles else (signature, None, bands)
 
 
 def jaccard(a: set, b: set) -> float:
     return len(a & b) / len(a | b)
 
 
-@given(st.lists(st.none() | TEXTS, max_size=4), st.booleans(), st.booleans(), st.integers(1, 4), st.integers(1, 70))
-@example([PROSE, None, "", "a b"], False, False, 2, 1000)
-@example([PROSE, None, "", "a b"], True, True, 1, 1000)
+@given(st.lists(st.none() | TEXTS, max_size=4), st.booleans(), st.booleans(), st.integers(1, 4), st.integers(1, 30))
+@example([PROSE, None, "", "a b"], False, False, 2, 10)
+@example([PROSE, None, "", "a b"], True, True, 1, 200)
 @settings(max_examples=150, deadline=None)
-def test_equals_the_references(texts, fold_digits, fold_accents, shingle_size, max_characters):
+def test_equals_the_references(texts, fold_digits, fold_accents, shingle_size, signature_size):
     options = MinHash(
         shingle_size=shingle_size,
         bands=3,
         rows=2,
-        signature_size=10,
-        max_characters=max_characters,
+        signature_size=signature_size,
         fold_digits=fold_digits,
         fold_accents=fold_accents,
     )
-    content_hash, signature, bands = as_lists(texts, options)
+    content_hash, *sketches = as_lists(texts, options)
     for i, text in enumerate(texts):
         assert content_hash[i] == (None if text is None else mmh3.hash_bytes(text))
-        expected = None if text is None else signature_reference(text, options)
-        assert (signature[i], bands[i]) == (expected or (None, None))
+        assert tuple(column[i] for column in sketches) == expected_sketch(text, options)
     for text, hashes in zip(texts, shingle_hashes(pa.array(texts, pa.string()), options), strict=True):
         shingles = set() if text is None else shingles_reference(text, options)
         assert hashes.tolist() == sorted(shingle_hash_reference(shingle) for shingle in shingles)
@@ -87,8 +104,21 @@ def test_equals_the_references(texts, fold_digits, fold_accents, shingle_size, m
 @settings(max_examples=20, deadline=None)
 def test_repeated_shingles_count_once(text):
     """Few distinct shingles among many are found out and thrown once; the reference works on the set."""
-    signature, bands = as_lists([text], SMALL)[1:]
-    assert (signature[0], bands[0]) == (signature_reference(text, SMALL) or (None, None))
+    signature, shingles, bands = as_lists([text], SMALL)[1:]
+    assert (signature[0], shingles[0], bands[0]) == expected_sketch(text, SMALL)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), st.integers(1, 40), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_a_text_read_in_pieces_is_as_one_read_whole(texts, repeats, cut):
+    """Pieces of some dozen words, which end anywhere: in a word, before its marks, within what one letter folds to."""
+    options = MinHash(shingle_size=3, bands=2, rows=2, signature_size=1)
+    texts = [(text * repeats)[cut % (1 + len(text)) :] for text in texts]
+    array = pa.array(texts, pa.string())
+    assert fingerprint(array, options, words_held=1) == fingerprint(array, options)
+    for i, text in enumerate(texts):
+        stored = tuple(column[i].as_py() for column in fingerprint(array, options, words_held=1)[1:])
+        assert stored == expected_sketch(text, options)
 
 
 def test_every_code_point_is_folded_as_the_reference_says():
@@ -104,9 +134,12 @@ def test_every_code_point_is_folded_as_the_reference_says():
     for code_point in chosen:
         text = f"a{chr(code_point)}b"
         data = np.frombuffer(text.encode(), np.uint8)
+        state = np.zeros(5, np.uint64)
         n = sketching.hash_words(
-            data, 0, len(data), table.codes, table.addends, table.powers, table.sequences, 100, words
+            data, 0, len(data), table.codes, table.addends, table.powers, table.sequences, state, words, 0
         )
+        words[n] = state[0]
+        n += state[1] != folding.SEPARATOR
         expected = words_reference(text, options)
         assert words[:n].tolist() == [word_hash_reference(word) for word in expected], f"U+{code_point:04X}"
         assert n <= 2 * len(data), f"U+{code_point:04X}: the buffer for words would be too small"
@@ -134,7 +167,6 @@ def test_words():
     assert words_reference("soft\u00adhyphen zero\u200bwidth", MinHash()) == ["softhyphen", "zerowidth"]
     assert words_reference("12 ３٤", MinHash(fold_digits=True)) == ["00", "00"]
     assert words_reference("É cafe\u0301", MinHash(fold_accents=True)) == ["e", "cafe"]
-    assert words_reference("abc def", MinHash(max_characters=5)) == ["abc", "d"]
 
 
 def test_shingles_are_a_set_of_runs_of_words():
@@ -161,9 +193,9 @@ def test_shingles_are_a_set_of_runs_of_words():
 def test_form_does_not_count(variant):
     options = MinHash()
     changed = variant(PROSE)
-    content_hash, signature, bands = as_lists([PROSE, changed], options)
+    content_hash, _, shingles, bands = as_lists([PROSE, changed], options)
     assert (content_hash[0] == content_hash[1]) == (changed == PROSE)
-    assert signature[0] == signature[1] is not None
+    assert shingles[0] == shingles[1] is not None
     assert bands[0] == bands[1] is not None
 
 
@@ -171,21 +203,20 @@ def test_form_does_not_count(variant):
 @settings(max_examples=150, deadline=None)
 def test_compatibility_forms_of_normalized_text_agree(text):
     normalized = unicodedata.normalize("NFC", text)
-    _, signature, bands = as_lists([normalized, unicodedata.normalize("NFKC", normalized)], WORDS_SMALL)
-    assert signature[0] == signature[1]
-    assert bands[0] == bands[1]
+    for column in as_lists([normalized, unicodedata.normalize("NFKC", normalized)], WORDS_SMALL)[1:]:
+        assert column[0] == column[1]
 
 
 def test_content_differs_where_words_do():
     options = MinHash(shingle_size=1)
-    _, signature, bands = as_lists(["a b", "b a", "ab", "a b c", "a 1", "a 2", "cafe", "café"], options)
-    assert signature[0] == signature[1]  # a set of single words
-    assert len(set(signature)) == len(set(bands)) == 7
-    digits = as_lists(["a 1", "a 2"], MinHash(shingle_size=1, fold_digits=True))[1]
-    accents = as_lists(["cafe", "café"], MinHash(shingle_size=1, fold_accents=True))[1]
+    _, _, shingles, bands = as_lists(["a b", "b a", "ab", "a b c", "a 1", "a 2", "cafe", "café"], options)
+    assert shingles[0] == shingles[1]  # a set of single words
+    assert len(set(shingles)) == len(set(bands)) == 7
+    digits = as_lists(["a 1", "a 2"], MinHash(shingle_size=1, fold_digits=True))[2]
+    accents = as_lists(["cafe", "café"], MinHash(shingle_size=1, fold_accents=True))[2]
     assert digits[0] == digits[1]
     assert accents[0] == accents[1]
-    _, ordered, _ = as_lists(["a b", "b a"], SMALL)
+    _, _, ordered, _ = as_lists(["a b", "b a"], SMALL)
     assert ordered[0] != ordered[1]
 
 
@@ -196,7 +227,9 @@ def test_slices_and_order_do_not_matter(string_type):
     options = MinHash()
     expected = [array.to_pylist() for array in fingerprint(whole, options)]
     assert [v is None for v in expected[0]] == [t is None for t in texts]
-    assert [v is None for v in expected[1]] == [True, False, True, True, False, True, False, False]
+    assert [v is None for v in expected[1]] == [True, True, True, True, True, True, False, True]
+    assert [v is None for v in expected[2]] == [True, False, True, True, False, True, True, False]
+    assert [v is None for v in expected[3]] == [True, False, True, True, False, True, False, False]
     for begin, end in itertools.combinations(range(len(texts) + 1), 2):
         for whole_column, part in zip(expected, fingerprint(whole.slice(begin, end - begin), options), strict=True):
             part.validate(full=True)
@@ -208,23 +241,36 @@ def test_slices_and_order_do_not_matter(string_type):
 @pytest.mark.parametrize("texts", [[], [None], [None] * 9, [""], ["", None]])
 def test_nothing_to_fingerprint(texts):
     for array in (pa.array(texts, pa.string()), pa.array([*texts, "x"], pa.string()).slice(0, len(texts))):
-        content_hash, signature, bands = fingerprint(array, MinHash())
+        content_hash, signature, shingles, bands = fingerprint(array, MinHash())
         assert content_hash.to_pylist() == [None if t is None else mmh3.hash_bytes(t) for t in texts]
-        assert signature.to_pylist() == bands.to_pylist() == [None] * len(texts)
+        assert signature.to_pylist() == shingles.to_pylist() == bands.to_pylist() == [None] * len(texts)
         assert (content_hash.type, signature.type, bands.type) == (pa.binary(16), pa.binary(256), pa.binary(112))
+        assert shingles.type == pa.large_binary()
 
 
-def test_text_beyond_max_characters_only_counts_for_the_content_hash():
-    options = MinHash(max_characters=len(PROSE))
-    content_hash, signature, bands = as_lists([PROSE, PROSE + " and more of it, much more"], options)
-    assert signature[0] == signature[1]
-    assert bands[0] == bands[1]
-    assert content_hash[0] != content_hash[1]
+def test_all_of_a_long_text_counts():
+    """Two texts of 200,000 words that share half of their shingles: at the beginning, at the end, in the middle."""
+    numbers = np.random.default_rng(0).integers(0, 2**40, 400_000).tolist()
+    words = [f"w{n}" for n in numbers]
+    whole = " ".join(words[:200_000])
+    for other in (
+        words[:134_000] + words[200_000:266_000],
+        words[200_000:266_000] + words[66_000:200_000],
+        words[200_000:233_000] + words[33_000:167_000] + words[233_000:266_000],
+    ):
+        a, b = signatures([whole, " ".join(other)], MinHash())
+        assert estimate_similarity(a[None], b[None])[0] == pytest.approx(134 / 266, abs=4 * 0.5 / 16)
 
 
 def test_one_shingle_repeated_half_a_million_times_is_no_trap():
-    text = "a " * 500_000
-    assert as_lists([text], MinHash(max_characters=10**6))[1:] == as_lists(["a a a a a"], MinHash())[1:]
+    signature, shingles, bands = as_lists(["a " * 500_000], MinHash())[1:]
+    assert (shingles[0], bands) == (None, as_lists(["a a a a a"], MinHash())[3])
+    assert signature[0] == signatures(["a a a a a"], MinHash())[0].tobytes()
+
+
+def test_a_long_text_without_words_or_with_a_single_one():
+    for text in ("-" * 500_000, "a" * 500_000, "\u0301" * 250_000, "語" * 4, "。" * 300_000):
+        assert as_lists([text], MinHash())[1:] == [[None]] * 3
 
 
 def test_bytes_that_are_not_utf8_read_nothing_beyond_the_text():
@@ -276,7 +322,7 @@ def test_buckets_are_shared_as_the_s_curve_says(union):
     for similarity in (0.5, 0.7, 0.8, 0.9):
         left, right, actual = pairs_of_documents(similarity, union, pairs, seed=7)
         bands = [
-            np.frombuffer(fingerprint(pa.array(side), WORDS)[2].buffers()[1], "<u8").reshape(pairs, -1)
+            np.frombuffer(fingerprint(pa.array(side), WORDS).bands.buffers()[1], "<u8").reshape(pairs, -1)
             for side in (left, right)
         ]
         share = (bands[0] == bands[1]).any(axis=1).mean()
@@ -321,7 +367,7 @@ def test_s_curve():
     np.testing.assert_allclose(s_curve(MinHash(bands=1, rows=2), np.array([0, 0.5, 1])), [0, 0.25, 1])
 
 
-@pytest.mark.parametrize("name", ["shingle_size", "bands", "rows", "signature_size", "max_characters"])
+@pytest.mark.parametrize("name", ["shingle_size", "bands", "rows", "signature_size"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "5", True, None])
 def test_numbers_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"^{name}: "):

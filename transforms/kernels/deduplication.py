@@ -33,14 +33,13 @@ from transforms.kernels.deduplication_blocks import (
     mix,
     run_starts,
 )
-from transforms.kernels.fingerprinting import estimate_similarity
+from transforms.kernels.sketches import Sketches, similarities
 
 Scope = Literal["global", "language"]
 Keep = Literal["first", "longest"]
 
 _DOCUMENTS_A_PARTITION = 200_000
 _MIN_PARTITIONS = 8
-_PAIRS_AT_ONCE = 16_384  # 8 MiB of gathered signatures
 _ROUNDING = np.float32(1e-6)  # far below the estimate's step: the rounding of float32 must not decide
 
 
@@ -49,8 +48,8 @@ class Deduplication:
     """What counts as a duplicate, which one stays, and how the work is cut.
 
     Attributes:
-      min_similarity: estimated Jaccard similarity from which a candidate pair is verified; above 0, 1 at most. 0.8 is
-        what the default bands find with probability 0.92.
+      min_similarity: Jaccard similarity, estimated of long documents, from which a candidate pair is verified; above 0,
+        1 at most. 0.8 is what the default bands find with probability 0.92.
       partitions: hash ranges of the shuffles, 1 to 65,536 (``partitions_for``). More make each smaller and the number
         of blocks, one a (shard, partition), larger. Never changes the result.
       scope: ``"global"``, or ``"language"``: documents of two languages are never duplicates of each other.
@@ -60,6 +59,7 @@ class Deduplication:
       max_open_edges: how many verified pairs may be left to the last step of the resolution, which one worker holds in
         memory (``transforms.kernels.resolution.BYTES_PER_OPEN_EDGE`` each); more are an error.
       always_kept: documents with a smaller id are of earlier runs: they drop others and are never dropped.
+      band_bins: how many bins of a sketch make the bands, bands * rows; those of the signature come after them.
 
     Raises:
       ValueError: an option is out of its range.
@@ -72,6 +72,7 @@ class Deduplication:
     bucket_cap: int = 10_000
     max_open_edges: int = 50_000_000
     always_kept: int = 0
+    band_bins: int = 112
 
     def __post_init__(self) -> None:
         if not 0 < self.min_similarity <= 1:
@@ -84,6 +85,8 @@ class Deduplication:
             raise ValueError(f"keep must be one of {', '.join(get_args(Keep))}, not {self.keep!r}")
         if self.bucket_cap < 2:
             raise ValueError(f"bucket_cap must be at least 2, not {self.bucket_cap}")
+        if self.band_bins < 1:
+            raise ValueError(f"band_bins must be at least 1, not {self.band_bins}")
         if self.max_open_edges < 1:
             raise ValueError(f"max_open_edges must be at least 1, not {self.max_open_edges}")
 
@@ -92,7 +95,7 @@ def partitions_for(documents: int) -> int:
     """How many hash ranges suit a number of documents: 200,000 documents each.
 
     With 14 bands such a partition is 34 MB of band records (45 with ``keep="longest"``), which Beam's runners hand to a
-    worker in one piece. Eight at least, so that a small run spreads over its cores, and as many as there can be at most.
+    worker in one piece. Eight at least, so that a small run spreads over its cores, and never more than there can be.
     """
     return min(MAX_PARTITIONS, max(_MIN_PARTITIONS, -(-documents // _DOCUMENTS_A_PARTITION)))
 
@@ -306,21 +309,18 @@ def distinct_pairs(pairs: np.ndarray, shards: np.ndarray) -> tuple[np.ndarray, n
 
 
 def verify(
-    earlier: np.ndarray, earlier_rows: np.ndarray, later: np.ndarray, later_rows: np.ndarray, min_similarity: float
+    earlier: Sketches, earlier_rows: np.ndarray, later: Sketches, later_rows: np.ndarray, options: Deduplication
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which candidate pairs are similar enough.
 
     Args:
-      earlier, later: uint8 (any, size), signatures.
+      earlier, later: what is compared.
       earlier_rows, later_rows: (n,), the rows in them of each pair.
-      min_similarity: what the estimate must reach.
 
     Returns:
-      int64 (m,), positions of the verified pairs, and float32 (n,), the estimated similarity of each pair.
+      int64 (m,), positions of the verified pairs, and float32 (n,), the similarity of each pair: exact where both are
+      short, else estimated.
     """
-    similarity = np.empty(len(earlier_rows), np.float32)
-    for start in range(0, len(earlier_rows), _PAIRS_AT_ONCE):
-        chunk = slice(start, start + _PAIRS_AT_ONCE)
-        similarity[chunk] = estimate_similarity(earlier[earlier_rows[chunk]], later[later_rows[chunk]])
-    verified = np.flatnonzero(similarity >= np.float32(min_similarity) - _ROUNDING)
+    similarity, _ = similarities(earlier, earlier_rows, later, later_rows, options.band_bins)
+    verified = np.flatnonzero(similarity >= np.float32(options.min_similarity) - _ROUNDING)
     return verified, similarity

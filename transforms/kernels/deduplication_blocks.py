@@ -15,9 +15,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from transforms.kernels.sketches import WORD, Sketches, word_count
+
 _HEADER = np.dtype([("kind", "S1"), ("origin", "<u8")])
-_ROW_BYTES = 4
-_SIGNATURES_HEADER = np.dtype([("kind", "S1"), ("origin", "<u8"), ("signatures", "<u4"), ("size", "<u4")])
+_DOCUMENT_BYTES = 8  # row, and number of shingles
+_SIGNATURES_HEADER = np.dtype([("kind", "S1"), ("origin", "<u8"), ("documents", "<u4"), ("size", "<u4")])
 MAX_PARTITIONS = 2**16  # so that a partition's number sorts as 16 bits, by radix
 BLOCK_BYTES = 1 << 20
 """What no block exceeds. Flink's batch mode sorts records in buffers of a few MiB and fails on a record that is larger;
@@ -193,12 +195,12 @@ WITNESSES = BlockLayout.of(b"W", witness="<u8", documents="<u4")
 
 @dataclasses.dataclass(frozen=True)
 class SignatureBlock:
-    """Candidate pairs on their way to the shard of the later end, each earlier end's signature once.
+    """Candidate pairs on their way to the shard of the later end, each earlier end's sketch once.
 
     Attributes:
       shard: key of the shard of the earlier ends.
       rows: uint32 (m,), rows of the earlier ends in their shard.
-      signatures: uint8 (m, size).
+      sketches: theirs (m), one after the other.
       pairs: dtype ``PAIRED``: position in ``rows``, and the later end's row in its shard.
     """
 
@@ -207,40 +209,37 @@ class SignatureBlock:
 
     shard: int
     rows: np.ndarray
-    signatures: np.ndarray
+    sketches: Sketches
     pairs: np.ndarray
 
     @classmethod
-    def of(
-        cls, shard: int, rows: np.ndarray, later_rows: np.ndarray, signatures: np.ndarray, positions: np.ndarray
-    ) -> Iterator[SignatureBlock]:
-        """As many blocks as the pairs need to stay within ``BLOCK_BYTES``, each with the signatures of its own pairs.
+    def of(cls, shard: int, rows: np.ndarray, later_rows: np.ndarray, sketches: Sketches) -> Iterator[SignatureBlock]:
+        """As many blocks as the pairs need to stay within ``BLOCK_BYTES``, each with the sketches of its own pairs.
 
         Args:
           shard: key of the shard of the earlier ends.
           rows, later_rows: uint32 (n,), both ends of each pair.
-          signatures: uint8 (any, size), those of the shard.
-          positions: int64, position in them for each row of the shard.
+          sketches: those of the shard, by row.
         """
         order = np.argsort(rows, kind="stable")
         rows, later_rows = rows[order], later_rows[order]
-        weights = np.full(len(rows), _ROW_BYTES + signatures.shape[1])
+        weights = _DOCUMENT_BYTES + WORD.itemsize * sketches.lengths(rows)
         for start, stop in runs_within(rows, weights, cls.PAIRED.itemsize, BLOCK_BYTES - _SIGNATURES_HEADER.itemsize):
             distinct, position = np.unique(rows[start:stop], return_inverse=True)
             pairs = np.empty(stop - start, cls.PAIRED)
             pairs["position"], pairs["later_row"] = position, later_rows[start:stop]
-            yield cls(shard, distinct, signatures[positions[distinct]], pairs)
+            yield cls(shard, distinct, sketches.take(distinct), pairs)
 
     def pack(self) -> bytes:
-        """One block: header, rows, signatures, pairs.
+        """One block: header, rows, counts of shingles, sketches, pairs.
 
         Raises:
           ValueError: it is larger than a block may be; ``of`` makes several.
         """
-        header = np.array([(self.KIND, self.shard, *self.signatures.shape)], _SIGNATURES_HEADER)
-        block = b"".join(
-            (header.tobytes(), self.rows.astype("<u4").tobytes(), self.signatures.tobytes(), self.pairs.tobytes())
-        )
+        sketches = self.sketches
+        header = np.array([(self.KIND, self.shard, len(self.rows), sketches.signature_size)], _SIGNATURES_HEADER)
+        arrays = (header, self.rows.astype("<u4"), sketches.counts.astype("<u4"), sketches.words, self.pairs)
+        block = b"".join(array.tobytes() for array in arrays)
         if len(block) > BLOCK_BYTES:
             raise ValueError(f"{len(self.pairs)} pairs don't fit in a block of kind {self.KIND!r}")
         return block
@@ -249,12 +248,14 @@ class SignatureBlock:
     def unpack(cls, block: bytes) -> SignatureBlock:
         """The block's arrays, without copying."""
         header = np.frombuffer(block, _SIGNATURES_HEADER, 1)[0]
-        count, size = int(header["signatures"]), int(header["size"])
-        signatures = _SIGNATURES_HEADER.itemsize + 4 * count
-        pairs = signatures + count * size
+        number, size = int(header["documents"]), int(header["size"])
+        rows = _SIGNATURES_HEADER.itemsize
+        counts = np.frombuffer(block, "<u4", number, rows + 4 * number)
+        words = rows + 8 * number
+        length = word_count(counts, size)
         return cls(
             int(header["origin"]),
-            np.frombuffer(block, "<u4", count, _SIGNATURES_HEADER.itemsize),
-            np.frombuffer(block, np.uint8, count * size, signatures).reshape(count, size),
-            np.frombuffer(block, cls.PAIRED, -1, pairs),
+            np.frombuffer(block, "<u4", number, rows),
+            Sketches.in_order(counts, np.frombuffer(block, WORD, length, words), size),
+            np.frombuffer(block, cls.PAIRED, -1, words + WORD.itemsize * length),
         )

@@ -3,6 +3,10 @@
 **Shingles.** The text is folded and cut into words (`transforms.kernels.folding`); every run of ``shingle_size`` words
 is a shingle, and a document is the set of its shingles.
 
+**Short texts.** Of a text with few shingles these are stored themselves: sorted, distinct hashes of 32 bits. Two such
+texts are compared exactly, but for collisions: one pair in 20,000 of 300 words has one, which counts as one common
+shingle.
+
 **Signature.** Fast Similarity Sketching (`transforms.kernels.sketching`) fills bands * rows + signature_size bins. The
 same bin of two documents agrees with probability J, their Jaccard similarity, without bias, however short they are. The
 first bands * rows bins make the band hashes and the others give one byte each, so the candidates and the estimate that
@@ -15,7 +19,7 @@ import dataclasses
 import itertools
 import math
 import unicodedata
-from typing import overload
+from typing import NamedTuple, overload
 
 import mmh3
 import numpy as np
@@ -27,6 +31,7 @@ from transforms.kernels.folding import MASK64, MULTIPLIER, mix64
 
 MAX_BINS = 1 << 15  # rounds, of which there may be two for each bin, are counted in 16 bits
 BAND_HASH_BYTES = 8
+SHINGLE_BYTES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +42,6 @@ class MinHash:
       shingle_size: words in a shingle.
       bands, rows: LSH; a pair at similarity s shares a bucket with probability 1 - (1 - s**rows)**bands.
       signature_size: bytes for the estimate of similarity; its standard error is sqrt(J (1 - J) / signature_size).
-      max_characters: code points of a text that are shingled; what lies behind them only counts for the content hash.
       fold_digits: whether all digits are alike.
       fold_accents: whether marks are dropped.
 
@@ -49,12 +53,11 @@ class MinHash:
     bands: int = 14
     rows: int = 8
     signature_size: int = 256
-    max_characters: int = 500_000
     fold_digits: bool = False
     fold_accents: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("shingle_size", "bands", "rows", "signature_size", "max_characters"):
+        for name in ("shingle_size", "bands", "rows", "signature_size"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: must be a whole number of 1 or more, not {value!r}")
@@ -72,21 +75,41 @@ class MinHash:
         """Bins of the whole sketch."""
         return self.bands * self.rows + self.signature_size
 
+    @property
+    def listed_shingles(self) -> int:
+        """A text of so many shingles at most, repeated ones counted, has them all stored in place of a signature.
+
+        A quarter more than there are bytes in a signature, which is an estimate from as many shingles as it has bytes:
+        so if the shorter of two texts has no more, and the longer is not under 0.8 like it, both have them.
+        """
+        return self.signature_size * 5 // 4
+
+
+class Fingerprints(NamedTuple):
+    """Arrays of n rows. Null text is null in all; text with fewer words than a shingle has a content hash only.
+
+    Attributes:
+      content_hash: binary(16), MurmurHash3 x64 128, seed 0, of the whole text's bytes, as ``mmh3.hash_bytes``.
+      signature: binary(signature_size), one byte a bin, of texts with more than ``listed_shingles``.
+      shingles: binary, sorted distinct hashes of all shingles of the other texts, 4 bytes each, little-endian.
+      bands: binary(8 * bands), one little-endian 64-bit hash a band.
+    """
+
+    content_hash: pa.FixedSizeBinaryArray
+    signature: pa.FixedSizeBinaryArray
+    shingles: pa.LargeBinaryArray
+    bands: pa.FixedSizeBinaryArray
+
 
 def fingerprint(
-    text: pa.StringArray | pa.LargeStringArray, options: MinHash
-) -> tuple[pa.FixedSizeBinaryArray, pa.FixedSizeBinaryArray, pa.FixedSizeBinaryArray]:
-    """Content hash, signature and band hashes of each text, at 130 to 150 MB/s a core.
+    text: pa.StringArray | pa.LargeStringArray, options: MinHash, words_held: int = sketching.WORDS_HELD
+) -> Fingerprints:
+    """What identifies each text and what is compared of it, at 130 to 150 MB/s a core, whatever its length.
 
     Args:
       text: n texts, valid UTF-8, already normalized; sliced, empty or null as they may be.
       options: how texts are compared.
-
-    Returns:
-      content_hash: binary(16), MurmurHash3 x64 128, seed 0, of the whole text's bytes, as ``mmh3.hash_bytes``.
-      signature: binary(signature_size), one byte a bin, for `estimate_similarity`.
-      bands: binary(8 * bands), one little-endian 64-bit hash a band.
-      Each has n rows. Null text is null in all three; text with fewer words than a shingle is null in the last two.
+      words_held: of how many words a text is read in pieces; never changes the result.
 
     Raises:
       TypeError: `text` is not an array of strings.
@@ -96,7 +119,7 @@ def fingerprint(
     table = folding.fold_table(options.fold_digits, options.fold_accents)
     valid = _validity(text)
     offsets, data = _offsets_and_data(text)
-    signatures, bands, shingled = sketching.fingerprint_texts(
+    signatures, listed, counts, bands = sketching.fingerprint_texts(
         data,
         offsets,
         valid,
@@ -108,32 +131,33 @@ def fingerprint(
         options.bands,
         options.rows,
         options.signature_size,
-        options.max_characters,
+        options.listed_shingles,
+        words_held,
     )
-    return (
+    return Fingerprints(
         _fixed_size_binary(_content_hashes(data, offsets), CONTENT_HASH_BYTES, valid),
-        _fixed_size_binary(signatures, options.signature_size, shingled),
-        _fixed_size_binary(bands.astype("<u8", copy=False), BAND_HASH_BYTES * options.bands, shingled),
+        _fixed_size_binary(signatures, options.signature_size, counts < 0),
+        _binary(listed.astype("<u4", copy=False), np.maximum(counts, 0) * SHINGLE_BYTES, counts > 0),
+        _fixed_size_binary(bands.astype("<u8", copy=False), BAND_HASH_BYTES * options.bands, counts != 0),
     )
 
 
 def shingle_hashes(text: pa.StringArray | pa.LargeStringArray, options: MinHash) -> list[np.ndarray]:
-    """The shingles of each text, at 200 MB/s: sorted distinct 64-bit hashes, none for a null.
+    """The shingles of each text, at 200 MB/s: sorted distinct 32-bit hashes in uint64, none for a null.
 
-    The same shingles as `shingles_reference`; two different ones share a hash with probability 2**-64, so similarities
-    of these sets are exact. Args as of `fingerprint`.
+    The same shingles as `shingles_reference`, but for collisions. Args as of `fingerprint`.
     """
     table = folding.fold_table(options.fold_digits, options.fold_accents)
     offsets, data = _offsets_and_data(text)
-    arrays = (table.codes, table.addends, table.powers, table.sequences, options.shingle_size, options.max_characters)
+    arrays = (table.codes, table.addends, table.powers, table.sequences, options.shingle_size, sketching.WORDS_HELD)
     return [
-        np.unique(sketching.shingle_text(data, begin, end if valid else begin, *arrays))
+        np.sort(sketching.shingle_text(data, begin, end if valid else begin, *arrays))
         for (begin, end), valid in zip(itertools.pairwise(offsets.tolist()), _validity(text), strict=True)
     ]
 
 
 def estimate_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Estimated Jaccard similarity of n pairs of documents.
+    """Estimated Jaccard similarity of n pairs of documents, as `transforms.kernels.sketches.similarities` has it.
 
     The share m/k of equal bytes, without those that are equal by chance, one in 256: (m/k - 1/256) / (1 - 1/256).
 
@@ -184,9 +208,7 @@ def words_reference(text: str, options: MinHash) -> list[str]:
     words: list[str] = []
     word = ""
     word_is_unspaced = False
-    folded = "".join(
-        folding.fold_character(c, options.fold_digits, options.fold_accents) for c in text[: options.max_characters]
-    )
+    folded = "".join(folding.fold_character(c, options.fold_digits, options.fold_accents) for c in text)
     for character in folded:
         is_mark = unicodedata.category(character)[0] == "M"
         alone = folding.is_unspaced(character) and not is_mark
@@ -207,9 +229,9 @@ def shingles_reference(text: str, options: MinHash) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + options.shingle_size]) for i in range(len(words) - options.shingle_size + 1)}
 
 
-def signature_reference(text: str, options: MinHash) -> tuple[bytes, bytes] | None:
-    """Signature and bands of a text as `fingerprint` makes them, None if it is too short: slow and obvious."""
-    hashes = [shingle_hash_reference(shingle) for shingle in shingles_reference(text, options)]
+def sketch_reference(text: str, options: MinHash) -> tuple[bytes, bytes, bytes] | None:
+    """Signature, listed shingles and bands that a text can have, None if it is too short: slow and obvious."""
+    hashes = sorted({shingle_hash_reference(shingle) for shingle in shingles_reference(text, options)})
     if not hashes:
         return None
     t = options.bins
@@ -229,7 +251,8 @@ def signature_reference(text: str, options: MinHash) -> tuple[bytes, bytes] | No
         for value in values[band * options.rows : (band + 1) * options.rows]:
             band_hash = mix64((band_hash * MULTIPLIER + value) & MASK64)
         bands += band_hash.to_bytes(BAND_HASH_BYTES, "little")
-    return bytes(value & 0xFF for value in values[options.bands * options.rows :]), bands
+    signature = bytes(value & 0xFF for value in values[options.bands * options.rows :])
+    return signature, b"".join(value.to_bytes(SHINGLE_BYTES, "little") for value in hashes), bands
 
 
 def word_hash_reference(word: str) -> int:
@@ -242,11 +265,11 @@ def word_hash_reference(word: str) -> int:
 
 
 def shingle_hash_reference(shingle: tuple[str, ...]) -> int:
-    """The hash of a shingle of folded words: slow and obvious."""
+    """The hash of a shingle of folded words, 32 bits: slow and obvious."""
     shingle_hash = 0
     for word in shingle:
         shingle_hash = (shingle_hash * MULTIPLIER + mix64(word_hash_reference(word))) & MASK64
-    return mix64(shingle_hash)
+    return mix64(shingle_hash) >> sketching.SHINGLE_BITS
 
 
 def _with_sorted_marks(word: str) -> str:
@@ -286,3 +309,11 @@ def _content_hashes(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     view = memoryview(data)  # type: ignore[arg-type]  # numpy says so from version 2.3 on
     digests = [mmh3.mmh3_x64_128_digest(view[begin:end]) for begin, end in itertools.pairwise(offsets.tolist())]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, CONTENT_HASH_BYTES)
+
+
+def _binary(values: np.ndarray, lengths: np.ndarray, valid: np.ndarray) -> pa.LargeBinaryArray:
+    """An array of values of different lengths (bytes), null where not `valid`."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(pa.large_binary(), len(valid), [bitmap, pa.py_buffer(offsets), pa.py_buffer(values)])

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.kernels.deduplication import fixed_bytes
+from transforms.kernels.deduplication import Deduplication, fixed_bytes, verify
+from transforms.kernels.sketches import Sketches
 
 
-def duplicate_share(fingerprints: Sequence[pa.RecordBatch], min_similarity: float, share: float) -> float:
+def duplicate_share(fingerprints: Sequence[pa.RecordBatch], options: Deduplication, share: float) -> float:
     """The expected share of the documents that are dropped as duplicates of earlier ones, in [0, 0.99].
 
     A group of two is whole within a random share f of the documents with probability f**2, so one that is seen stands
@@ -19,14 +20,14 @@ def duplicate_share(fingerprints: Sequence[pa.RecordBatch], min_similarity: floa
     standard error is about 1 / sqrt(k) of the figure; groups of three to 1 / f documents are overrated.
 
     Args:
-      fingerprints: batches with content_hash, signature and bands (``schemas.columns.fingerprints``).
-      min_similarity: from which a pair are duplicates.
+      fingerprints: batches with content_hash, signature, shingles and bands (``schemas.columns.fingerprints``).
+      options: what duplicates are.
       share: f, documents in the sample by documents.
     """
     documents = sum(batch.num_rows for batch in fingerprints)
     if not documents or not 0 < share <= 1:
         return 0.0
-    groups = np.concatenate([_exact_groups(fingerprints), _near_groups(fingerprints, min_similarity)])
+    groups = np.concatenate([_exact_groups(fingerprints), _near_groups(fingerprints, options)])
     if share == 1:
         dropped = float((groups - 1).sum())
     else:
@@ -47,14 +48,12 @@ def _exact_groups(fingerprints: Sequence[pa.RecordBatch]) -> npt.NDArray[np.int6
     return sizes[sizes > 1].astype(np.int64)
 
 
-def _near_groups(fingerprints: Sequence[pa.RecordBatch], min_similarity: float) -> npt.NDArray[np.int64]:
+def _near_groups(fingerprints: Sequence[pa.RecordBatch], options: Deduplication) -> npt.NDArray[np.int64]:
     """Sizes, from 2, of a document and its similar neighbours in some band, exact duplicates left out."""
-    signatures, rows = _column(fingerprints, "signature")
+    bands, rows = _column(fingerprints, "bands")
     hashes, hashed = _column(fingerprints, "content_hash")
     _, first = np.unique(hashes[np.searchsorted(hashed, rows)], axis=0, return_index=True)
     first.sort()
-    signatures = signatures[first]
-    bands, _ = _column(fingerprints, "bands")
     pairs = set()
     for band in np.ascontiguousarray(bands[first]).view("<u8").T:
         order = np.argsort(band, kind="stable")
@@ -63,7 +62,10 @@ def _near_groups(fingerprints: Sequence[pa.RecordBatch], min_similarity: float) 
     if not pairs:
         return np.zeros(0, np.int64)
     ends = np.array(sorted(pairs))
-    equal = (signatures[ends[:, 0]] == signatures[ends[:, 1]]).mean(axis=1)
-    similar = ends[(equal - 1 / 256) / (1 - 1 / 256) >= min_similarity]
+    arrays = (pa.concat_arrays([batch[name] for batch in fingerprints]) for name in ("signature", "shingles"))
+    sketches = Sketches.of_columns(*arrays)
+    ends_rows = rows[first][ends]
+    verified, _ = verify(sketches, ends_rows[:, 0], sketches, ends_rows[:, 1], options)
+    similar = ends[verified]
     _, sizes = np.unique(similar[:, 1], return_counts=True)
     return sizes.astype(np.int64) + 1
