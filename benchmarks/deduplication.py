@@ -99,6 +99,7 @@ def main() -> None:
             if pair["jaccard"] == 1 and pair["kind"] != "exact"
         ]
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+            Path(one).chmod(0o711)  # root's embedded PostgreSQL is run by another user
             os.environ["BEAM_PIPELINE_DATA_DIR"] = f"{one}/data"
             kept = {"ours": ours(table, Path(one)), "datatrove": theirs(table, Path(two), args.datatrove)}
         for who, which in kept.items():

@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("out/bench-flink.json"))
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="beam-pipeline-bench-"))
+    work.chmod(0o711)  # root's embedded PostgreSQL is run by another user
     work.chmod(0o755)  # the database's system user goes through it
     os.environ["BEAM_PIPELINE_DATA_DIR"] = str(work / "data")
     cluster = Cluster.at()

@@ -103,8 +103,14 @@ def java() -> str:
 @contextlib.contextmanager
 def _cached(name: str) -> Iterator[Path]:
     """The path of a part in the cache, while nobody else makes it."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beam-pipeline"
-    folder.mkdir(parents=True, exist_ok=True)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - Path's raises
+    folder = cache / "beam-pipeline"
+    try:
+        if not cache.is_absolute():
+            raise FlinkUnavailable(f"user {os.geteuid()} has no home folder: set XDG_CACHE_HOME to a folder for Flink")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FlinkUnavailable(f"{folder}: {error.strerror}; set XDG_CACHE_HOME to a folder for Flink") from error
     with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder / name

@@ -31,7 +31,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import yaml
 
-from beam_pipeline.embedded_postgres import data_folder
+from beam_pipeline.data_folder import data_folder
 from runners.flink_distribution import flink_home, java, job_server_jar, s3_plugins
 
 WORKERS_NAME = "sdk-workers"

@@ -8,18 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline import embedded_postgres
 from tests import runs
 
 pytest_plugins = ["tests.postgres"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def data_dir() -> Iterator[Path]:
     """Keeps the tests' embedded PostgreSQL away from the user's, for this process and those it starts."""
-    folder = tmp_path_factory.mktemp("data")
-    os.environ["BEAM_PIPELINE_DATA_DIR"] = str(folder)
-    yield folder
-    del os.environ["BEAM_PIPELINE_DATA_DIR"]
+    from tests.postgres import public_folder  # a plugin: pytest wants to be the first to import it
+
+    with public_folder() as folder:
+        os.environ["BEAM_PIPELINE_DATA_DIR"] = str(folder)
+        yield folder
+        embedded_postgres.stop()
+        del os.environ["BEAM_PIPELINE_DATA_DIR"]
 
 
 @pytest.fixture(scope="session")

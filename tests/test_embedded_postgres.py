@@ -11,14 +11,14 @@ import psutil
 import psycopg
 import pytest
 
-from beam_pipeline import embedded_postgres
+from beam_pipeline import data_folder, embedded_postgres
 from tests.postgres import public_folder
 
 REPOSITORY = Path(__file__).parent.parent
 USER = """
 import sys
 from pathlib import Path
-from beam_pipeline import embedded_postgres
+from beam_pipeline import data_folder, embedded_postgres
 print(embedded_postgres.start(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """
@@ -146,7 +146,7 @@ def test_a_long_path_gets_its_socket_elsewhere() -> None:
 
 def test_the_data_directory_can_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with public_folder() as folder:
-        monkeypatch.setenv(embedded_postgres.DATA_DIR_VARIABLE, str(folder))
+        monkeypatch.setenv(data_folder.VARIABLE, str(folder))
         dsn = embedded_postgres.start()
         assert psycopg.conninfo.conninfo_to_dict(dsn)["host"] == str(folder / "postgresql")
         embedded_postgres.stop()

@@ -99,9 +99,12 @@ def _started(dsn: str) -> str:
     if not dsn:
         return embedded_postgres.start()
     host = psycopg.conninfo.conninfo_to_dict(dsn).get("host") if _is_dsn(dsn) else None
-    folder = embedded_postgres.folder_of(Path(str(host))) if host else None
+    socket = Path(str(host or ""))
+    folder = embedded_postgres.folder_of(socket) if host else None
     if folder is not None:
         embedded_postgres.start(folder)
+    elif socket.is_absolute() and not socket.exists():
+        return embedded_postgres.start()  # the data folder was moved since the run
     return dsn
 
 
