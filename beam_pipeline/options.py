@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 
 from beam_pipeline import storage
 from beam_pipeline.settings import GROUPS, Settings, group_of, metavar_of
-from runners import flink
+from runners import flink, local_runner
 from schemas.errors import WRONG_USAGE, ToldError
 
 DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
@@ -83,7 +83,7 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
         return options
     _refuse_unknown(flags)
     given = {flag.partition("=")[0] for flag in flags}
-    extra = []
+    extra = [f"--runner={local_runner.NAME}"]
     if "--direct_num_workers" not in given:
         extra.append(f"--direct_num_workers={len(os.sched_getaffinity(0))}")
     workers = PipelineOptions([*flags, *extra]).view_as(DirectOptions).direct_num_workers

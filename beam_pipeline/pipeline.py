@@ -33,6 +33,7 @@ from transforms.read_documents import ReadDocuments
 from transforms.select_kept import SelectKept
 from transforms.skip_finished import SkipFingerprinted, SkipTokenized
 from transforms.split_shards import SplitShards
+from transforms.spread import Spread
 from transforms.stored_fingerprints import StoredFingerprints
 from transforms.tokenize import Tokenize
 from transforms.write_fingerprints import WriteFingerprints
@@ -47,7 +48,7 @@ def build(root: beam.Pipeline, plan: Plan) -> None:
 
     split = root | "ListSources" >> ListSources(plan.sources_uri) | "SplitShards" >> SplitShards(settings.reading())
     split.sources | "WriteSources" >> WriteSources(plan.lineage_dsn, plan.run)
-    shards = split.shards | "Reshuffle" >> beam.Reshuffle()
+    shards = split.shards | "Reshuffle" >> Spread()
 
     # Pass 1: read every text once and keep what identifies it.
     fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints)
@@ -74,7 +75,7 @@ def build(root: beam.Pipeline, plan: Plan) -> None:
 
     # Pass 3: read the kept texts again and tokenize them.
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)
-    verdicts = selected.verdicts | "ReshuffleKept" >> beam.Reshuffle()
+    verdicts = selected.verdicts | "ReshuffleKept" >> Spread()
     kept = verdicts | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run)
     tokens = (
         kept.todo

@@ -42,6 +42,7 @@ class Shard:
       first_row: row of its first document in the source.
       rows: number of documents; -1 while unknown (JSON Lines before it was read).
       error: why the source can't be split into documents; empty if it can. Such a shard stands for the whole source.
+      size: about how many bytes of text; only says which shards are large, so that they're done first.
     """
 
     source: Source
@@ -50,6 +51,7 @@ class Shard:
     first_row: int = 0
     rows: int = -1
     error: str = ""
+    size: int = dataclasses.field(default=0, compare=False)
 
     @property
     def name(self) -> str:

@@ -46,6 +46,16 @@ class Verdict:
         """Boolean mask over the shard's rows."""
         return self.outcomes == KEPT
 
+    @property
+    def name(self) -> str:
+        """The shard's."""
+        return self.shard.name
+
+    @property
+    def size(self) -> int:
+        """Bytes of text that pass 3 has to do with."""
+        return int(self.text_bytes[self.kept].sum())
+
 
 class UnbalancedBooks(Exception):
     """Documents in are not kept + dropped + invalid, or a dropped document's witness isn't kept."""

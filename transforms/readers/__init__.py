@@ -21,6 +21,9 @@ from transforms.readers.parquet_footer import MAGIC
 
 __all__ = ["BATCH_BYTES", "ReadOptions", "UnreadableSource", "check", "read", "split"]
 
+COMPRESSED = 4
+"""About how many bytes of text are in a byte of compressed JSON Lines."""
+
 # What is certainly neither Parquet nor JSON Lines gets one clear reason instead of a million broken lines.
 _OTHER_FORMATS = {
     b"PARE": "an encrypted Parquet file",
@@ -126,7 +129,8 @@ def _split(source: Source, file: BinaryIO, options: ReadOptions) -> list[Shard]:
     for magic, name in _OTHER_FORMATS.items():
         if head.startswith(magic):
             return [Shard(source, error=f"is {name}; only Parquet and JSON Lines (plain, gzip, zstd) are read")]
-    return [Shard(source)]
+    size = source.size if _compression(head) == "plain" else source.size * COMPRESSED
+    return [Shard(source, size=size)]
 
 
 def _head(file: BinaryIO) -> bytes:

@@ -39,12 +39,12 @@ def _plan(source: Source, footer: Footer, options: ReadOptions) -> list[Shard]:
     for group in range(len(rows)):
         too_many_rows = row + rows[group] - first_row > SHARD_ROWS
         if group > first_group and (held >= options.shard_bytes or too_many_rows):
-            shards.append(Shard(source, first_group, group - first_group, first_row, row - first_row))
+            shards.append(Shard(source, first_group, group - first_group, first_row, row - first_row, size=held))
             first_group, first_row, held = group, row, 0
         row += rows[group]
         held += text_bytes[group]
     if rows:
-        shards.append(Shard(source, first_group, len(rows) - first_group, first_row, row - first_row))
+        shards.append(Shard(source, first_group, len(rows) - first_group, first_row, row - first_row, size=held))
     return shards or [Shard(source, rows=0)]
 
 
