@@ -1,4 +1,5 @@
-"""A Python worker of any runner: Beam's own, reached without a proxy, and silent on stderr if it is told to.
+"""A Python worker of any runner: Beam's own, reached without a proxy, with one thread each for BLAS and the like, and
+silent on stderr if it is told to.
 
 What a worker logs goes to its runner, which shows what is ours. Beam's worker says all of it on stderr as well.
 
@@ -10,12 +11,14 @@ from __future__ import annotations
 import logging
 import sys
 
+from runners import threads
 from runners.proxies import never_for_localhost
 
 
 def main() -> None:
     """Works until the runner has no more work."""
     never_for_localhost()
+    threads.limit()
     if "--quiet" in sys.argv:
         logging.getLogger().addHandler(logging.NullHandler())  # without any handler, the first record makes one
     from apache_beam.runners.worker import sdk_worker_main

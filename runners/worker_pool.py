@@ -4,7 +4,6 @@ Each TaskManager has one of its own (a sidecar container in Kubernetes): TaskMan
 pool that served two would stop the wrong ones. Compared with Beam's ``worker_pool_main``, this one
 
 - starts workers with its own interpreter in its own working directory, not with whatever ``python`` is on the PATH,
-- gives each one thread for BLAS and the like (``runners.threads``),
 - gives them the options of the job and sends what they log to the TaskManager,
 - listens on one address, so that several TaskManagers of one machine can have one each,
 - ends the worker of a TaskManager that died when the next one asks for a worker of the same number.
@@ -35,7 +34,6 @@ from apache_beam.runners.worker.worker_id_interceptor import WorkerIdInterceptor
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 from google.protobuf import json_format, text_format
 
-from runners import threads
 from runners.proxies import never_for_localhost
 
 LOGGER = logging.getLogger(__name__)
@@ -68,7 +66,7 @@ class WorkerPool(api_grpc.BeamFnExternalWorkerPoolServicer):
                         output = stack.enter_context((self._logs / f"worker-{request.worker_id}.log").open("ab"))
                     self._workers[request.worker_id] = subprocess.Popen(
                         [sys.executable, "-m", "runners.worker_main"],
-                        env=threads.LIMITS | os.environ | environment,
+                        env=os.environ | environment,
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=output,

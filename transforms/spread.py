@@ -21,7 +21,7 @@ class Work(Protocol):
 
 
 class Spread(beam.Reshuffle):
-    """A Reshuffle whose elements come in order of size where a runner minds the order (``runners.direct``).
+    """A Reshuffle whose elements come in order of size where a runner minds the order (``runners.local_runner``).
 
     The last shards of a pass are small ones then, and no worker waits long for another. To Flink it is any Reshuffle.
     """

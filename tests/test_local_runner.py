@@ -17,7 +17,7 @@ from beam_pipeline.options import beam_options
 from tests import runs
 from transforms.spread import Spread
 
-SECONDS = 0.02
+SECONDS = 0.04
 """What a unit of work takes: sleeping, so that a busy machine doesn't blur it."""
 
 
@@ -36,6 +36,7 @@ class Work(beam.DoFn):
     def process(self, piece: Piece) -> None:
         place = Path(self._folder, f"{time.monotonic_ns():020}-{os.getpid()}-{piece.name}")
         place.write_text(str(piece.size))
+        place.with_suffix(".threads").write_text(os.environ.get("OMP_NUM_THREADS", ""))
         Metrics.counter("test", "pieces").inc()
         time.sleep(piece.size * SECONDS)
         if piece.name == "bad":
@@ -53,7 +54,7 @@ def carry_out(folder: Path, pieces: list[Piece], workers: int = 2) -> tuple[dict
         counted = result.metrics().query(MetricsFilter().with_name("pieces"))["counters"]
     finally:
         done: dict[str, list[int]] = {}
-        for file in sorted(folder.iterdir()):
+        for file in sorted(folder.glob("*[!s]")):
             done.setdefault(file.name.split("-")[1], []).append(int(file.read_text()))
     return done, sum(count.result for count in counted)
 
@@ -82,6 +83,12 @@ def test_the_largest_come_first(tmp_path: Path) -> None:
         assert of_worker == sorted(of_worker, reverse=True)
 
 
+def test_a_worker_has_one_thread_for_each_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    carry_out(tmp_path / "done", pieces_of([0, 0]))
+    assert {file.read_text() for file in (tmp_path / "done").glob("*.threads")} == {"1"}
+
+
 def test_many_more_pieces_than_bundles(tmp_path: Path) -> None:
     done, counted = carry_out(tmp_path / "done", pieces_of([0] * 500), workers=3)
     assert counted == sum(map(len, done.values())) == 500
@@ -97,7 +104,7 @@ def test_a_failure_ends_it_and_nothing_more_is_begun(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="a bad piece"):
         carry_out(tmp_path / "done", [Piece("bad", 50), *pieces_of([40] * 30)])
     # The other worker is at its second piece when the first one's fails.
-    assert len(list((tmp_path / "done").iterdir())) <= 4
+    assert len(list((tmp_path / "done").glob("*.threads"))) <= 4
 
 
 def test_a_single_worker(tmp_path: Path) -> None:
