@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import difflib
 import os
 from collections.abc import Sequence
@@ -129,4 +130,14 @@ def _describe(fault: Any) -> str:
         close = difflib.get_close_matches(place, Settings.model_fields, n=1)
         return f"{place} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {message} (got {fault['input']!r})" if place else message
+    return f"{place}: {message} (got {fault['input']!r}{_yaml_hint(fault)})" if place else message
+
+
+def _yaml_hint(fault: Any) -> str:
+    """What to do about a text that YAML has read as something else, such as Norwegian's label."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", datetime.date: "a date"}
+    kind = next((kinds[each] for each in type(fault["input"]).__mro__ if each in kinds), "")
+    if fault["type"] != "string_type" or not kind:
+        return ""
+    example = '"no"' if fault["input"] is False else '"yes"' if fault["input"] is True else f'"{fault["input"]}"'
+    return f"; YAML reads this as {kind}: put it into quotes, as {example}"

@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipeline import storage
+from beam_pipeline import preflight, storage
 from beam_pipeline.document_estimate import estimate_documents
 from beam_pipeline.settings import Settings, stable_hash
 from beam_pipeline.version import __version__
@@ -126,7 +126,8 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     """Checks everything that can be checked before work starts, pins the sources and stores the plan.
 
     Raises:
-      PlanError: a source, tokenizer or model can't be used; the output belongs to a run that differs.
+      PlanError: a source or tokenizer can't be used; the output belongs to a run that differs.
+      UnusableSettings: settings can't work with this language model or these sources.
       StorageError: the store refuses.
     """
     plan_uri = storage.join(settings.output, "plan.json")
@@ -139,6 +140,8 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         id_type = tokenization.load().id_type
     except ValueError as error:
         raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
+    preflight.check_languages(settings, language_model)
+    preflight.check_columns(sources, settings.text_column, settings.named_id_column())
     deciding = _deciding(settings, sources, language_model, tokenization)
     stored = _read_json(plan_uri)
     if stored is not None:

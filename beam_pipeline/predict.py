@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from beam_pipeline import storage
+from beam_pipeline import preflight, storage
 from beam_pipeline.bill import bill
 from beam_pipeline.plan import list_sources
 from beam_pipeline.sampled_passes import SampledPasses
@@ -24,6 +24,7 @@ from beam_pipeline.storage.tally import FIELDS
 from schemas.shards import Shard, Source
 from transforms.batches import Costs, spending
 from transforms.kernels.near_duplicate_estimate import duplicate_share
+from transforms.pinned_files import PinnedFile
 from transforms.readers import UnreadableSource, read, split
 from transforms.readers.batching import cut_batches, string_lengths
 
@@ -60,6 +61,8 @@ def predict(settings: Settings) -> dict[str, Any]:
       PlanError, StorageError: there is nothing to read, or it can't be read.
     """
     sources = list_sources(settings)
+    preflight.check_languages(settings, PinnedFile.pin(settings.language_model))
+    preflight.check_columns(sources, settings.text_column, settings.named_id_column())
     looked_at = _spread(sources, SOURCES_SPLIT)
     scale = sum(source.size for source in sources) / max(1, sum(source.size for source in looked_at))
     row_groups = dataclasses.replace(settings.reading(), shard_bytes=1)

@@ -233,6 +233,10 @@ class Settings(pydantic.BaseModel):
         """How sources are split and read."""
         return ReadOptions(text_column=self.text_column, id_column=self.id_column, shard_bytes=int(self.shard_bytes))
 
+    def named_id_column(self) -> str | None:
+        """The id column if it isn't the default, which a source may lack."""
+        return None if self.id_column == type(self).model_fields["id_column"].default else self.id_column
+
     def language_identification(self) -> LanguageIdentification:
         """The window and the letter minimum."""
         return LanguageIdentification(self.language_window, self.min_letters)

@@ -1,0 +1,180 @@
+"""Settings held against model and sources before any work: what can't work is one sentence, and nothing is written.
+
+A label that the language model doesn't have would drop every document, a misspelt column would lose every row; both
+look like a run that went well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO
+
+from beam_pipeline import storage
+from beam_pipeline.settings import Settings
+from schemas.shards import Source
+from transforms.filters import Languages
+from transforms.kernels import language
+from transforms.pinned_files import PinnedFile
+from transforms.readers import UnreadableSource, _compression
+from transforms.readers.jsonl import Compression, decompress
+from transforms.readers.parquet_footer import MAGIC, names_of
+
+SOURCES_LOOKED_AT = 16
+"""Sources whose columns are looked at, spread evenly: a misspelt name is missing in all of them."""
+HEAD_BYTES = 1 << 20
+HEAD_LINES = 1000
+"""So much of the start of a JSON Lines source is looked at for its fields."""
+_SHOWN = 20
+
+
+class UnusableSettings(ValueError):
+    """Settings that can't work with this model or these sources; nothing was done."""
+
+
+def check_languages(settings: Settings, model: PinnedFile) -> None:
+    """Refuses a file that is no language model, and labels that the model doesn't have.
+
+    Raises:
+      UnusableSettings: with the labels that may have been meant.
+      StorageError: the model can't be read.
+    """
+    try:
+        labels = [*language.load(model.local_path()).labels, language.UNDETERMINED]
+    except (ValueError, RuntimeError) as error:
+        raise UnusableSettings(
+            f"language_model: {error}. Give a fastText model for classification (.bin or .ftz)"
+        ) from error
+    for setting, wanted in _labels_in(settings):
+        unknown = [label for label in wanted if label not in labels]
+        if unknown:
+            raise UnusableSettings(
+                "\n".join(f"{setting}: {_no_such_label(settings, label, labels)}" for label in unknown)
+            )
+
+
+def _labels_in(settings: Settings) -> Iterable[tuple[str, Iterable[str]]]:
+    """Every setting that names labels, the arguments of filters included."""
+    yield "languages", settings.languages
+    yield "min_language_scores", settings.min_language_scores
+    for spec in settings.filters:
+        found = spec.load()
+        if isinstance(found, Languages):
+            yield f"filters: {spec.use}: keep", found.keep
+            yield f"filters: {spec.use}: min_scores", found.min_scores
+
+
+def _no_such_label(settings: Settings, label: str, labels: Sequence[str]) -> str:
+    meant = close_labels(label, labels)
+    known = f"it has {len(labels)}: {', '.join(labels[:_SHOWN])}{', ...' if len(labels) > _SHOWN else ''}"
+    hint = f"did you mean {' or '.join(map(repr, meant))}?" if meant else known
+    return f"the language model {settings.language_model} has no label {label!r}; {hint}"
+
+
+def close_labels(label: str, labels: Sequence[str]) -> list[str]:
+    """The model's labels for what may be a language's code or name in other letters, or misspelt: three at most."""
+    plain = label.removeprefix("__label__").strip()
+    same = [known for known in labels if known.casefold() == plain.casefold()]
+    if same:
+        return same
+    code = _code_of(plain)
+    by_code = {known: language.iso_639_3(known) for known in labels} if code else {}
+    spoken = [known for known in labels if code and by_code[known] == code]
+    spoken = spoken or [known for known in labels if code and _related(by_code[known], code)]
+    script = plain.replace("-", "_").partition("_")[2].casefold()
+    exact = [known for known in spoken if script and known.casefold().endswith(f"_{script}")]
+    return (exact or spoken or difflib.get_close_matches(plain.casefold(), labels, n=3, cutoff=0.7))[:3]
+
+
+def _code_of(text: str) -> str:
+    """ISO 639-3 of a code (two or three letters, with or without a script or region) or an English name; or empty."""
+    import iso639
+
+    if (code := language.iso_639_3(text)) != language.UNDETERMINED:
+        return code
+    for candidate in (text, text.replace("-", "_").partition("_")[0]):
+        for spelled in (candidate, candidate.lower(), candidate.title()):
+            with contextlib.suppress(iso639.LanguageNotFoundError):
+                return str(iso639.Language.match(spelled).part3)
+    return ""
+
+
+def _related(code: str, other: str) -> bool:
+    """Whether one is the macrolanguage of the other, as Chinese is of Mandarin."""
+    import iso639
+
+    with contextlib.suppress(iso639.LanguageNotFoundError):
+        mine, others = (iso639.Language.from_part3(each).macrolanguage for each in (code, other))
+        return code == others or other == mine
+    return False
+
+
+def check_columns(sources: Sequence[Source], text_column: str, id_column: str | None = None) -> None:
+    """Refuses a column that none of the sources has, as far as their first rows and footers tell.
+
+    A source that can't be looked into says nothing here: the run lists it with its reason.
+
+    Args:
+      sources: of the run.
+      text_column: must be in one of those looked at.
+      id_column: the same, if the user has named one.
+
+    Raises:
+      UnusableSettings: with the columns that there are.
+      StorageError: the store refuses.
+    """
+    step = max(1, -(-len(sources) // SOURCES_LOOKED_AT))
+    found = [(source, names) for source in sources[::step] if (names := columns_of(source))]
+    if not found:
+        return
+    there = list(dict.fromkeys(name for _, names in found for name in names))
+    for setting, wanted in (("text_column", text_column), ("id_column", id_column)):
+        if wanted is None or wanted in there:
+            continue
+        close = [name for name in there if name.casefold() == wanted.casefold()]
+        close = close or difflib.get_close_matches(wanted, there, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        source, names = found[0]
+        shown = f"{', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
+        others = f" The same goes for {len(found) - 1} more sources that were looked at." if len(found) > 1 else ""
+        raise UnusableSettings(f"{setting}: {source.uri} has no {wanted!r} but {shown}{hint}{others}")
+
+
+def columns_of(source: Source) -> list[str]:
+    """The columns of a Parquet file, or the fields of the first lines of JSON Lines; empty if it can't be told."""
+    with storage.open_input(source.uri, source.etag, source.size) as file:
+        head = file.read(8)
+        file.seek(0)
+        try:
+            if head.startswith(MAGIC):
+                return names_of(source.uri, file, source.size)
+            fields: dict[str, None] = {}
+            for line in _first_lines(source, file, _compression(head)):
+                record = _record(line)
+                if record is not None:
+                    fields |= dict.fromkeys(record)
+            return list(fields)
+        except storage.StorageError:
+            raise
+        except (ValueError, RecursionError, UnreadableSource):
+            return []  # whatever is wrong with it, the readers say so, by name
+
+
+def _first_lines(source: Source, file: BinaryIO, compression: Compression) -> list[bytes]:
+    start = b""
+    for chunk in decompress(source.uri, file, compression):
+        start += chunk[:HEAD_BYTES]
+        if len(start) >= HEAD_BYTES:
+            break
+    return start.removeprefix(b"\xef\xbb\xbf").split(b"\n", HEAD_LINES)[:HEAD_LINES]
+
+
+def _record(line: bytes) -> dict[str, object] | None:
+    """The line as a record; of a line that was cut off, or is none, nothing."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
