@@ -27,7 +27,18 @@ from beam_pipeline import storage
 from schemas import outcomes
 from schemas.columns import DOCUMENTS
 from schemas.shards import Shard, Source
-from transforms.readers import BATCH_BYTES, ReadOptions, UnreadableSource, batching, check, jsonl, parquet, read, split
+from transforms.readers import (
+    BATCH_BYTES,
+    ReadOptions,
+    UnreadableSource,
+    batching,
+    check,
+    parquet,
+    read,
+    split,
+    streams,
+)
+from transforms.readers.json_line import parse_line
 
 OPTIONS = ReadOptions()
 BAD_UTF8 = [b"gr\xfcn", b"cut\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"]
@@ -69,8 +80,10 @@ def read_source(source: Source, options: ReadOptions = OPTIONS) -> list[Row]:
 
 
 def fields_of_lines(tmp_path: Path, *lines: bytes) -> list[tuple[str | None, str | None, str | None]]:
-    rows = read_source(put(tmp_path / "x", b"".join(line + b"\n" for line in lines)))
-    assert [row[0] for row in rows] == list(range(len(lines)))
+    usable = b'{"text": "usable"}'  # a source without any such line is unreadable
+    rows = read_source(put(tmp_path / "x", b"".join(line + b"\n" for line in (*lines, usable))))
+    assert [row[0] for row in rows] == list(range(len(lines) + 1))
+    assert rows.pop()[2] == "usable"
     return [row[1:] for row in rows]
 
 
@@ -196,7 +209,8 @@ def test_string_types_and_outcomes_of_rows(tmp_path: Path, kind: pa.DataType) ->
 
 def test_a_column_of_nulls_has_no_type_and_an_outcome_a_row(tmp_path: Path) -> None:
     source = put_table(tmp_path / "a.parquet", pa.table({"id": ["a", "b"], "text": pa.nulls(2)}))
-    assert rows_of(read(split(source, OPTIONS)[0], OPTIONS)) == [
+    keep = np.ones(2, bool)  # read in part, a source may have nothing that is usable
+    assert rows_of(read(split(source, OPTIONS)[0], OPTIONS, keep)) == [
         (0, "a", None, "null_text"),
         (1, "b", None, "null_text"),
     ]
@@ -470,16 +484,37 @@ def test_a_corrupt_stream_is_an_unreadable_source(tmp_path: Path, compressed: by
     data[len(data) // 2] ^= 0x55
     data[len(data) // 2 + 1] ^= 0x55
     assert check(put(tmp_path / "x", bytes(data)), OPTIONS) != ""
-    assert "corrupt" in check(put(tmp_path / "y", compressed + b"garbage, not a member"), OPTIONS)
+
+
+def test_garbage_after_a_zstd_frame_is_corrupt_as_for_zstd_itself(tmp_path: Path) -> None:
+    source = put(tmp_path / "y", zstandard.compress(LINES) + b"garbage, not a frame")
+    assert "corrupt" in check(source, OPTIONS)
+
+
+@pytest.mark.parametrize("garbage", [b"garbage, not a member", b"\0\0\0x", b"\x1f", b"\x1fx", b"\0" * 70_000 + b"\x1f"])
+@pytest.mark.parametrize("feed", [1, 1 << 16])
+def test_garbage_after_gzip_is_left_out_with_a_warning_as_by_gzip_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garbage: bytes, feed: int
+) -> None:
+    monkeypatch.setattr(streams, "GZIP_FEED_BYTES", feed)
+    good = gzip.compress(LINES[:100]) + gzip.compress(LINES[100:3000])
+    source = put(tmp_path / "x", good + garbage)
+    warnings: list[str] = []
+    (shard,) = split(source, OPTIONS)
+    rows = rows_of(read(shard, OPTIONS, warn=warnings.append))
+    lines = LINES[:3000].splitlines()
+    assert [row[2] for row in rows[:-1]] == TEXT_LINES[: len(lines) - 1]
+    place = len(good) + len(garbage) - len(garbage.lstrip(b"\0"))
+    assert warnings == [f"garbage after the last gzip member, at byte {place}, is left out"]
 
 
 def test_what_zlib_holds_back_at_the_end_of_a_feed_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"x" * 100_000
-    monkeypatch.setattr(jsonl, "DECODE_BYTES", 7)
+    monkeypatch.setattr(streams, "DECODE_BYTES", 7)
     for feed in (1, 13, 1000):
-        monkeypatch.setattr(jsonl, "GZIP_FEED_BYTES", feed)
+        monkeypatch.setattr(streams, "GZIP_FEED_BYTES", feed)
         stream = io.BytesIO(gzip.compress(data) + gzip.compress(b"y"))
-        assert b"".join(jsonl.decompress("x", stream, "gzip")) == data + b"y"
+        assert b"".join(streams.decompress("x", stream, "gzip", warn=str)) == data + b"y"
 
 
 def test_a_line_longer_than_any_buffer(tmp_path: Path) -> None:
@@ -493,7 +528,7 @@ def test_a_line_longer_than_any_buffer(tmp_path: Path) -> None:
 
 
 def test_a_line_too_long_for_arrow_is_an_unreadable_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 1000)
     assert "line" in check(put(tmp_path / "x", b"\n" + b"x" * 2_000_000), OPTIONS)
 
 
@@ -503,8 +538,8 @@ def test_a_line_too_long_for_arrow_is_an_unreadable_source(tmp_path: Path, monke
 @example([b"\n"])
 def test_split_lines_equals_its_definition(chunks: list[bytes]) -> None:
     whole = b"".join(chunks).removeprefix(b"\xef\xbb\xbf")
-    expected = whole.removesuffix(b"\n").split(b"\n") if whole else []
-    assert [line for lines in jsonl.split_lines("x", iter(chunks)) for line in lines] == expected
+    expected = [line for line in whole.split(b"\n") if line.strip()]
+    assert [line for lines in streams.split_lines("x", iter(chunks)) for line in lines] == expected
 
 
 def test_keep_of_lines(tmp_path: Path) -> None:
@@ -535,13 +570,26 @@ def test_outcomes_of_lines(tmp_path: Path) -> None:
         (b'{"id": "a"}', ("a", None, "missing_text")),
         (b'{"id": "a", "text": 5}', ("a", None, "text_not_a_string")),
         (b'{"id": "a", "text": ["b"]}', ("a", None, "text_not_a_string")),
-        (b"", (None, None, "empty_text")),
-        (b" \t\r", (None, None, "empty_text")),
         (b'["text"]', (None, None, "invalid_json")),
         (b'{"text": "b"', (None, None, "invalid_json")),
         (b'{"text": "b"} {}', (None, None, "invalid_json")),
         (b"{'text': 'b'}", (None, None, "invalid_json")),
-        (b'{"text": NaN}', (None, None, "invalid_json")),
+        (b'{"text": NaN}', (None, None, "null_text")),
+        (b'{"id": NaN, "a": [-Infinity, NaN, {"x": Infinity}], "text": "NaN, b"}', (None, "NaN, b", None)),
+        (b'{"a": 1NaN, "text": "b"}', (None, None, "invalid_json")),
+        (b'{"a": 1e400, "text": "b"}', (None, "b", None)),
+        (b'{"id": 12345678901234567890123, "text": "b"}', ("12345678901234567890123", "b", None)),
+        (b'{"id": -98765432109876543210, "x": NaN, "text": "b"}', ("-98765432109876543210", "b", None)),
+        (b'{"id": 18446744073709551615, "text": "b"}', ("18446744073709551615", "b", None)),
+        (b'{"id": 1' + b"0" * 5000 + b', "text": "b"}', ("1" + "0" * 5000, "b", None)),
+        (b'{"id": 1e300, "text": 12345678901234567890123}', ("1e+300", None, "text_not_a_string")),
+        (
+            b'\xef\xbb\xbf{"text": "of a file that was put behind another"}',
+            (None, "of a file that was put behind another", None),
+        ),
+        (b'{"url": "caf\xe9", "id": "a", "text": "b"}', ("a", "b", None)),
+        (b'{"id": "caf\xe9", "text": "b"}', (None, "b", None)),
+        (b'{"id": "a", "text": "caf\xe9"', (None, None, "invalid_utf8")),
         (b"null", (None, None, "invalid_json")),
         *[(b'{"text": "' + bad + b'"}', (None, None, "invalid_utf8")) for bad in BAD_UTF8],
     ]
@@ -637,7 +685,7 @@ def test_parse_line_equals_its_reference(fields: dict[str, Any], levels: bool) -
     if levels:  # the same through the path for deep nesting
         line = line[:-1] + (", " if fields else "") + '"deep": ' + "[" * 1100 + "]" * 1100 + "}"
     expected = parse_line_reference(json.dumps(fields))
-    assert jsonl.parse_line(line.encode(), "text", "id") == expected
+    assert parse_line(line.encode(), "text", "id") == expected
 
 
 def test_field_names_are_settings(tmp_path: Path) -> None:

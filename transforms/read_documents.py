@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -30,7 +31,8 @@ def read_shard(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
     if shard.error:
         yield Batch(shard, 0, True, EMPTY, error=shard.error)
         return
-    batches = read(shard, options, verdict.kept if verdict else None)
+    warnings: list[str] = []
+    batches = read(shard, options, verdict.kept if verdict else None, warnings.append)
     step = "ReadKept" if verdict else "ReadDocuments"
     index = 0
     waiting: Batch | None = None
@@ -43,13 +45,18 @@ def read_shard(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
         except UnreadableSource as unreadable:
             data, waiting, error = None, None, unreadable.reason
         if waiting is not None:
-            yield dataclasses.replace(waiting, last=data is None)
+            yield dataclasses.replace(waiting, last=data is None, notes=_notes(warnings if data is None else []))
         if data is None:
             break
         waiting = Batch(shard, index, False, data, spent, verdict)
         index += 1
     if waiting is None:
-        yield Batch(shard, index, True, EMPTY, verdict=verdict, error=error)
+        yield Batch(shard, index, True, EMPTY, verdict=verdict, error=error, notes=_notes(warnings))
+
+
+def _notes(warnings: list[str]) -> dict[str, Any]:
+    """What the segment records of a source that is read although something is wrong with it."""
+    return {"warnings": warnings} if warnings else {}
 
 
 @dataclasses.dataclass

@@ -6,7 +6,6 @@ JSON Lines plain, gzip or zstd.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -17,26 +16,25 @@ from beam_pipeline import storage
 from schemas.shards import Shard, Source
 from transforms.readers import jsonl, parquet
 from transforms.readers.common import BATCH_BYTES, ReadOptions, UnreadableSource, Warn, log_warning
-from transforms.readers.parquet_footer import MAGIC
+from transforms.readers.first_look import FirstLook, first_look, first_looks
+from transforms.readers.formats import HEAD_BYTES, refusal
+from transforms.readers.formats import PARQUET_MAGIC as MAGIC
+from transforms.readers.streams import compression_of
 
-__all__ = ["BATCH_BYTES", "ReadOptions", "UnreadableSource", "check", "read", "split"]
+__all__ = [
+    "BATCH_BYTES",
+    "FirstLook",
+    "ReadOptions",
+    "UnreadableSource",
+    "check",
+    "first_look",
+    "first_looks",
+    "read",
+    "split",
+]
 
 COMPRESSED = 4
 """About how many bytes of text are in a byte of compressed JSON Lines."""
-
-# What is certainly neither Parquet nor JSON Lines gets one clear reason instead of a million broken lines.
-_OTHER_FORMATS = {
-    b"PARE": "an encrypted Parquet file",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"PK\x03\x04": "a zip archive",
-    b"ORC": "ORC",
-    b"Obj\x01": "Avro",
-    b"ARROW1": "Arrow IPC",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
-}
 
 
 def split(source: Source, options: ReadOptions) -> list[Shard]:
@@ -47,7 +45,7 @@ def split(source: Source, options: ReadOptions) -> list[Shard]:
     JSON Lines: one shard, its rows unknown (-1); so for an object of 0 bytes, which has no documents.
 
     A source that can't be read gives one shard with ``error`` set: a footer that can't be read, no text column, a text
-    column that isn't a string, another format.
+    column that isn't a string or is encrypted, another format (``transforms.readers.formats``).
 
     Raises:
       StorageError: a fault of the storage, or a source that isn't the pinned one.
@@ -76,6 +74,9 @@ def read(
         not parsed.
       warn: takes what is wrong with a source that is read all the same; by default that is logged.
 
+    A row of a JSON Lines source is a line that isn't blank, counted from 0. When a whole source was read, without
+    ``keep``, and no row of it can be used, that is an ``UnreadableSource`` with the commonest reason.
+
     Raises:
       UnreadableSource: the data can't be decoded, found maybe after some batches.
       StorageError: a fault of the storage, or a source that isn't the pinned one.
@@ -93,9 +94,9 @@ def read(
         if shard.row_groups:
             yield from parquet.read_parquet(shard, file, options, keep, warn)
         elif shard.rows != 0:
-            compression = _compression(_head(file))
+            compression = compression_of(_head(file))
             file.seek(0)
-            yield from jsonl.read_jsonl(shard, file, compression, options, keep)
+            yield from jsonl.read_jsonl(shard, file, compression, options, keep, warn)
 
 
 def check(source: Source, options: ReadOptions) -> str:
@@ -117,29 +118,18 @@ def check(source: Source, options: ReadOptions) -> str:
 
 def _split(source: Source, file: BinaryIO, options: ReadOptions) -> list[Shard]:
     head = _head(file)
-    file.seek(max(0, file.seek(0, os.SEEK_END) - len(MAGIC)))
+    file.seek(max(0, source.size - len(MAGIC)))
     tail = file.read(len(MAGIC))
     if head.startswith(MAGIC) and tail == MAGIC:
-        file.seek(0)
         return parquet.split_parquet(source, file, options)
     if head.startswith(MAGIC):
         return [Shard(source, error="starts as a Parquet file but doesn't end as one: cut short, or not Parquet")]
     if tail == MAGIC:
         return [Shard(source, error="ends as a Parquet file but doesn't start as one: its first bytes are damaged")]
-    for magic, name in _OTHER_FORMATS.items():
-        if head.startswith(magic):
-            return [Shard(source, error=f"is {name}; only Parquet and JSON Lines (plain, gzip, zstd) are read")]
-    size = source.size if _compression(head) == "plain" else source.size * COMPRESSED
-    return [Shard(source, size=size)]
+    size = source.size if compression_of(head) == "plain" else source.size * COMPRESSED
+    return [Shard(source, error=refusal(head, options.text_column), size=size)]
 
 
 def _head(file: BinaryIO) -> bytes:
     file.seek(0)
-    return file.read(8)
-
-
-def _compression(head: bytes) -> jsonl.Compression:
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip"
-    skippable = len(head) >= 4 and head[0] & 0xF0 == 0x50 and head[1:4] == b"\x2a\x4d\x18"
-    return "zstd" if skippable or head.startswith(b"\x28\xb5\x2f\xfd") else "plain"
+    return file.read(HEAD_BYTES)

@@ -7,9 +7,11 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from beam_pipeline import storage
+from schemas import outcomes
 
 LOGGER = logging.getLogger(__name__)
 
@@ -81,3 +83,38 @@ def decoding(uri: str, where: str) -> Iterator[None]:
         raise
     except (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
         raise UnreadableSource(uri, f"{where}: {str(error).strip() or type(error).__name__}") from error
+
+
+_WORDS = {
+    outcomes.NULL_TEXT: "the text {column} is null",
+    outcomes.EMPTY_TEXT: "the text {column} is empty",
+    outcomes.INVALID_UTF8: "the text {column} isn't UTF-8",
+    outcomes.INVALID_JSON: "it is no JSON object",
+    outcomes.MISSING_TEXT: "there is no field {column}",
+    outcomes.TEXT_NOT_A_STRING: "the text {column} isn't a string",
+}
+
+
+class Usable:
+    """Counts what becomes of a source's rows, to tell a source of which none can be used."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(256, np.int64)
+
+    def count(self, batch: pa.RecordBatch) -> None:
+        """Takes the next rows."""
+        self._counts += np.bincount(batch["outcome"].fill_null(0).to_numpy(), minlength=256)
+
+    def refuse_if_none(self, uri: str, options: ReadOptions, hint: str = "") -> None:
+        """After the last row.
+
+        Raises:
+          UnreadableSource: there are rows, but none is usable; with the commonest reason.
+        """
+        rows = int(self._counts.sum())
+        if rows and not self._counts[0]:
+            code = int(self._counts.argmax())
+            words = _WORDS[code].format(column=f"{options.text_column!r} (text_column)")
+            of_rows = "" if self._counts[code] == rows else f" in {self._counts[code]:,} of them"
+            reason = outcomes.OWN[code][1]
+            raise UnreadableSource(uri, f"none of its {rows:,} rows can be used:{of_rows} {words} ({reason}){hint}")

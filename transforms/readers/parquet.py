@@ -13,7 +13,7 @@ from schemas import outcomes
 from schemas.columns import DOCUMENTS
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
 from transforms.readers.batching import cut_batches
-from transforms.readers.common import MIB, SHARD_ROWS, ReadOptions, UnreadableSource, Warn, decoding
+from transforms.readers.common import MIB, SHARD_ROWS, ReadOptions, UnreadableSource, Usable, Warn, decoding
 from transforms.readers.parquet_footer import Footer, read_footer
 
 PIECE_ROWS = 1024  # rows decoded at once: 3 MB of ordinary documents
@@ -64,6 +64,7 @@ def _pieces(
         warn(warning)
     parquet = footer.open(file, shard.first_row_group, shard.row_groups)
     columns = [column.name for column in (footer.text, footer.id) if column]
+    usable = Usable()
     for groups, first, rows in _fetches(shard, footer, keep):
         last = groups[-1] + shard.first_row_group
         where = f"row group {last}" if len(groups) == 1 else f"row groups {last - len(groups) + 1} to {last}"
@@ -87,9 +88,13 @@ def _pieces(
                 rows_of_batch = rows_of_batch[wanted[done : done + batch.num_rows]]
             done += batch.num_rows
             with decoding(uri, where):
-                yield from _documents(rows_of_batch, texts, ids)
+                for documents in _documents(rows_of_batch, texts, ids):
+                    usable.count(documents)
+                    yield documents
         if done != rows:
             raise UnreadableSource(uri, f"{where}: the footer says {rows} rows, but the pages hold {done}")
+    if keep is None and shard.row_groups == len(footer.rows):
+        usable.refuse_if_none(uri, options)
 
 
 def _fetches(shard: Shard, footer: Footer, keep: np.ndarray | None) -> Iterator[tuple[list[int], int, int]]:

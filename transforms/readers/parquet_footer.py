@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from transforms import thrift_compact as thrift
 from transforms.kernels import parquet_footer as kernel
 from transforms.readers.common import ReadOptions, UnreadableSource, decoding
+from transforms.readers.formats import PARQUET_MAGIC
 
-MAGIC = b"PAR1"
 TAIL_BYTES = 1 << 16  # read at once from the end: most footers are in it
 SHOWN_COLUMNS = 50
 
@@ -325,7 +325,7 @@ def _file_metadata(elements: list[bytes], groups: list[thrift.Struct], rows: int
 
 def _file_of(footer: bytes) -> pa.BufferReader:
     """A Parquet file that is nothing but a footer."""
-    return pa.BufferReader(MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC)
+    return pa.BufferReader(PARQUET_MAGIC + footer + len(footer).to_bytes(4, "little") + PARQUET_MAGIC)
 
 
 def _metadata(columns: list[Column], groups: list[thrift.Struct], rows: int, created_by: bytes) -> pq.FileMetaData:
