@@ -57,7 +57,7 @@ def test_all_documents_are_no_sample(corpus: Path, finished: Path, tmp_path: Pat
 
 
 def test_json_lines_are_counted_by_their_bytes(tmp_path: Path) -> None:
-    lines = documents_path().read_bytes().splitlines()
+    lines = [line for line in documents_path().read_bytes().splitlines() if line.strip()]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     assert plan(tmp_path / "in", tmp_path, 0.5)["documents"] == len(lines)

@@ -14,7 +14,7 @@ from beam_pipeline import failures, storage
 from beam_pipeline.training import in_sample, train_tokenizer
 from schemas.shards import Shard, Source, document_id
 from transforms.kernels.normalization import normalize
-from transforms.readers import ReadOptions, read, split
+from transforms.readers import ReadOptions, UnreadableSource, read, split
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +42,27 @@ def run(arguments: argparse.Namespace) -> int:
             if shard.error:
                 console.print(f"left out: {shard.source.uri}: {shard.error}", markup=False, soft_wrap=True)
         usable = [shard for shard in shards if not shard.error]
+        left_out: list[UnreadableSource] = []
         trained = train_tokenizer(
-            (text for shard in usable for text in _texts(shard, options, arguments.fraction, arguments.seed)),
+            (text for shard in usable for text in _texts(shard, options, arguments.fraction, arguments.seed, left_out)),
             arguments.vocab_size,
             arguments.special_token,
         )
         storage.write(arguments.output, trained)
+    for unreadable in left_out:
+        console.print(f"left out, from where it can't be read: {unreadable}", markup=False, soft_wrap=True)
     sys.stdout.write(f"{arguments.output}: {len(trained):,} bytes, trained on {len(usable)} shards\n")
     return 0
 
 
-def _texts(shard: Shard, options: ReadOptions, fraction: float, seed: int) -> Iterator[str]:
-    for batch in read(shard, options):
-        ids = batch["row"].to_numpy().astype(np.uint64) + np.uint64(document_id(shard.source.number, 0))
-        chosen = batch["text"].filter(pa.array(in_sample(ids, fraction, seed)))
-        yield from normalize(chosen.drop_null()).to_pylist()
+def _texts(
+    shard: Shard, options: ReadOptions, fraction: float, seed: int, left_out: list[UnreadableSource]
+) -> Iterator[str]:
+    """The texts of a shard that are in the sample; what can't be read is noted."""
+    try:
+        for batch in read(shard, options):
+            ids = batch["row"].to_numpy().astype(np.uint64) + np.uint64(document_id(shard.source.number, 0))
+            chosen = batch["text"].filter(pa.array(in_sample(ids, fraction, seed)))
+            yield from normalize(chosen.drop_null()).to_pylist()
+    except UnreadableSource as unreadable:
+        left_out.append(unreadable)

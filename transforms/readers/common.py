@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from beam_pipeline import storage
 from schemas import outcomes
+from schemas.errors import ToldError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class ReadOptions:
             raise ValueError(f"shard_bytes: must be at least 1, but is {self.shard_bytes}")
 
 
-class UnreadableSource(Exception):
+class UnreadableSource(ToldError):
     """The data of a source can't be decoded: it is the data's fault, and trying again won't help.
 
     A fault of the storage is a ``StorageError`` instead.

@@ -99,7 +99,7 @@ def _parquet(source: Source, file: BinaryIO, options: ReadOptions) -> FirstLook:
 def _chosen(sources: Sequence[Source], most: int) -> list[Source]:
     if len(sources) <= most:
         return list(sources)
-    kinds = {}
+    kinds: dict[tuple[str, str], Source] = {}
     for source in sources:
         folder, name = posixpath.split(source.uri)
         kinds.setdefault((folder, name.partition(".")[2]), source)
