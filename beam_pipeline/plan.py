@@ -141,7 +141,7 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     except ValueError as error:
         raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
     preflight.check_languages(settings, language_model)
-    preflight.check_columns(sources, settings.text_column, settings.named_id_column())
+    preflight.check_columns(sources, settings.reading(), settings.named_id_column())
     deciding = _deciding(settings, sources, language_model, tokenization)
     stored = _read_json(plan_uri)
     if stored is not None:

@@ -62,7 +62,7 @@ def predict(settings: Settings) -> dict[str, Any]:
     """
     sources = list_sources(settings)
     preflight.check_languages(settings, PinnedFile.pin(settings.language_model))
-    preflight.check_columns(sources, settings.text_column, settings.named_id_column())
+    preflight.check_columns(sources, settings.reading(), settings.named_id_column())
     looked_at = _spread(sources, SOURCES_SPLIT)
     scale = sum(source.size for source in sources) / max(1, sum(source.size for source in looked_at))
     row_groups = dataclasses.replace(settings.reading(), shard_bytes=1)

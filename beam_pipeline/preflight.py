@@ -8,25 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
 from collections.abc import Iterable, Sequence
-from typing import BinaryIO
 
-from beam_pipeline import storage
 from beam_pipeline.settings import Settings
 from schemas.shards import Source
 from transforms.filters import Languages
 from transforms.kernels import language
 from transforms.pinned_files import PinnedFile
-from transforms.readers import UnreadableSource, _compression
-from transforms.readers.jsonl import Compression, decompress
-from transforms.readers.parquet_footer import MAGIC, names_of
+from transforms.readers import ReadOptions, first_looks
 
-SOURCES_LOOKED_AT = 16
-"""Sources whose columns are looked at, spread evenly: a misspelt name is missing in all of them."""
-HEAD_BYTES = 1 << 20
-HEAD_LINES = 1000
-"""So much of the start of a JSON Lines source is looked at for its fields."""
 _SHOWN = 20
 
 
@@ -111,26 +101,25 @@ def _related(code: str, other: str) -> bool:
     return False
 
 
-def check_columns(sources: Sequence[Source], text_column: str, id_column: str | None = None) -> None:
+def check_columns(sources: Sequence[Source], options: ReadOptions, id_column: str | None = None) -> None:
     """Refuses a column that none of the sources has, as far as their first rows and footers tell.
 
     A source that can't be looked into says nothing here: the run lists it with its reason.
 
     Args:
       sources: of the run.
-      text_column: must be in one of those looked at.
+      options: how they are read; the text column must be in one of those looked at.
       id_column: the same, if the user has named one.
 
     Raises:
       UnusableSettings: with the columns that there are.
       StorageError: the store refuses.
     """
-    step = max(1, -(-len(sources) // SOURCES_LOOKED_AT))
-    found = [(source, names) for source in sources[::step] if (names := columns_of(source))]
+    found = [(look.source, look.columns) for look in first_looks(sources, options) if look.columns]
     if not found:
         return
     there = list(dict.fromkeys(name for _, names in found for name in names))
-    for setting, wanted in (("text_column", text_column), ("id_column", id_column)):
+    for setting, wanted in (("text_column", options.text_column), ("id_column", id_column)):
         if wanted is None or wanted in there:
             continue
         close = [name for name in there if name.casefold() == wanted.casefold()]
@@ -140,41 +129,3 @@ def check_columns(sources: Sequence[Source], text_column: str, id_column: str | 
         shown = f"{', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
         others = f" The same goes for {len(found) - 1} more sources that were looked at." if len(found) > 1 else ""
         raise UnusableSettings(f"{setting}: {source.uri} has no {wanted!r} but {shown}{hint}{others}")
-
-
-def columns_of(source: Source) -> list[str]:
-    """The columns of a Parquet file, or the fields of the first lines of JSON Lines; empty if it can't be told."""
-    with storage.open_input(source.uri, source.etag, source.size) as file:
-        head = file.read(8)
-        file.seek(0)
-        try:
-            if head.startswith(MAGIC):
-                return names_of(source.uri, file, source.size)
-            fields: dict[str, None] = {}
-            for line in _first_lines(source, file, _compression(head)):
-                record = _record(line)
-                if record is not None:
-                    fields |= dict.fromkeys(record)
-            return list(fields)
-        except storage.StorageError:
-            raise
-        except (ValueError, RecursionError, UnreadableSource):
-            return []  # whatever is wrong with it, the readers say so, by name
-
-
-def _first_lines(source: Source, file: BinaryIO, compression: Compression) -> list[bytes]:
-    start = b""
-    for chunk in decompress(source.uri, file, compression):
-        start += chunk[:HEAD_BYTES]
-        if len(start) >= HEAD_BYTES:
-            break
-    return start.removeprefix(b"\xef\xbb\xbf").split(b"\n", HEAD_LINES)[:HEAD_LINES]
-
-
-def _record(line: bytes) -> dict[str, object] | None:
-    """The line as a record; of a line that was cut off, or is none, nothing."""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

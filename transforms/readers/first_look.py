@@ -25,7 +25,7 @@ from transforms.readers.streams import BOM, compression_of, without_blank
 MOST_SOURCES = 1000
 AT_ONCE = 16
 LOOK_BYTES = 1 << 18
-LOOK_ROWS = 100
+LOOK_ROWS, MOST_ROWS = 100, 1000  # more than the first are looked at only while the text column isn't found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +79,15 @@ def first_look(source: Source, options: ReadOptions) -> FirstLook:
         return FirstLook(source, reason)
     text = decompressed(head, compression_of(head), LOOK_BYTES).removeprefix(BOM)
     whole = len(head) < LOOK_BYTES and len(text) < LOOK_BYTES
-    lines = without_blank(text.split(b"\n") if whole else text.split(b"\n")[:-1])[:LOOK_ROWS]
-    columns = tuple(dict.fromkeys(name for line in lines for name in fields_of(line)))
-    return FirstLook(source, "", columns, len(lines), options.text_column in columns if columns else None)
+    lines = without_blank(text.split(b"\n") if whole else text.split(b"\n")[:-1])
+    columns: dict[str, None] = {}
+    rows = 0
+    for line in lines[:MOST_ROWS]:
+        if rows >= LOOK_ROWS and options.text_column in columns:
+            break
+        columns |= dict.fromkeys(fields_of(line))
+        rows += 1
+    return FirstLook(source, "", tuple(columns), rows, options.text_column in columns if columns else None)
 
 
 def _parquet(source: Source, file: BinaryIO, options: ReadOptions) -> FirstLook:
