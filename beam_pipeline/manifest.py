@@ -82,6 +82,7 @@ def build(
         "language_model": {"uri": plan.language_model.uri, "sha256": plan.language_model.sha256},
         "sources": {"count": plan.sources, "bytes": plan.source_bytes, "listed_in": plan.sources_uri},
         "unreadable": [{"uri": uri, "reason": reason} for uri, reason in totals.unreadable],
+        "read_with_warnings": work.reading,
         "books": {
             "documents": totals.documents,
             "kept": sum(amount.documents for (outcome, _), amount in by_reason.items() if outcome == "kept"),
@@ -150,6 +151,8 @@ def show(contents: dict[str, Any], plan: Plan, console: Console) -> None:
         f"-> {plan.tokens.uri}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    for source in contents["read_with_warnings"]:
+        console.print(f"read: {source['uri']}: {source['warning']}", markup=False, highlight=False, soft_wrap=True)
     for source in contents["unreadable"]:
         console.print(f"unreadable: {source['uri']}: {source['reason']}", markup=False, highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""What the workers noted beside the outcomes: cost by step, tokenizer engines, objects written."""
+"""What the workers noted beside the outcomes: cost by step, tokenizer engines, faults of sources, objects written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from beam_pipeline.postgres import Connection
 
+SHOWN_WARNINGS = 1000
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Work:
@@ -16,10 +18,13 @@ class Work:
     Attributes:
       steps: by step ``wall`` and ``cpu`` seconds, and what it asked of the store (``storage.Requests``, by name).
       tokenizer: shards by the engine that encoded them, and how much both engines were compared on.
+      reading: ``uri`` and ``warning`` of sources that were read although something is wrong with them, the first
+        ``SHOWN_WARNINGS``.
     """
 
     steps: dict[str, dict[str, float]]
     tokenizer: dict[str, Any]
+    reading: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
 
 def work_of(connection: Connection, run: str) -> Work:
@@ -39,7 +44,15 @@ def work_of(connection: Connection, run: str) -> Work:
         " WHERE run = %s AND note IS NOT NULL GROUP BY 1 ORDER BY 1",
         (key,),
     ).fetchall()
+    warned = connection.execute(
+        "SELECT DISTINCT sources.number, uri, warning FROM segments"
+        " JOIN sources ON sources.run = segments.run AND sources.number = segments.source,"
+        " LATERAL jsonb_array_elements_text(counts -> 'warnings') AS each (warning)"
+        " WHERE segments.run = %s AND counts ? 'warnings' ORDER BY sources.number, warning LIMIT %s",
+        (key, SHOWN_WARNINGS),
+    ).fetchall()
     return Work(
+        reading=[{"uri": uri, "warning": warning} for _, uri, warning in warned],
         steps=steps,
         tokenizer={
             "shards_by_engine": {engine: shards for engine, shards, *_ in engines},

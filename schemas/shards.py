@@ -1,8 +1,8 @@
 """Sources, shards and document ids: the names that everything else refers to.
 
 A *source* is one input object. Sources are numbered from 0 in the order of their sorted URIs. A *row* is the position
-of a document in its source, from 0: the row of a Parquet file, the line of a JSON Lines file. A document's id is
-``(source number << 32) | row``, so ids sort as sources and rows do.
+of a document in its source, from 0: the row of a Parquet file, the line of a JSON Lines file, where blank lines aren't
+counted. A document's id is ``(source number << 32) | row``, so ids sort as sources and rows do.
 
 A *shard* is a run of consecutive row groups of one Parquet source, or a whole JSON Lines source. It is named by its
 source and first row group, so the name means the same at any parallelism, on any runner, after a restart.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests import runs
+from tests.test_parquet_footer import encrypted
 
 TEXT = "The ferry leaves at seven from the old harbour, and number {} is painted on its side in white letters."
 
@@ -42,6 +44,47 @@ def test_unreadable_sources_are_listed_and_the_rest_is_done(tmp_path: Path) -> N
     refused = runs.run(sources, strict, "--strict", status=2)
     assert "cut.jsonl.gz" in refused.stderr
     assert not strict.exists() or not list(strict.iterdir())
+
+
+def test_what_is_no_source_is_named_and_what_is_nearly_one_is_read(tmp_path: Path) -> None:
+    sources, output = tmp_path / "in", tmp_path / "out"
+    write_good(sources)
+    records = [{"id": row, "text": TEXT.format(row + 100)} for row in range(20)]
+    lines = [json.dumps(record).encode() + b"\n" for record in records]
+    (sources / "array.jsonl").write_bytes(json.dumps(records).encode())
+    (sources / "body.jsonl").write_bytes(b"".join(lines).replace(b'"text"', b'"body"'))
+    (sources / "notes.md").write_bytes(b"# Notes\n\nNothing to read.\n")
+    encrypted(sources / "secret.parquet", pa.table({"text": ["a"], "other": [1]}), "text", plaintext_footer=True)
+    encrypted(
+        sources / "open.parquet", pa.table({"text": [TEXT.format(7000)], "id": ["a"]}), "id", plaintext_footer=True
+    )
+    (sources / "tail.jsonl.gz").write_bytes(gzip.compress(b"\n".join(lines[:2])) + b"trailing garbage")
+    done = runs.run(sources, output, "--direct_num_workers", 1, status=3)
+    manifest = runs.manifest(output)
+    reasons = {Path(source["uri"]).name: source["reason"] for source in manifest["unreadable"]}
+    assert set(reasons) == {"array.jsonl", "body.jsonl", "notes.md", "secret.parquet"}
+    assert "one JSON array" in reasons["array.jsonl"]
+    assert "there is no field 'text' (text_column) (missing_text)" in reasons["body.jsonl"]
+    assert "(invalid_json)" in reasons["notes.md"]
+    assert "it is encrypted" in reasons["secret.parquet"]
+    warnings = {Path(source["uri"]).name: source["warning"] for source in manifest["read_with_warnings"]}
+    assert set(warnings) == {"open.parquet", "tail.jsonl.gz"}
+    assert "trailing" not in warnings["tail.jsonl.gz"]
+    assert "garbage after the last gzip member" in done.stderr
+    assert manifest["books"]["documents"] == 53
+    assert manifest["books"]["invalid"] == {}
+    # The second line of two with a blank one between them is row 1.
+    shown = runs.ask("trace", "--output", output, "--source", sources / "tail.jsonl.gz", "--row", 1, "--text")
+    assert TEXT.format(101) in json.dumps(shown)
+
+    strict = tmp_path / "strict"
+    refused = runs.run(sources, strict, "--strict", status=2)
+    assert all(name in refused.stderr for name in reasons)
+    assert not strict.exists() or not list(strict.iterdir())
+    trained = runs.command("train-tokenizer", "--input", sources, "--output", tmp_path / "t.json", "--vocab_size", 300)
+    done = subprocess.run(trained, cwd=runs.ROOT, capture_output=True, text=True, check=False)
+    assert "secret.parquet" in done.stderr
+    assert (tmp_path / "t.json").exists(), done.stderr
 
 
 def test_unusable_rows_are_outcomes(tmp_path: Path) -> None:
