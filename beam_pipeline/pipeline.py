@@ -19,10 +19,14 @@ a shard's description or a packed block of ids, hashes and signatures (``transfo
 
 from __future__ import annotations
 
+import dataclasses
+
 import apache_beam as beam
 
 from beam_pipeline.plan import Plan
 from transforms.audit_duplicates import AuditDuplicates
+from transforms.block_files import NOWHERE, BlockFiles
+from transforms.check_room import CheckRoom
 from transforms.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
 from transforms.filter import Filter
 from transforms.fingerprint import Fingerprint
@@ -41,9 +45,14 @@ from transforms.write_lineage import WriteLineage, WriteSources
 from transforms.write_tokens import WriteTokens
 
 
-def build(root: beam.Pipeline, plan: Plan) -> None:
-    """Adds the whole DAG of a planned run to a Beam pipeline."""
+def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
+    """Adds the whole DAG of a planned run to a Beam pipeline.
+
+    Args:
+      files: where the blocks of pass 2 lie while they are grouped (``beam_pipeline.scratch``).
+    """
     settings = plan.settings
+    deduplication = dataclasses.replace(plan.deduplication, files=files)
     read = ReadDocuments(settings.reading())
 
     split = root | "ListSources" >> ListSources(plan.sources_uri) | "SplitShards" >> SplitShards(settings.reading())
@@ -65,11 +74,12 @@ def build(root: beam.Pipeline, plan: Plan) -> None:
     fingerprinted = (fingerprints.done, written.shards) | "Fingerprinted" >> beam.Flatten()
 
     # Pass 2: which documents are duplicates, from fingerprints alone.
+    fingerprinted = fingerprinted | "CheckRoom" >> CheckRoom(files)
     stored = StoredFingerprints.of(plan.fingerprints.uri)
-    exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, plan.deduplication)
-    candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, plan.deduplication)
-    pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, plan.deduplication)
-    decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(plan.deduplication)
+    exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, deduplication)
+    candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, deduplication)
+    pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication)
+    decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication)
     sampled = (fingerprinted, pairs, decisions)
     _ = sampled | "AuditDuplicates" >> AuditDuplicates(plan.audit_uri, settings.reading(), settings.minhash())
 

@@ -20,10 +20,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline import storage
 from beam_pipeline.plan import FORMAT
+from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.outcomes import Outcomes
+from transforms.block_files import NOWHERE, BlockFiles
+from transforms.check_room import CheckRoom
 from transforms.deduplicate import Deduplicate, Deduplication, partitions_for
 from transforms.list_sources import read_sources
 from transforms.stored_fingerprints import ListStoredShards, StoredFingerprints, StoredRun
@@ -159,12 +162,13 @@ def _read_json(uri: str) -> dict[str, Any] | None:
     return json.loads(storage.read_bytes(uri)) if storage.stat(uri) is not None else None
 
 
-def build(root: beam.Pipeline, planned: Rededuplication) -> None:
-    """Adds the DAG to a Beam pipeline."""
+def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:
+    """Adds the DAG to a Beam pipeline; ``files`` as in ``beam_pipeline.pipeline``."""
+    options = dataclasses.replace(planned.options, files=files)
     fingerprints = planned.fingerprints
     outcomes = Outcomes.with_filters(planned.settings.filter_reasons())
-    shards = root | "ListStoredShards" >> ListStoredShards(fingerprints)
-    decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, planned.options)
+    shards = root | "ListStoredShards" >> ListStoredShards(fingerprints) | "CheckRoom" >> CheckRoom(files)
+    decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, options)
     _ = (shards, decisions) | "WriteDecisions" >> WriteDecisions(
         planned.decisions_uri, planned.counts_uri, fingerprints, outcomes
     )
@@ -177,8 +181,8 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
       Undecided: not every document of the run has a decision.
     """
     started = time.perf_counter()
-    with beam.Pipeline(options=beam_options) as root:
-        build(root, planned)
+    with block_files(beam_options) as files, beam.Pipeline(options=beam_options) as root:
+        build(root, planned, files)
     books = json.loads(storage.read_bytes(planned.counts_uri))
     earlier = books.pop("with a witness in an earlier run", 0)
     if sum(books.values()) != planned.documents:

@@ -18,6 +18,7 @@ from beam_pipeline import embedded_postgres, manifest, openlineage_events, pipel
 from beam_pipeline.execution import StillAtWork, execute, name_job, root_cause
 from beam_pipeline.lineage import Lineage, public_dsn
 from beam_pipeline.plan import Plan, make_plan
+from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from beam_pipeline.work import token_objects_of, work_of
@@ -91,8 +92,8 @@ def _carry_out(
     started = time.perf_counter()
     job = FlinkJob.of(options, name_job(options, plan.run))
     try:
-        with progress.shown(plan, job, console):
-            metrics = execute(options, functools.partial(pipeline.build, plan=plan), job)
+        with progress.shown(plan, job, console), block_files(options) as files:
+            metrics = execute(options, functools.partial(pipeline.build, plan=plan, files=files), job)
     except StillAtWork as left:
         raise RunFailed(f"run {plan.run} isn't waited for any more; {left}") from None
     except KeyboardInterrupt:

@@ -2,11 +2,12 @@
 
     ExactDuplicates -> BandRecords -> VerifyPairs -> ResolveDuplicates
 
-What goes from box to box is ``tuple[int, bytes]``: the key of a shard, or a partition's number, and a packed block
-(``transforms.kernels.deduplication_blocks`` has every kind). A block is about one (origin, destination), so with S
-shards and P partitions a shuffle has at most S * P elements. The logic is in ``transforms.kernels.deduplication`` and
-``transforms.kernels.resolution``, what a shard or a partition does with it in ``transforms.deduplication_steps``; here
-is who sends what to whom.
+What goes from box to box is ``tuple[int, bytes]``: the key of a shard, or a partition's number, and a packed block of
+1 MiB at most (``transforms.kernels.deduplication_blocks`` has every kind). A block is about one (origin, destination),
+so with S shards and P partitions a shuffle has at most S * P elements and those that its bytes need. On a runner that
+keeps everything in memory the blocks lie in files, and their places are grouped (``transforms.block_files``). The logic
+is in ``transforms.kernels.deduplication`` and ``transforms.kernels.resolution``, what a shard or a partition does with
+it in ``transforms.deduplication_steps``; here is who sends what to whom.
 
 A shard's fingerprints are where ``transforms.stored_fingerprints`` says (``schemas.columns.fingerprints``), and each
 column is read by the one box that needs it: hashes by ``ExactDuplicates``, bands by ``BandRecords``, signatures by
@@ -23,6 +24,7 @@ import apache_beam as beam
 from schemas.shards import Shard
 from transforms import deduplication_steps as steps
 from transforms.accounting import accounted
+from transforms.block_files import BlockFiles
 from transforms.deduplication_steps import Keyed, TooManyOpenEdgesError
 from transforms.kernels.deduplication import Deduplication, partitions_for
 from transforms.kernels.deduplication_blocks import (
@@ -68,15 +70,19 @@ def _only(*layouts: BlockLayout) -> beam.PTransform:
     return beam.Filter(_is_kind, frozenset(layout.kind for layout in layouts))
 
 
+def _for_block(keyed: Keyed, function: Step, arguments: tuple[object, ...]) -> Iterator[Keyed]:
+    return accounted(keyed[0], function, (keyed[1], *arguments))
+
+
 def _for_key(
-    grouped: tuple[int, Iterable[bytes] | bytes], function: Step, arguments: tuple[object, ...]
+    grouped: tuple[int, Iterable[bytes]], function: Step, arguments: tuple[object, ...], files: BlockFiles
 ) -> Iterator[Keyed]:
-    return accounted(grouped[0], function, (grouped[1], *arguments))
+    return accounted(grouped[0], function, (files.read(grouped[1]), *arguments))
 
 
-def _counted(keyed: Keyed) -> Keyed:
+def _sent(keyed: Keyed, files: BlockFiles) -> Keyed:
     steps.count("shuffled_bytes", len(keyed[1]))
-    return keyed
+    return keyed[0], files.left(keyed[1])
 
 
 @dataclasses.dataclass
@@ -84,24 +90,28 @@ class _ForEachKey(beam.PTransform):
     """From one or more collections of (key, block): ``function(key, blocks)`` for every key that has any."""
 
     function: Step
+    options: Deduplication
     arguments: tuple[object, ...] = ()
 
     def expand(self, blocks: tuple[beam.PCollection[Keyed], ...]) -> beam.PCollection[Keyed]:
         return (
             blocks
             | beam.Flatten()
-            | beam.Map(_counted).with_output_types(Keyed)
+            | beam.Map(_sent, self.options.files).with_output_types(Keyed)
             | beam.GroupByKey()
-            | beam.FlatMap(_for_key, self.function, self.arguments).with_output_types(Keyed)
+            | beam.FlatMap(_for_key, self.function, self.arguments, self.options.files).with_output_types(Keyed)
         )
 
 
 def _for_shard(
-    grouped: tuple[int, tuple[Iterable[Shard], Iterable[bytes]]], function: Step, arguments: tuple[object, ...]
+    grouped: tuple[int, tuple[Iterable[Shard], Iterable[bytes]]],
+    function: Step,
+    fingerprints: StoredFingerprints,
+    options: Deduplication,
 ) -> Iterator[Keyed]:
     _, (shards, blocks) = grouped
     for shard in shards:
-        yield from accounted(shard, function, (blocks, *arguments))
+        yield from accounted(shard, function, (options.files.read(blocks), fingerprints, options))
 
 
 @dataclasses.dataclass
@@ -109,15 +119,16 @@ class _ForEachShard(beam.PTransform):
     """From shards and (shard key, block): ``function(shard, blocks)`` for every shard, blocks or none."""
 
     function: Step
-    arguments: tuple[object, ...]
+    fingerprints: StoredFingerprints
+    options: Deduplication
 
     def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
         shards, blocks = inputs
         keyed = shards | beam.Filter(_has_documents) | beam.WithKeys(_key).with_output_types(tuple[int, Shard])
         return (
-            (keyed, blocks | beam.Map(_counted).with_output_types(Keyed))
+            (keyed, blocks | beam.Map(_sent, self.options.files).with_output_types(Keyed))
             | beam.CoGroupByKey()
-            | beam.FlatMap(_for_shard, self.function, self.arguments).with_output_types(Keyed)
+            | beam.FlatMap(_for_shard, self.function, self.fingerprints, self.options).with_output_types(Keyed)
         )
 
 
@@ -156,7 +167,7 @@ class ExactDuplicates(beam.PTransform):
             | beam.FlatMap(accounted, steps.content_hashes, (self.fingerprints, self.options)).with_output_types(Keyed)
         )
         within = hashed | "OfShard" >> _only(DUPLICATES)
-        across = (hashed | "OfPartition" >> _only(CONTENT_HASHES),) | _ForEachKey(steps.exact_duplicates)
+        across = (hashed | "OfPartition" >> _only(CONTENT_HASHES),) | _ForEachKey(steps.exact_duplicates, self.options)
         return (within, across) | beam.Flatten()
 
 
@@ -174,9 +185,9 @@ class BandRecords(beam.PTransform):
         """Bands of what is distinct to hash ranges, candidates from there."""
         shards, exact = inputs
         bands = (shards, exact | _only(DUPLICATES)) | "Bands" >> _ForEachShard(
-            steps.band_records, (self.fingerprints, self.options)
+            steps.band_records, self.fingerprints, self.options
         )
-        return (bands,) | "Buckets" >> _ForEachKey(steps.candidate_pairs, (self.options,))
+        return (bands,) | "Buckets" >> _ForEachKey(steps.candidate_pairs, self.options, (self.options,))
 
 
 @dataclasses.dataclass
@@ -195,10 +206,10 @@ class VerifyPairs(beam.PTransform):
     def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
         """Earlier end, then later end; a pair within a shard needs no second hop."""
         shards, candidates = inputs
-        arguments = (self.fingerprints, self.options)
-        sent = (shards, candidates) | "Earlier" >> _ForEachShard(steps.attach_signatures, arguments)
+        stored = (self.fingerprints, self.options)
+        sent = (shards, candidates) | "Earlier" >> _ForEachShard(steps.attach_signatures, *stored)
         signatures = sent | "Signatures" >> beam.Filter(_is_kind, frozenset([SignatureBlock.KIND]))
-        across = (shards, signatures) | "Later" >> _ForEachShard(steps.verify_pairs, arguments)
+        across = (shards, signatures) | "Later" >> _ForEachShard(steps.verify_pairs, *stored)
         return (sent | "WithinShard" >> _only(EDGES, AUDITED), across) | beam.Flatten()
 
 
@@ -215,25 +226,27 @@ class ResolveDuplicates(beam.PTransform):
         """Two rounds of question and answer, the remainder, and what depends on them."""
         pairs, exact = inputs
         edges = pairs | "Verified" >> _only(EDGES)
-        partitions = (self.options.partitions,)
+        options, partitions = self.options, (self.options.partitions,)
 
         # Round 1: a document without earlier neighbours is kept.
-        asked = edges | "AskKept" >> beam.FlatMap(_for_key, steps.ask_who_is_kept, partitions).with_output_types(Keyed)
-        kept = (asked,) | "AnswerKept" >> _ForEachKey(steps.answer, (False,))
-        settled = (edges, kept) | "Settle" >> _ForEachKey(steps.settle, partitions)
+        asked = edges | "AskKept" >> beam.FlatMap(_for_block, steps.ask_who_is_kept, partitions).with_output_types(
+            Keyed
+        )
+        kept = (asked,) | "AnswerKept" >> _ForEachKey(steps.answer, options, (False,))
+        settled = (edges, kept) | "Settle" >> _ForEachKey(steps.settle, options, partitions)
 
         # Round 2: a pair whose earlier end is dropped is void.
         asked = settled | "AskDropped" >> _only(KNOWN, QUESTIONS)
-        dropped = (asked,) | "AnswerDropped" >> _ForEachKey(steps.answer, (True,))
-        still_open = (settled | "Open" >> _only(EDGES), dropped) | "Void" >> _ForEachKey(steps.void)
+        dropped = (asked,) | "AnswerDropped" >> _ForEachKey(steps.answer, options, (True,))
+        still_open = (settled | "Open" >> _only(EDGES), dropped) | "Void" >> _ForEachKey(steps.void, options)
 
-        finished = (still_open,) | "Finish" >> _ForEachKey(steps.finish, (self.options.max_open_edges,))
+        finished = (still_open,) | "Finish" >> _ForEachKey(steps.finish, options, (options.max_open_edges,))
 
         settled = settled | "Settled" >> _only(KEPT_EDGES)
         followers = exact | "Followers" >> _only(FOLLOWERS)
-        decided = (settled, finished, followers) | "Decide" >> _ForEachKey(steps.decide)
+        decided = (settled, finished, followers) | "Decide" >> _ForEachKey(steps.decide, options)
         fates, duplicates = decided | "Fates" >> _only(FATES), exact | "Duplicates" >> _only(DUPLICATES)
-        followed = (fates, duplicates) | "Follow" >> _ForEachKey(steps.follow)
+        followed = (fates, duplicates) | "Follow" >> _ForEachKey(steps.follow, options)
         return (decided | "Decided" >> _only(DECISIONS, WITNESSES), followed) | beam.Flatten()
 
 

@@ -21,6 +21,7 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow as pa
 
+from transforms.block_files import NOWHERE, BlockFiles
 from transforms.kernels.deduplication_blocks import (
     BANDS,
     BANDS_AND_LENGTHS,
@@ -60,6 +61,7 @@ class Deduplication:
         memory (``transforms.kernels.resolution.BYTES_PER_OPEN_EDGE`` each); more are an error.
       always_kept: documents with a smaller id are of earlier runs: they drop others and are never dropped.
       band_bins: how many bins of a sketch make the bands, bands * rows; those of the signature come after them.
+      files: where blocks lie while they are grouped.
 
     Raises:
       ValueError: an option is out of its range.
@@ -73,6 +75,7 @@ class Deduplication:
     max_open_edges: int = 50_000_000
     always_kept: int = 0
     band_bins: int = 112
+    files: BlockFiles = NOWHERE
 
     def __post_init__(self) -> None:
         if not 0 < self.min_similarity <= 1:
@@ -96,6 +99,7 @@ def partitions_for(documents: int) -> int:
 
     With 14 bands such a partition is 34 MB of band records (45 with ``keep="longest"``), which Beam's runners hand to a
     worker in one piece. Eight at least, so that a small run spreads over its cores, and never more than there can be.
+    worker in one piece. Eight at least, so that a small run spreads over its cores; as many as there can be at most.
     """
     return min(MAX_PARTITIONS, max(_MIN_PARTITIONS, -(-documents // _DOCUMENTS_A_PARTITION)))
 

@@ -1,0 +1,131 @@
+"""Pass 2 over synthetic fingerprints on any runner: what it decided, how long it took, and the memory of it all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from tests.scale.synthetic import World
+from transforms.block_files import NOWHERE, BlockFiles
+from transforms.deduplicate import Deduplicate, Deduplication, decisions, partitions_for, witnesses
+from transforms.stored_fingerprints import StoredFingerprints
+
+JOB = "pass-2-at-scale"
+
+
+@dataclasses.dataclass
+class Memory:
+    """Bytes at the peak, looked at twice a second: of one process, and of all (PSS)."""
+
+    main: int = 0
+    together: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One run of pass 2.
+
+    Attributes:
+      digest: of every decision and witness, by shard.
+      dropped: number of documents.
+    """
+
+    seconds: float
+    memory: Memory
+    digest: str
+    dropped: int
+
+
+def pss(process: int) -> int:
+    """Bytes of memory of a process, shared pages of forked ones counted once; 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+
+
+def family(process: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield process
+    try:
+        tasks = list(Path(f"/proc/{process}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    for child in children:
+        yield from family(child)
+
+
+class Watch:
+    """Looks at the memory of this process and of some others while it is entered."""
+
+    def __init__(self, others: Callable[[], Iterable[int]] = tuple) -> None:
+        self.memory = Memory()
+        self._others, self._stop = others, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.5):
+            roots = [os.getpid(), *self._others()]
+            every = {process for root in roots for process in family(root)}
+            self.memory.main = max(self.memory.main, pss(os.getpid()))
+            self.memory.together = max(self.memory.together, sum(map(pss, every)))
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def write_decided(item: tuple[int, Iterable[bytes]], folder: str) -> None:
+    """A file a shard, the same however often a runner repeats it."""
+    key, blocks = item
+    blocks = list(blocks)
+    path = Path(folder) / f"{key:020d}"
+    work = path.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}")
+    dropped = decisions(blocks)
+    work.write_bytes(len(dropped).to_bytes(8, "little") + dropped.tobytes() + witnesses(blocks).tobytes())
+    work.rename(path)
+
+
+def measure(
+    world: World,
+    fingerprints: Path,
+    output: Path,
+    options: PipelineOptions,
+    others: Callable[[], Iterable[int]] = tuple,
+    files: BlockFiles = NOWHERE,
+) -> Measured:
+    """Runs pass 2 to its end."""
+    output.mkdir(parents=True, exist_ok=True)
+    shards = world.write(fingerprints)
+    deduplication = Deduplication(partitions=partitions_for(world.documents), files=files)
+    with Watch(others) as watch:
+        started = time.perf_counter()
+        with beam.Pipeline(options=options) as root:
+            blocks = (
+                root
+                | beam.Create(shards)
+                | beam.Reshuffle()
+                | Deduplicate(StoredFingerprints.of(str(fingerprints)), deduplication)
+            )
+            _ = blocks | "ByShard" >> beam.GroupByKey() | "WriteDecided" >> beam.Map(write_decided, str(output))
+        seconds = time.perf_counter() - started
+    digest, dropped = hashlib.sha256(), 0
+    for path in sorted(path for path in output.iterdir() if not path.suffix):
+        content = path.read_bytes()
+        digest.update(path.name.encode() + content)
+        dropped += int.from_bytes(content[:8], "little")
+    return Measured(seconds, watch.memory, digest.hexdigest(), dropped)
