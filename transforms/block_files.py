@@ -38,14 +38,17 @@ class BlockFiles:
             return block
         return _file_of_process(self.folder).append(block)
 
-    def read(self, values: Iterable[bytes]) -> Iterator[bytes]:
-        """The blocks, each read when it is asked for.
+    def read(self, values: Iterable[bytes]) -> Blocks:
+        """The blocks, each read when it is asked for."""
+        return Blocks(self, values)
+
+    def read_one(self, value: bytes) -> bytes:
+        """A block.
 
         Raises:
-          EOFError: a file has been cut.
+          EOFError: its file has been cut.
         """
-        for value in values:
-            yield self._read(value) if value[:1] == _REFERENCE else value
+        return self._read(value) if value[:1] == _REFERENCE else value
 
     def _read(self, reference: bytes) -> bytes:
         _, offset, length = _PLACE.unpack_from(reference)
@@ -54,6 +57,17 @@ class BlockFiles:
         if len(block) != length:
             raise EOFError(f"{path} has been cut: {len(block)} of {length} bytes at {offset}")
         return block
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """Blocks that can be gone through several times, none of which is held."""
+
+    files: BlockFiles
+    values: Iterable[bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.files.read_one, self.values)
 
 
 NOWHERE = BlockFiles()

@@ -28,7 +28,6 @@ from transforms.block_files import BlockFiles
 from transforms.deduplication_steps import Keyed, TooManyOpenEdgesError
 from transforms.kernels.deduplication import Deduplication, partitions_for
 from transforms.kernels.deduplication_blocks import (
-    AUDITED,
     CONTENT_HASHES,
     DECISIONS,
     DUPLICATES,
@@ -37,10 +36,11 @@ from transforms.kernels.deduplication_blocks import (
     FOLLOWERS,
     KEPT_EDGES,
     KNOWN,
+    PAIRS,
     QUESTIONS,
+    WANTED,
     WITNESSES,
     BlockLayout,
-    SignatureBlock,
 )
 from transforms.kernels.resolution import decisions, witnesses
 from transforms.stored_fingerprints import StoredFingerprints
@@ -173,7 +173,7 @@ class ExactDuplicates(beam.PTransform):
 
 @dataclasses.dataclass
 class BandRecords(beam.PTransform):
-    """From shards and their exact duplicates: candidate pairs, as ``PAIRS`` blocks by key of the earlier end's shard.
+    """From shards and their exact duplicates: candidate pairs, as ``PAIRS`` blocks by key of the later end's shard.
 
     12 bytes a band in the shuffle, 16 with ``keep="longest"``; exact duplicates have none.
     """
@@ -196,21 +196,20 @@ class VerifyPairs(beam.PTransform):
 
     And a sample of those that nearly are, as ``AUDITED`` blocks, for ``transforms.audit_duplicates``.
 
-    The earlier end's shard sends its signature, once a (document, destination), to the later end's shard, which
-    compares.
+    The later end's shard, which compares, asks the earlier end's shard for the sketch, once a (document, asker).
     """
 
     fingerprints: StoredFingerprints
     options: Deduplication
 
     def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
-        """Earlier end, then later end; a pair within a shard needs no second hop."""
+        """Later end, earlier end, later end."""
         shards, candidates = inputs
         stored = (self.fingerprints, self.options)
-        sent = (shards, candidates) | "Earlier" >> _ForEachShard(steps.attach_signatures, *stored)
-        signatures = sent | "Signatures" >> beam.Filter(_is_kind, frozenset([SignatureBlock.KIND]))
-        across = (shards, signatures) | "Later" >> _ForEachShard(steps.verify_pairs, *stored)
-        return (sent | "WithinShard" >> _only(EDGES, AUDITED), across) | beam.Flatten()
+        asked = (candidates,) | "Ask" >> _ForEachKey(steps.ask_for_sketches, self.options)
+        sent = (shards, asked | "Wanted" >> _only(WANTED)) | "Send" >> _ForEachShard(steps.send_sketches, *stored)
+        to_compare = (asked | "Pairs" >> _only(PAIRS), sent) | "ToCompare" >> beam.Flatten()
+        return (shards, to_compare) | "Compare" >> _ForEachShard(steps.verify_pairs, *stored)
 
 
 @dataclasses.dataclass

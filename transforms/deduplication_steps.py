@@ -32,17 +32,20 @@ from transforms.kernels.deduplication_blocks import (
     KNOWN,
     PAIRS,
     QUESTIONS,
+    WANTED,
     WITNESSES,
     SignatureBlock,
-    group_by,
     partition_of,
+    run_starts,
 )
 from transforms.kernels.sketches import Sketches
 from transforms.stored_fingerprints import StoredFingerprints
 
 Keyed = tuple[int, bytes]
 PAIRS_AT_ONCE = 16_384
-"""Pairs that are held until they are compared: at most 20 MiB of sketches with signatures of 256 bytes."""
+"""Pairs, or documents, whose sketches are compared together: at most 20 MiB with signatures of 256 bytes."""
+PAIRS_HELD = 2 << 20
+"""Pairs that are held until those that were found in several bands are thrown out: 32 MiB."""
 LONGEST = np.uint32(2**32 - 1)
 """Stands for the length of a document of an earlier run: of a pair, it stays."""
 _LOG = logging.getLogger(__name__)
@@ -129,7 +132,7 @@ def band_records(
 
 
 def candidate_pairs(partition: int, blocks: Iterable[bytes], options: Deduplication) -> Iterator[Keyed]:
-    """BANDS -> PAIRS to the shard of the earlier end."""
+    """BANDS -> PAIRS to the shard of the later end."""
     records, shards = deduplication.bands_layout(options.keep).unpack(blocks)
     found = deduplication.candidate_pairs(records, shards, options.bucket_cap, options.always_kept)
     if found.large_buckets:
@@ -139,7 +142,8 @@ def candidate_pairs(partition: int, blocks: Iterable[bytes], options: Deduplicat
             "template, or more rows in a band are needed",
             *(partition, found.large_buckets, options.bucket_cap, found.largest_bucket),
         )
-    yield from PAIRS.split(partition, found.pairs, found.shards)
+    for pairs, to in found.pairs:
+        yield from PAIRS.split(partition, pairs, to)
 
 
 def _read_sketches(shard: Shard, fingerprints: StoredFingerprints) -> Sketches:
@@ -147,44 +151,64 @@ def _read_sketches(shard: Shard, fingerprints: StoredFingerprints) -> Sketches:
     return Sketches.of_columns(*_read_fingerprints(shard, fingerprints, ["signature", "shingles"]))
 
 
-def attach_signatures(
+def _distinct(shard: int, blocks: Iterable[bytes]) -> np.ndarray:
+    """PAIRS of a shard, each once; never much more than that is held, in however many bands they were found."""
+    pairs, held, total, most = PAIRS.empty(0), [], 0, PAIRS_HELD
+    for _, more in PAIRS.each(blocks):
+        held.append(more)
+        total += len(more)
+        if total > most:
+            pairs, held = _merged(shard, [pairs, *held]), []
+            total, most = len(pairs), max(PAIRS_HELD, 2 * len(pairs))
+    return _merged(shard, [pairs, *held])
+
+
+def _merged(shard: int, parts: list[np.ndarray]) -> np.ndarray:
+    pairs = np.concatenate(parts)
+    return deduplication.distinct_pairs(pairs, np.full(len(pairs), shard, np.uint64))[0]
+
+
+def ask_for_sketches(shard: int, blocks: Iterable[bytes]) -> Iterator[Keyed]:
+    """PAIRS -> PAIRS of the shard, each once; WANTED, the earlier ends, to their shards."""
+    pairs = _distinct(shard, blocks)
+    count("candidate_pairs", len(pairs))
+    yield from PAIRS.to(shard, shard, pairs)
+    wanted = pairs[run_starts(pairs["earlier"])]
+    shards = wanted["earlier"] - wanted["earlier_row"]
+    elsewhere = shards != shard
+    rows = WANTED.empty(int(elsewhere.sum()))
+    rows["row"] = wanted["earlier_row"][elsewhere]
+    yield from WANTED.split(shard, rows, shards[elsewhere])
+
+
+def send_sketches(
     shard: Shard, blocks: Iterable[bytes], fingerprints: StoredFingerprints, options: Deduplication
 ) -> Iterator[Keyed]:
-    """PAIRS -> SignatureBlock to the shard of the later end; EDGES and AUDITED where that is the same shard."""
-    pairs, _ = PAIRS.unpack(blocks)
-    if not len(pairs):
-        return
-    pairs, _ = deduplication.distinct_pairs(pairs, np.full(len(pairs), shard.key, np.uint64))
-    count("candidate_pairs", len(pairs))
-    sketches = _read_sketches(shard, fingerprints)
-    order, groups = group_by(pairs["later"] - pairs["later_row"])
-    pairs = pairs[order]
-    for destination, start, stop in groups:
-        group = pairs[start:stop]
-        blocks_of_group = SignatureBlock.of(shard.key, group["row"], group["later_row"], sketches)
-        if destination == shard.key:
-            found = [_compare(shard, [block], sketches, options) for block in blocks_of_group]
-            yield from _compared(shard, found, options)
-        else:
-            for block in blocks_of_group:
-                yield destination, block.pack()
+    """WANTED -> SignatureBlock to the shard that asks."""
+    sketches = None
+    for destination, wanted in WANTED.each(blocks):
+        if sketches is None:
+            sketches = _read_sketches(shard, fingerprints)
+        for block in SignatureBlock.of(shard.key, wanted["row"], sketches):
+            yield destination, block.pack()
 
 
 def _compare(
-    shard: Shard, blocks: list[SignatureBlock], sketches: Sketches, options: Deduplication
+    shard: Shard, pairs: np.ndarray, earlier: Sketches, at: np.ndarray, own: Sketches, options: Deduplication
 ) -> tuple[np.ndarray, np.ndarray]:
-    """EDGES of the verified pairs, and a sample of the near misses as AUDITED; the later ends are in this shard."""
-    firsts = np.cumsum([0, *(len(block.rows) for block in blocks)])
-    at = np.concatenate([block.pairs["position"] + first for block, first in zip(blocks, firsts, strict=False)])
-    later_row = np.concatenate([block.pairs["later_row"] for block in blocks])
-    earlier_row = np.concatenate([block.rows for block in blocks])[at]
-    origins = np.repeat(np.array([block.shard for block in blocks], np.uint64), [len(block.pairs) for block in blocks])
-    together = Sketches.concatenate([block.sketches for block in blocks])
-    found, similarity = deduplication.verify(together, at, sketches, later_row, options)
+    """EDGES of the verified pairs, and a sample of the near misses as AUDITED; the later ends are in this shard.
+
+    Args:
+      pairs: ``PAIRS`` (n,).
+      earlier, at: sketches, and int64 (n,), where that of each pair's earlier end is in them.
+      own: of the shard.
+    """
+    found, similarity = deduplication.verify(earlier, at, own, pairs["row"], options)
     count("verified_pairs", len(found))
-    earlier, later = origins + earlier_row, np.uint64(shard.key) + later_row
-    missed = auditing.near_misses(later, earlier, similarity, options.min_similarity, found)
-    edges = resolution.edges(earlier[found], earlier_row[found], later[found], later_row[found], similarity[found])
+    later = np.uint64(shard.key) + pairs["row"]
+    missed = auditing.near_misses(later, pairs["earlier"], similarity, options.min_similarity, found)
+    kept = pairs[found]
+    edges = resolution.edges(kept["earlier"], kept["earlier_row"], later[found], kept["row"], similarity[found])
     return edges, auditing.sample(missed)
 
 
@@ -199,25 +223,54 @@ def _compared(shard: Shard, found: list[tuple[np.ndarray, np.ndarray]], options:
 def verify_pairs(
     shard: Shard, blocks: Iterable[bytes], fingerprints: StoredFingerprints, options: Deduplication
 ) -> Iterator[Keyed]:
-    """SignatureBlock -> EDGES to the partition of the later end; AUDITED, the near misses.
+    """PAIRS, SignatureBlock -> EDGES to the partition of the later end; AUDITED, the near misses.
 
-    Many shards send a few pairs each, so blocks are compared some thousand pairs at a time.
+    Many shards send a few sketches each, so blocks are compared some thousand pairs at a time.
+
+    Raises:
+      ValueError: a sketch hasn't come that was asked for.
     """
-    sketches = None
-    held: list[SignatureBlock] = []
-    pairs = 0
-    found = []
-    for block in blocks:
-        if sketches is None:
-            sketches = _read_sketches(shard, fingerprints)
-        held.append(SignatureBlock.unpack(block))
-        pairs += len(held[-1].pairs)
-        if pairs >= PAIRS_AT_ONCE:
-            found.append(_compare(shard, held, sketches, options))
-            held, pairs = [], 0
-    if sketches is not None and held:
-        found.append(_compare(shard, held, sketches, options))
+    pairs, _ = PAIRS.unpack(blocks)
+    if not len(pairs):
+        return
+    pairs = pairs[np.argsort(pairs["earlier"], kind="stable")]
+    own = _read_sketches(shard, fingerprints)
+    within = pairs[pairs["earlier"] - pairs["earlier_row"] == np.uint64(shard.key)]
+    found = [
+        _compare(shard, piece, own, piece["earlier_row"], own, options)
+        for piece in (within[start : start + PAIRS_AT_ONCE] for start in range(0, len(within), PAIRS_AT_ONCE))
+    ]
+    compared = len(within)
+    for sketches, ids in _held_sketches(blocks):
+        starts, stops = (np.searchsorted(pairs["earlier"], ids, side) for side in ("left", "right"))
+        counts = stops - starts
+        at = np.repeat(np.arange(len(ids)), counts)
+        chosen = np.arange(len(at)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+        found.append(_compare(shard, pairs[chosen], sketches, at, own, options))
+        compared += len(at)
+    if compared != len(pairs):
+        raise ValueError(f"shard {shard.name} of {shard.source.uri}: {compared} of {len(pairs)} pairs were compared")
     yield from _compared(shard, found, options)
+
+
+def _held_sketches(blocks: Iterable[bytes]) -> Iterator[tuple[Sketches, np.ndarray]]:
+    """The documents of all SignatureBlocks, some thousand at a time: their sketches and ids."""
+    held: list[SignatureBlock] = []
+    documents = 0
+
+    def together() -> tuple[Sketches, np.ndarray]:
+        ids = [np.uint64(block.shard) + block.rows for block in held]
+        return Sketches.concatenate([block.sketches for block in held]), np.concatenate(ids)
+
+    for block in blocks:
+        if block[:1] == SignatureBlock.KIND:
+            held.append(SignatureBlock.unpack(block))
+            documents += len(held[-1].rows)
+            if documents >= PAIRS_AT_ONCE:
+                yield together()
+                held, documents = [], 0
+    if held:
+        yield together()
 
 
 def _ask(partition: int, edges: np.ndarray, partitions: int) -> Iterator[Keyed]:

@@ -98,16 +98,14 @@ def test_blocks_give_back_what_was_packed(rows, origin):
 
 
 def test_signature_blocks_give_back_what_was_packed():
-    paired = np.array([(1, 7), (0, 9), (1, 8)], SignatureBlock.PAIRED)
     signatures = pa.array([bytes(range(10)), None, None, b"0123456789"], pa.binary(10))
     shingles = pa.array([None, u32([1, 2, 2**32 - 1]).tobytes(), None, None], pa.large_binary())
     sketches = Sketches.of_columns(signatures, shingles).take(np.array([1, 3]))
-    block = SignatureBlock.unpack(SignatureBlock(5 << 32, u64([3, 4]), sketches, paired).pack())
+    block = SignatureBlock.unpack(SignatureBlock(5 << 32, u64([3, 4]), sketches).pack())
     assert (block.shard, block.rows.tolist()) == (5 << 32, [3, 4])
     assert block.sketches.counts.tolist() == [3, 0]
     assert block.sketches.words.tolist() == [1, 2, 2**32 - 1, *u32(np.frombuffer(b"0123456789\0\0", "<u4"))]
     assert block.sketches.starts.tolist() == [0, 3]
-    assert block.pairs.tolist() == paired.tolist()
 
 
 def test_fixed_bytes_of_slices_and_nulls():
@@ -180,6 +178,12 @@ def bucket_records(entries, longest):
     return records, u64([e[1] * PROTOTYPE for e in entries])
 
 
+def joined(candidates):
+    """All candidates: pairs, and the shard of each one's later end."""
+    found = [(deduplication.PAIRS.empty(0), u64([])), *candidates.pairs]
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 9))), st.booleans(), st.randoms())
 def test_candidates_are_the_buckets_first_and_the_predecessor(entries, longest, random):
     found = deduplication.candidate_pairs(*bucket_records(entries, longest), 3)
@@ -190,13 +194,14 @@ def test_candidates_are_the_buckets_first_and_the_predecessor(entries, longest, 
     for bucket in buckets.values():
         ids = [identifier for _, identifier in sorted(bucket)]
         expected |= {(ids[0], other) for other in ids[1:]} | set(itertools.pairwise(ids))
-    pairs = [(int(shard + p["row"]), int(p["later"])) for p, shard in zip(found.pairs, found.shards, strict=True)]
+    found, shards = joined(found)
+    pairs = [(int(p["earlier"]), int(shard + p["row"])) for p, shard in zip(found, shards, strict=True)]
     assert sorted(pairs) == sorted(expected)
-    assert (found.pairs["later"] % PROTOTYPE == found.pairs["later_row"]).all()
+    assert (found["earlier"] % PROTOTYPE == found["earlier_row"]).all()
 
     random.shuffle(entries)
-    again = deduplication.candidate_pairs(*bucket_records(entries, longest), 3)
-    assert again.pairs.tobytes() == found.pairs.tobytes()
+    again, _ = joined(deduplication.candidate_pairs(*bucket_records(entries, longest), 3))
+    assert again.tobytes() == found.tobytes()
 
 
 def test_buckets_over_the_cap_are_counted():
@@ -326,15 +331,11 @@ def test_one_bucket_of_200_000_documents_is_linear():
     records = BANDS.empty(200_000)
     records["bucket"], records["row"] = 7, np.arange(200_000)
     found = deduplication.candidate_pairs(records, np.zeros(200_000, np.uint64), 10_000)
-    assert len(found.pairs) == 2 * 200_000 - 3
     assert found.largest_bucket == 200_000
-    edges = resolution.edges(
-        found.shards + found.pairs["row"],
-        found.pairs["row"],
-        found.pairs["later"],
-        found.pairs["later_row"],
-        np.full(len(found.pairs), 0.9, np.float32),
-    )
+    pairs, shards = joined(found)
+    assert len(pairs) == 2 * 200_000 - 3
+    similarity = np.full(len(pairs), 0.9, np.float32)
+    edges = resolution.edges(pairs["earlier"], pairs["earlier_row"], shards + pairs["row"], pairs["row"], similarity)
     dropped = decided(resolution.resolve(edges))
     assert len(dropped) == 199_999
     assert {witness for witness, _ in dropped.values()} == {0}

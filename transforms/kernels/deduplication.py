@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import numpy as np
@@ -41,6 +42,7 @@ Keep = Literal["first", "longest"]
 
 _DOCUMENTS_A_PARTITION = 200_000
 _MIN_PARTITIONS = 8
+_LATER_ENDS_AT_ONCE = 1 << 20  # two pairs each, 130 bytes a pair while they are sorted
 _ROUNDING = np.float32(1e-6)  # far below the estimate's step: the rounding of float32 must not decide
 
 
@@ -257,14 +259,13 @@ class CandidatePairs:
     """The candidates of one hash range.
 
     Attributes:
-      pairs: ``PAIRS`` (m,), each once.
-      shards: uint64 (m,), key of the shard of each pair's earlier end.
+      pairs: ``PAIRS``, and uint64, the key of the shard of each pair's later end: some million pairs at a time, each
+        pair once in a piece.
       large_buckets: number of buckets over the cap.
       largest_bucket: documents in the largest.
     """
 
-    pairs: np.ndarray
-    shards: np.ndarray
+    pairs: Iterator[tuple[np.ndarray, np.ndarray]]
     large_buckets: int
     largest_bucket: int
 
@@ -286,29 +287,33 @@ def candidate_pairs(records: np.ndarray, shards: np.ndarray, bucket_cap: int, al
     order, firsts = sorted_groups((np.ascontiguousarray(records["bucket"]),), ranks)
     positions = np.flatnonzero(order == firsts)
     sizes = np.diff(positions, append=len(order))
-
     later = np.flatnonzero((order != firsts) & (ids[order] >= np.uint64(always_kept)))
-    earlier_ends = np.concatenate([firsts[later], order[later - 1]])
-    later_ends = np.concatenate([order[later], order[later]])
-    pairs = PAIRS.empty(len(later_ends))
-    pairs["row"] = records["row"][earlier_ends]
-    pairs["later"] = ids[later_ends]
-    pairs["later_row"] = records["row"][later_ends]
-    pairs, pair_shards = distinct_pairs(pairs, shards[earlier_ends])
-    return CandidatePairs(pairs, pair_shards, int((sizes > bucket_cap).sum()), int(sizes.max()) if len(sizes) else 0)
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(later), _LATER_ENDS_AT_ONCE):
+            piece = later[start : start + _LATER_ENDS_AT_ONCE]
+            earlier_ends = np.concatenate([firsts[piece], order[piece - 1]])
+            later_ends = np.concatenate([order[piece], order[piece]])
+            found = PAIRS.empty(len(later_ends))
+            found["row"] = records["row"][later_ends]
+            found["earlier"] = ids[earlier_ends]
+            found["earlier_row"] = records["row"][earlier_ends]
+            yield distinct_pairs(found, shards[later_ends])
+
+    return CandidatePairs(pairs(), int((sizes > bucket_cap).sum()), int(sizes.max()) if len(sizes) else 0)
 
 
 def distinct_pairs(pairs: np.ndarray, shards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every pair once, sorted by its later and earlier end; and no document with itself.
+    """Every pair once, sorted by its earlier and later end; and no document with itself.
 
     Args:
       pairs: ``PAIRS`` (n,).
-      shards: uint64 (n,), key of the shard of each pair's earlier end.
+      shards: uint64 (n,), key of the shard of each pair's later end.
     """
-    earlier = shards + pairs["row"]
-    order = np.lexsort((earlier, pairs["later"]))
-    order = order[run_starts(pairs["later"][order], earlier[order])]
-    order = order[pairs["later"][order] != earlier[order]]
+    later = shards + pairs["row"]
+    order = np.lexsort((later, pairs["earlier"]))
+    order = order[run_starts(pairs["earlier"][order], later[order])]
+    order = order[pairs["earlier"][order] != later[order]]
     return pairs[order], shards[order]
 
 

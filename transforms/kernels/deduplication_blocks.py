@@ -119,19 +119,17 @@ def run_starts(*ordered: np.ndarray) -> np.ndarray:
     return first
 
 
-def runs_within(keys: np.ndarray, weights: np.ndarray, own: int, most: int) -> Iterator[tuple[int, int]]:
+def runs_within(weights: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
     """(start, stop) of consecutive runs of items, each as long as its bytes allow.
 
     Args:
-      keys: (n,), sorted. What belongs to a key is in a run once, however many of its items are.
-      weights: int (n,), bytes that belong to each item's key.
-      own: bytes of an item beside that.
+      weights: int (n,), bytes of each item.
       most: bytes of a run; one item alone may have more.
     """
-    ends = np.cumsum(own + np.where(run_starts(keys), weights, 0))
+    ends = np.cumsum(weights)
     start = 0
-    while start < len(keys):
-        before = int(ends[start]) - own - int(weights[start])  # the run's first key counts, even if it began earlier
+    while start < len(weights):
+        before = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
         yield start, stop
         start = stop
@@ -166,8 +164,11 @@ FOLLOWERS = BlockLayout.of(b"f", row="<u4", shard="<u8", documents="<u4")
 BANDS = BlockLayout.of(b"b", bucket="<u8", row="<u4")
 # The same where the longest document stays: 16 bytes, 224 a document with 14 bands.
 BANDS_AND_LENGTHS = BlockLayout.of(b"l", bucket="<u8", row="<u4", text_bytes="<u4")
-# Candidate pairs, to the shard of the end that is first in rank; `row` is that end's.
-PAIRS = BlockLayout.of(b"p", row="<u4", later="<u8", later_row="<u4")
+# Candidate pairs, to the shard of the later end, whose `row` it is; `earlier` is first in rank. Were they sent to the
+# shard of the earlier end, one would get all of a bucket's: those of its first document.
+PAIRS = BlockLayout.of(b"p", row="<u4", earlier="<u8", earlier_row="<u4")
+# Rows whose sketches the origin, a shard, asks for.
+WANTED = BlockLayout.of(b"w", row="<u4")
 # Verified pairs: `earlier` is first in rank. `dropped`: the later one is known to be dropped.
 EDGES = BlockLayout.of(
     b"e", later="<u8", later_row="<u4", earlier="<u8", earlier_row="<u4", similarity="<f4", dropped="u1"
@@ -195,53 +196,45 @@ WITNESSES = BlockLayout.of(b"W", witness="<u8", documents="<u4")
 
 @dataclasses.dataclass(frozen=True)
 class SignatureBlock:
-    """Candidate pairs on their way to the shard of the later end, each earlier end's sketch once.
+    """Sketches on their way to a shard that compares its documents with theirs.
 
     Attributes:
-      shard: key of the shard of the earlier ends.
-      rows: uint32 (m,), rows of the earlier ends in their shard.
+      shard: key of the documents' shard.
+      rows: uint32 (m,), theirs in their shard, ascending.
       sketches: theirs (m), one after the other.
-      pairs: dtype ``PAIRED``: position in ``rows``, and the later end's row in its shard.
     """
 
     KIND = b"s"
-    PAIRED = np.dtype([("position", "<u4"), ("later_row", "<u4")])
 
     shard: int
     rows: np.ndarray
     sketches: Sketches
-    pairs: np.ndarray
 
     @classmethod
-    def of(cls, shard: int, rows: np.ndarray, later_rows: np.ndarray, sketches: Sketches) -> Iterator[SignatureBlock]:
-        """As many blocks as the pairs need to stay within ``BLOCK_BYTES``, each with the sketches of its own pairs.
+    def of(cls, shard: int, rows: np.ndarray, sketches: Sketches) -> Iterator[SignatureBlock]:
+        """As many blocks as the documents need to stay within ``BLOCK_BYTES``.
 
         Args:
-          shard: key of the shard of the earlier ends.
-          rows, later_rows: uint32 (n,), both ends of each pair.
-          sketches: those of the shard, by row.
+          shard: the shard's key.
+          rows: uint32 (n,), the documents, ascending.
+          sketches: those of all its documents, by row.
         """
-        order = np.argsort(rows, kind="stable")
-        rows, later_rows = rows[order], later_rows[order]
         weights = _DOCUMENT_BYTES + WORD.itemsize * sketches.lengths(rows)
-        for start, stop in runs_within(rows, weights, cls.PAIRED.itemsize, BLOCK_BYTES - _SIGNATURES_HEADER.itemsize):
-            distinct, position = np.unique(rows[start:stop], return_inverse=True)
-            pairs = np.empty(stop - start, cls.PAIRED)
-            pairs["position"], pairs["later_row"] = position, later_rows[start:stop]
-            yield cls(shard, distinct, sketches.take(distinct), pairs)
+        for start, stop in runs_within(weights, BLOCK_BYTES - _SIGNATURES_HEADER.itemsize):
+            yield cls(shard, rows[start:stop], sketches.take(rows[start:stop]))
 
     def pack(self) -> bytes:
-        """One block: header, rows, counts of shingles, sketches, pairs.
+        """One block: header, rows, counts of shingles, sketches.
 
         Raises:
           ValueError: it is larger than a block may be; ``of`` makes several.
         """
         sketches = self.sketches
         header = np.array([(self.KIND, self.shard, len(self.rows), sketches.signature_size)], _SIGNATURES_HEADER)
-        arrays = (header, self.rows.astype("<u4"), sketches.counts.astype("<u4"), sketches.words, self.pairs)
+        arrays = (header, self.rows.astype("<u4"), sketches.counts.astype("<u4"), sketches.words)
         block = b"".join(array.tobytes() for array in arrays)
         if len(block) > BLOCK_BYTES:
-            raise ValueError(f"{len(self.pairs)} pairs don't fit in a block of kind {self.KIND!r}")
+            raise ValueError(f"{len(self.rows)} sketches don't fit in a block of kind {self.KIND!r}")
         return block
 
     @classmethod
@@ -251,11 +244,9 @@ class SignatureBlock:
         number, size = int(header["documents"]), int(header["size"])
         rows = _SIGNATURES_HEADER.itemsize
         counts = np.frombuffer(block, "<u4", number, rows + 4 * number)
-        words = rows + 8 * number
-        length = word_count(counts, size)
+        words = np.frombuffer(block, WORD, word_count(counts, size), rows + 8 * number)
         return cls(
             int(header["origin"]),
             np.frombuffer(block, "<u4", number, rows),
-            Sketches.in_order(counts, np.frombuffer(block, WORD, length, words), size),
-            np.frombuffer(block, cls.PAIRED, -1, words + WORD.itemsize * length),
+            Sketches.in_order(counts, words, size),
         )
