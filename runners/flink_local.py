@@ -320,6 +320,7 @@ def configuration(folder: Path, slots: int, checkpoints: str) -> dict[str, Any]:
         "taskmanager.numberOfTaskSlots": slots,
         # One worker of every step on each TaskManager before any gets a second.
         "taskmanager.load-balance.mode": "SLOTS",
+        "taskmanager.runtime.large-record-handler": True,
         # Pass 2 has some forty exchanges, all of little data: the default of 512 buffers (16 MiB) for each is too many.
         "taskmanager.network.sort-shuffle.min-buffers": 32,
         # What goes to pass 3 is 15 bytes a document and comes all at once; a checkpoint waits until it is in buffers,

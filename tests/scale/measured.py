@@ -9,16 +9,26 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tests.scale.synthetic import World
+from schemas.shards import Shard
 from transforms.block_files import NOWHERE, BlockFiles
 from transforms.deduplicate import Deduplicate, Deduplication, decisions, partitions_for, witnesses
 from transforms.stored_fingerprints import StoredFingerprints
 
-JOB = "pass-2-at-scale"
+
+class Documents(Protocol):
+    """What makes fingerprints."""
+
+    @property
+    def documents(self) -> int:
+        """How many there are."""
+
+    def write(self, folder: Path) -> list[Shard]:
+        """Writes what isn't there yet."""
 
 
 @dataclasses.dataclass
@@ -101,7 +111,7 @@ def write_decided(item: tuple[int, Iterable[bytes]], folder: str) -> None:
 
 
 def measure(
-    world: World,
+    world: Documents,
     fingerprints: Path,
     output: Path,
     options: PipelineOptions,

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -22,21 +23,32 @@ from rich.table import Table
 
 from runners import flink
 from runners.flink_local import Cluster
-from tests.scale.measured import Measured, measure
+from tests.scale.measured import Documents, Measured, measure
+from tests.scale.shapes import one_bucket, one_full_partition, one_text
 from tests.scale.synthetic import World
 from transforms.block_files import BlockFiles
+from transforms.deduplicate import partitions_for
 
 WORKERS = 2
+WORLDS: dict[str, Callable[[int], Documents]] = {
+    "planted": World,
+    "one-text": one_text,
+    "one-bucket": one_bucket,
+    "template": lambda documents: one_bucket(documents, 14),
+    "one-partition": lambda documents: one_full_partition(documents, partitions_for(documents)),
+}
 
 
-def direct(world: World, fingerprints: Path, output: Path) -> Measured:
+def direct(world: Documents, fingerprints: Path, output: Path) -> Measured:
     """On DirectRunner, in processes."""
     options = PipelineOptions([], direct_running_mode="multi_processing", direct_num_workers=WORKERS)
     with tempfile.TemporaryDirectory(prefix="blocks-") as folder:
         return measure(world, fingerprints, output, options, files=BlockFiles(folder))
 
 
-def on_flink(world: World, fingerprints: Path, output: Path, cluster: Cluster, mode: str, flags: list[str]) -> Measured:
+def on_flink(
+    world: Documents, fingerprints: Path, output: Path, cluster: Cluster, mode: str, flags: list[str]
+) -> Measured:
     """On a cluster, in batch or streaming mode."""
     given = ["--runner", "FlinkRunner", "--flink_master", cluster.rest_address]
     given += ["--environment_config", cluster.environment_config, *flags]
@@ -63,6 +75,7 @@ def main(arguments: list[str]) -> int:
     """Measures each size on each runner; returns the exit status."""
     parser = argparse.ArgumentParser("python -m tests.scale.pass2", description=__doc__)
     parser.add_argument("--documents", type=int, nargs="+", default=[2_000_000, 20_000_000])
+    parser.add_argument("--world", choices=WORLDS, default="planted", help="what shape the duplicates have")
     parser.add_argument("--runners", nargs="+", default=["direct", "batch", "streaming"])
     parser.add_argument("--kill", action="store_true", help="kill a TaskManager in the middle of each run on Flink")
     parser.add_argument("--cluster", type=Path, help="folder of a cluster that runs; by default one is brought up")
@@ -80,17 +93,18 @@ def main(arguments: list[str]) -> int:
             cluster.up()
         try:
             for documents in known.documents:
-                world = World(documents)
-                world.write(cache / str(documents))
+                world = WORLDS[known.world](documents)
+                folder = cache / (str(documents) if known.world == "planted" else f"{known.world}-{documents}")
+                world.write(folder)
                 digests = set()
                 for runner in known.runners:
                     output = Path(work) / f"{documents}-{runner}"
                     if runner == "direct":
-                        found = direct(world, cache / str(documents), output)
+                        found = direct(world, folder, output)
                     else:
                         if known.kill:
                             kill_in_the_middle(cluster, documents / 200_000)
-                        found = on_flink(world, cache / str(documents), output, cluster, runner, flags)
+                        found = on_flink(world, folder, output, cluster, runner, flags)
                     digests.add(found.digest)
                     row = (
                         f"{documents:,}", runner, f"{found.seconds:.1f}", f"{documents / found.seconds:,.0f}",

@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from schemas.columns import fingerprints
-from schemas.shards import Shard, Source
+from schemas.shards import Shard
+from tests.scale.shapes import Shaped, Values, bytes_of, own_bands, places
 from tests.test_deduplicate import run
 from transforms.deduplicate import Deduplication, decisions
 from transforms.kernels.deduplication_blocks import mix
-from transforms.kernels.fingerprinting import MinHash
 
 ROWS = 50_000
-MINHASH = MinHash()
-
-Values = Callable[[np.ndarray], np.ndarray]
-
-
-def fixed(values: np.ndarray) -> pa.FixedSizeBinaryArray:
-    width = values.shape[1] * values.itemsize
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(values), [None, pa.py_buffer(values.tobytes())])
 
 
 def write(folder: Path, documents: int, content: Values, signature: Values, bands: Values) -> list[Shard]:
     """Fingerprint objects of documents that are made from their numbers."""
-    shards = []
-    for source, start in enumerate(range(0, documents, ROWS)):
-        numbers = np.arange(start, min(start + ROWS, documents))
-        shards.append(Shard(Source(source, f"synthetic-{source}", "etag", 1), 0, 1, 0, len(numbers)))
-        hashes = np.stack([mix(content(numbers)), mix(content(numbers) + 7)], axis=1)
-        values = {
-            "text_bytes": pa.array(np.full(len(numbers), 100), pa.uint32()),
-            "clean": pa.array(np.ones(len(numbers), np.bool_)),
-            "content_hash": fixed(hashes),
-            "signature": fixed(signature(numbers)),
-            "bands": fixed(bands(numbers)),
-        }
-        schema = fingerprints(MINHASH.bands, MINHASH.signature_size)
-        columns = [
-            values[field.name] if field.name in values else pa.nulls(len(numbers), field.type) for field in schema
-        ]
-        table = pa.table(columns, schema=schema)
-        pq.write_table(table, folder / f"{shards[-1].name}.parquet", compression="zstd", compression_level=1)
-    return shards
+    return Shaped(documents, content, signature, bands, ROWS).write(folder)
 
 
 def dropped(folder: Path, shards: list[Shard], name: str) -> dict[int, int]:
@@ -66,21 +36,6 @@ def dropped(folder: Path, shards: list[Shard], name: str) -> dict[int, int]:
     Console().print(f"{name}: {documents:,} documents, {len(answer):,} dropped, {documents / seconds:,.0f} documents/s")
     assert documents / seconds > 5_000  # all pairs of a bucket would take hours
     return answer
-
-
-def bytes_of(seeds: np.ndarray) -> np.ndarray:
-    """uint8 of the seeds' shape: pseudo-random."""
-    return (mix(seeds.astype(np.uint64)) >> np.uint64(56)).astype(np.uint8)
-
-
-def places(numbers: np.ndarray) -> np.ndarray:
-    """A seed for every byte of every document's signature."""
-    return numbers[:, None] * 256 + np.arange(256)[None, :]
-
-
-def own_bands(numbers: np.ndarray) -> np.ndarray:
-    """Buckets with nobody else in them."""
-    return mix((numbers[:, None] * 16 + np.arange(MINHASH.bands)[None, :]).astype(np.uint64) + np.uint64(2**60))
 
 
 def test_a_million_identical_documents(tmp_path: Path) -> None:
