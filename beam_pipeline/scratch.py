@@ -13,6 +13,7 @@ import psutil  # type: ignore[import-untyped]
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from beam_pipeline.options import DIRECT_RUNNERS
+from runners import local_runner
 from transforms.block_files import BlockFiles, close_all
 
 _PREFIX = "beam-pipeline-blocks-"
@@ -25,8 +26,8 @@ def block_files(options: PipelineOptions) -> Iterator[BlockFiles]:
     The folder is a temporary one (TMPDIR says where) and gone at the end. What a command that was killed has left there
     is removed by the next one.
     """
-    runner = (options.view_as(StandardOptions).runner or "DirectRunner").rsplit(".", 1)[-1]
-    if runner not in DIRECT_RUNNERS:
+    runner = options.view_as(StandardOptions).runner or "DirectRunner"
+    if runner != local_runner.NAME and runner.rsplit(".", 1)[-1] not in DIRECT_RUNNERS:
         yield BlockFiles()
         return
     _remove_abandoned()

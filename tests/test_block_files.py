@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_pipeline import scratch
+from beam_pipeline.options import beam_options
 from tests.deduplication_worlds import random_world, write_shards
 from tests.test_deduplicate import canonical, run
 from transforms.block_files import LEFT_FROM, BlockFiles, close_all
@@ -87,11 +88,13 @@ def test_the_local_runner_gets_a_folder_that_is_gone_afterwards(tmp_path, monkey
     for folder in (abandoned, living):
         folder.mkdir()
         (folder / "file").write_bytes(b"x")
-    with scratch.block_files(PipelineOptions([])) as files:
+    with scratch.block_files(beam_options([])) as files:
         assert Path(files.folder).is_dir()
         files.left(b"h" * 1000)
         assert not abandoned.exists()
     assert list(tmp_path.iterdir()) == [living]
+    with scratch.block_files(PipelineOptions([])) as files:
+        assert files.folder
     with scratch.block_files(PipelineOptions(["--runner", "FlinkRunner"])) as files:
         assert files == BlockFiles()
 

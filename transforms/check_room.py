@@ -8,6 +8,7 @@ import shutil
 import apache_beam as beam
 import psutil  # type: ignore[import-untyped]
 
+from schemas.errors import ToldError
 from schemas.shards import Shard
 from transforms.block_files import BlockFiles
 
@@ -18,7 +19,7 @@ MEMORY_BYTES = 150
 GB = 10**9
 
 
-class NotEnoughRoom(Exception):
+class NotEnoughRoom(ToldError):
     """Pass 2 would end for want of disk or memory; it wasn't begun."""
 
 

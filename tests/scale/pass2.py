@@ -21,12 +21,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 from rich.table import Table
 
+from beam_pipeline.options import beam_options
+from beam_pipeline.scratch import block_files
 from runners import flink
 from runners.flink_local import Cluster
 from tests.scale.measured import Documents, Measured, measure
 from tests.scale.shapes import one_bucket, one_full_partition, one_text
 from tests.scale.synthetic import World
-from transforms.block_files import BlockFiles
 from transforms.deduplicate import partitions_for
 
 WORKERS = 2
@@ -40,10 +41,10 @@ WORLDS: dict[str, Callable[[int], Documents]] = {
 
 
 def direct(world: Documents, fingerprints: Path, output: Path) -> Measured:
-    """On DirectRunner, in processes."""
-    options = PipelineOptions([], direct_running_mode="multi_processing", direct_num_workers=WORKERS)
-    with tempfile.TemporaryDirectory(prefix="blocks-") as folder:
-        return measure(world, fingerprints, output, options, files=BlockFiles(folder))
+    """On the local runner, in processes."""
+    options = beam_options([f"--direct_num_workers={WORKERS}"])
+    with block_files(options) as files:
+        return measure(world, fingerprints, output, options, files=files)
 
 
 def on_flink(
