@@ -91,7 +91,7 @@ def test_a_missing_or_silent_or_other_cluster_is_named(master: str, monkeypatch:
     with pytest.raises(FlinkOptionsError, match="no Flink JobManager answers"):
         with_defaults(flags(f"--flink_master=127.0.0.1:{s3.free_port()}"))
     monkeypatch.setitem(JobManager.overview, "flink-version", "1.20.1")
-    with pytest.raises(FlinkOptionsError, match=r"is Flink 1\.20\.1; this Beam has a runner for 1\.19"):
+    with pytest.raises(FlinkOptionsError, match=r"is Flink 1\.20\.1; the job server is for Flink 1\.19"):
         with_defaults(flags(f"--flink_master={master}"))
 
 
