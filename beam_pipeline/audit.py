@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from beam_pipeline import storage
 from transforms.kernels.auditing import MARGIN, wilson
+from transforms.own_objects import opened
 
 
 def summary(uri: str, min_similarity: float, near_duplicates: int) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def summary(uri: str, min_similarity: float, near_duplicates: int) -> dict[str, 
     Args:
       near_duplicates: how many the run has removed, of which the audit is a sample.
     """
-    with storage.open_input(uri) as file:
+    with opened(uri) as file:
         table = pq.read_table(file, columns=["removed", "true_similarity"])
     removed = table["removed"].to_numpy().astype(bool)
     similarity = table["true_similarity"].to_numpy()

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_pipeline import storage
 from beam_pipeline.settings import stable_hash
 from transforms.list_sources import read_sources
+from transforms.own_objects import DamagedObject, opened
 
 SHARD_NAME = re.compile(r"(\d{7,})-\d{5,}\.parquet")
 
@@ -85,10 +85,10 @@ def _reason(uri: str, settings_hash: str, etags: list[str]) -> str:
     if int(name[1]) >= len(etags):
         return f"the plan has {len(etags)} sources, and none with number {int(name[1])}"
     try:
-        with storage.open_input(uri) as file:
+        with opened(uri) as file:
             stored: dict[bytes, Any] = pq.read_metadata(file).metadata or {}
-    except pa.ArrowInvalid:
-        return "isn't a Parquet object"
+    except DamagedObject:
+        return "is cut short or damaged"
     if stored.get(b"beam_pipeline.settings", b"").decode() != settings_hash:
         return "other settings made it"
     if stored.get(b"beam_pipeline.etag", b"").decode() != etags[int(name[1])]:

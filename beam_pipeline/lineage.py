@@ -188,8 +188,8 @@ class Lineage:
                 raise ValueError(f"run {run} is known with other settings (hash {found[0]}, now {settings_hash})")
             connection.execute(
                 "UPDATE runs SET state = 'running', starts = starts + 1, resumed = now(), finished = NULL,"
-                " code_version = %s WHERE run = %s",
-                (code_version, key),
+                " code_version = %s, settings = %s WHERE run = %s",
+                (code_version, Jsonb(settings), key),
             )
 
         self._transaction(start)

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from beam_pipeline import audit, storage
+from beam_pipeline import audit, final_check, storage
 from beam_pipeline.bill import bill, compare, total_requests
 from beam_pipeline.books import Amount, Totals
 from beam_pipeline.plan import Plan
@@ -38,11 +38,7 @@ def missing_from(plan: Plan, totals: Totals, token_objects: Iterable[str]) -> li
         for row in totals.funnel
         if row.outcome is None
     ]
-    expected = set(token_objects)
-    if expected:
-        found = {info.uri for info in storage.list_objects(plan.tokens.uri)}
-        missing += [f"token object {uri} isn't there" for uri in sorted(expected - found)]
-    return missing
+    return missing + final_check.faults(plan, token_objects)
 
 
 def build(

@@ -2,8 +2,9 @@
 
 Under the output stand, in the order they are written:
 
+- ``plan.json``: the run's id, its resolved settings, and all that decides its results; of two commands that begin at
+  the same instant, one makes it, and the other goes on with it or is refused;
 - ``sources.parquet``: the sources with number, URI, ETag and size (``schemas.columns.SOURCES``);
-- ``plan.json``: the run's id, its resolved settings, and all that decides its results;
 - ``fingerprints/`` and ``tokens/``: one object a shard;
 - ``deduplication_audit.parquet``: a sample of pairs whose texts were compared (``transforms.audit_duplicates``);
 - ``run.json``: the manifest, last.
@@ -16,39 +17,32 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
-import io
 import json
+import logging
 import uuid
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from beam_pipeline import preflight, storage
 from beam_pipeline.document_estimate import estimate_documents
+from beam_pipeline.planned_sources import PlanError, differing_sources, hash_of, is_listed, list_sources, write_sources
 from beam_pipeline.settings import Settings, stable_hash
 from beam_pipeline.version import __version__
 from schemas import columns
-from schemas.errors import WRONG_USAGE, ToldError
 from schemas.outcomes import Outcomes
-from schemas.shards import MAX_SOURCES, Source
+from schemas.shards import Source
 from transforms.deduplicate import Deduplication
 from transforms.kernels.normalization import UNICODE_VERSION
-from transforms.list_sources import read_sources
 from transforms.pinned_files import PinnedFile
 from transforms.readers import check
-from transforms.stage_objects import StageObjects
+from transforms.stage_objects import StageObjects, made_by
 from transforms.tokenize import Tokenization
+
+LOGGER = logging.getLogger(__name__)
 
 FORMAT = 4
 """Goes up when the same settings would give other bytes than before."""
-
-
-class PlanError(ToldError):
-    """The run can't be started like this; nothing was done."""
-
-    exit_status = WRONG_USAGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +124,6 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
       UnusableSettings: settings can't work with this language model or these sources.
       StorageError: the store refuses.
     """
-    plan_uri = storage.join(settings.output, "plan.json")
     sources = list_sources(settings)
     language_model = PinnedFile.pin(settings.language_model)
     tokenization = Tokenization(
@@ -143,14 +136,19 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     preflight.check_languages(settings, language_model)
     preflight.check_columns(sources, settings.reading(), settings.named_id_column())
     deciding = _deciding(settings, sources, language_model, tokenization)
-    stored = _read_json(plan_uri)
-    if stored is not None:
+    prediction = _read_prediction(settings.prediction) if settings.prediction else None
+    stored = read_plan(settings.output)
+    if stored is None:
+        _refuse_strangers(settings, deciding)
+        if settings.strict:
+            _refuse_unreadable(sources, settings)
+        stored = _store(settings, deciding, lineage_dsn)
+    resumed = not stored.pop("mine", False)
+    if resumed:
         _refuse_differences(stored, deciding, sources, settings)
-    elif settings.strict:
-        _refuse_unreadable(sources, settings)
     plan = Plan(
-        run=stored["run"] if stored else str(uuid.uuid4()),
-        created=stored["created"] if stored else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        run=stored["run"],
+        created=stored["created"],
         settings=settings,
         deciding=deciding,
         sources=len(sources),
@@ -160,33 +158,46 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         tokenization=tokenization,
         token_schema=columns.tokens(id_type, settings.with_text),
         lineage_dsn=lineage_dsn,
-        resumed=stored is not None,
-        prediction=_read_prediction(settings.prediction) if settings.prediction else None,
+        resumed=resumed,
+        prediction=prediction,
     )
-    if stored is None:
-        _write_sources(plan.sources_uri, sources)
-        contents = {
-            "run": plan.run,
-            "created": plan.created,
-            "code_version": __version__,
-            "settings": settings.model_dump(mode="json"),
-            "deciding": deciding,
-            "lineage_dsn": lineage_dsn,
-        }
-        storage.write(plan_uri, json.dumps(contents, indent=2).encode())
+    if not resumed or not is_listed(plan.sources_uri, deciding):
+        write_sources(plan.sources_uri, sources)
     return plan
 
 
-def list_sources(settings: Settings) -> list[Source]:
-    """The sources, numbered in the order of their sorted URIs; nothing under the output is one."""
-    mine = storage.join(settings.output, "")
-    found = {info.uri: info for uri in settings.input for info in storage.list_objects(uri)}
-    objects = [found[uri] for uri in sorted(found) if not uri.startswith(mine)]
-    if not objects:
-        raise PlanError(f"input: there is nothing to read in {', '.join(settings.input)}")
-    if len(objects) > MAX_SOURCES:
-        raise PlanError(f"input: {len(objects)} sources, but a run can have {MAX_SOURCES}")
-    return [Source(number, info.uri, info.etag, info.size) for number, info in enumerate(objects)]
+def read_plan(output: str) -> dict[str, Any] | None:
+    """The plan under an output; None if there is none, or what is there was cut short, which is told."""
+    uri = storage.join(output, "plan.json")
+    if storage.stat(uri) is None:
+        return None
+    try:
+        found = json.loads(storage.read_bytes(uri))
+        if {"run", "created", "deciding"} <= found.keys():
+            return dict(found)
+    except (ValueError, AttributeError):
+        pass
+    LOGGER.warning("%s: is cut short or damaged; it is made again", uri)
+    storage.delete(uri)
+    return None
+
+
+def _store(settings: Settings, deciding: dict[str, Any], lineage_dsn: str) -> dict[str, Any]:
+    """Stores a new plan, and returns it as ``mine``; or the one that another command has stored meanwhile."""
+    contents = {
+        "run": str(uuid.uuid4()),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "code_version": __version__,
+        "settings": settings.model_dump(mode="json"),
+        "deciding": deciding,
+        "lineage_dsn": lineage_dsn,
+    }
+    if storage.create(storage.join(settings.output, "plan.json"), json.dumps(contents, indent=2).encode()):
+        return contents | {"mine": True}
+    stored = read_plan(settings.output)
+    if stored is None:
+        raise PlanError(f"output: another command plans a run in {settings.output} just now; run this one again")
+    return stored
 
 
 def _deciding(
@@ -194,20 +205,28 @@ def _deciding(
 ) -> dict[str, Any]:
     """All that decides results, by pass: nothing about where things are or how fast they're done."""
     own = settings.deciding()
-    listed = hashlib.sha256()
-    for source in sources:
-        listed.update(f"{source.uri}\0{source.etag}\0{source.size}\n".encode())
     later = {name: own.pop(name) for name in ("min_similarity", "duplicates_within", "keep_duplicate")}
     later |= {name: own.pop(name) for name in ("bos", "eos", "with_text")}
     return {
         "fingerprints": own
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
-        "tokens": later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": listed.hexdigest()},
+        "tokens": later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
     }
 
 
-def _read_json(uri: str) -> dict[str, Any] | None:
-    return json.loads(storage.read_bytes(uri)) if storage.stat(uri) is not None else None
+def _refuse_strangers(settings: Settings, deciding: dict[str, Any]) -> None:
+    """Without a plan, what stands under the output must be this run's: trainers read all that is under ``tokens/``."""
+    for part, expected in (("fingerprints", stable_hash(deciding["fingerprints"])), ("tokens", stable_hash(deciding))):
+        folder = storage.join(settings.output, part)
+        try:
+            strange = next((info.uri for info in storage.list_objects(folder) if not made_by(info.uri, expected)), None)
+        except storage.NotFound:
+            continue
+        if strange:
+            raise PlanError(
+                f"output: {strange} is of another run or of other settings, and there is no plan of it. "
+                f"Remove {folder}, or choose another output"
+            )
 
 
 def _read_prediction(uri: str) -> dict[str, Any]:
@@ -229,15 +248,8 @@ def _refuse_differences(
         for name in sorted(now.keys() | stored["deciding"][part].keys())
         if now.get(name) != stored["deciding"][part].get(name) and name != "sources_sha256"
     ]
-    before = {source.uri: source for source in read_sources(storage.join(settings.output, "sources.parquet"))}
-    now = {source.uri: source for source in sources}
-    for uri in sorted(before.keys() | now.keys()):
-        if uri not in now:
-            differences.append(f"  source {uri}: gone")
-        elif uri not in before:
-            differences.append(f"  source {uri}: new")
-        elif (before[uri].etag, before[uri].size) != (now[uri].etag, now[uri].size):
-            differences.append(f"  source {uri}: changed since the run was planned")
+    if stored["deciding"]["tokens"]["sources_sha256"] != deciding["tokens"]["sources_sha256"]:
+        differences += differing_sources(storage.join(settings.output, "sources.parquet"), sources)
     if differences:
         shown = "\n".join(differences[:20] + ([f"  ... and {len(differences) - 20} more"] * (len(differences) > 20)))
         raise PlanError(
@@ -251,10 +263,3 @@ def _refuse_unreadable(sources: list[Source], settings: Settings) -> None:
     faults = [f"  {source.uri}: {reason}" for source in sources if (reason := check(source, settings.reading()))]
     if faults:
         raise PlanError("strict: these sources can't be read, nothing was written:\n" + "\n".join(faults))
-
-
-def _write_sources(uri: str, sources: list[Source]) -> None:
-    buffer = io.BytesIO()
-    table = pa.Table.from_pylist([dataclasses.asdict(source) for source in sources], schema=columns.SOURCES)
-    pq.write_table(table, buffer, compression="zstd")
-    storage.write(uri, buffer.getbuffer())

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from beam_pipeline import preflight, storage
 from beam_pipeline.bill import bill
-from beam_pipeline.plan import list_sources
+from beam_pipeline.planned_sources import list_sources
 from beam_pipeline.sampled_passes import SampledPasses
 from beam_pipeline.settings import Settings
 from beam_pipeline.storage.tally import FIELDS

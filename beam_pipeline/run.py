@@ -14,7 +14,7 @@ import time
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
-from beam_pipeline import embedded_postgres, manifest, openlineage_events, pipeline, progress, storage
+from beam_pipeline import embedded_postgres, final_check, manifest, openlineage_events, pipeline, progress, storage
 from beam_pipeline.execution import StillAtWork, execute, name_job, root_cause
 from beam_pipeline.lineage import Lineage, public_dsn
 from beam_pipeline.plan import Plan, make_plan
@@ -31,6 +31,9 @@ LOGGER = logging.getLogger(__name__)
 
 SUMMARY = ("books", "tokens", "languages", "unreadable")
 """What of the manifest stands in the table `runs`, too."""
+
+SHOWN = 20
+"""How many of many things are told."""
 
 START_SECONDS = 5
 """How long a run that isn't started yet waits for PostgreSQL; once at work it waits longer."""
@@ -106,16 +109,17 @@ def _carry_out(
             f"run {plan.run} failed: {root_cause(error)}\nWhat is done is kept; run the same command to go on."
         ) from error
     totals = lineage.totals(plan.run)
-    missing = manifest.missing_from(
-        plan, totals, lineage.read(lambda connection: token_objects_of(connection, plan.run))
-    )
+    token_objects = lineage.read(lambda connection: token_objects_of(connection, plan.run))
+    missing = manifest.missing_from(plan, totals, token_objects)
     if missing:
         lineage.finish_run(plan.run, "failed", {"missing": missing})
         raise RunFailed(
             f"run {plan.run} isn't complete although the runner says so:\n  "
-            + "\n  ".join(missing[:20])
+            + "\n  ".join(missing[:SHOWN])
             + "\nRun the same command to mend it."
         )
+    for uri in final_check.beside(plan, token_objects)[:SHOWN]:
+        LOGGER.warning("%s: isn't of this run, but is read with its tokens; clean --delete removes it", uri)
     work = lineage.read(lambda connection: work_of(connection, plan.run))
     others = {"Plan": prepared.requests.nonzero(), **(accounts_of(metrics) if metrics else {})}
     contents = manifest.build(plan, totals, work, others, time.perf_counter() - started)

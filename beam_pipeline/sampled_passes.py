@@ -7,7 +7,7 @@ import io
 
 import pyarrow as pa
 
-from beam_pipeline.plan import PlanError
+from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import Settings
 from schemas import columns
 from schemas.outcomes import Outcomes

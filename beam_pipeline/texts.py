@@ -16,6 +16,7 @@ from beam_pipeline.lineage import Lineage
 from beam_pipeline.postgres import Connection
 from schemas.errors import ToldError
 from schemas.shards import Source
+from transforms.own_objects import opened
 from transforms.pinned_files import PinnedFile, PinnedFileChanged
 from transforms.readers import ReadOptions, UnreadableSource, read, split
 
@@ -24,12 +25,13 @@ class TextGone(ToldError):
     """A text can't be shown as the run saw it."""
 
 
-def texts_of(lineage: Lineage, found: dict[str, Any]) -> dict[str, Any]:
+def texts_of(lineage: Lineage, found: dict[str, Any], output: str = "") -> dict[str, Any]:
     """The texts behind a row of the view ``lineage``.
 
     Args:
       lineage: where the row is from.
       found: the row.
+      output: where the run's output is now, if it isn't where the run wrote it.
 
     Returns:
       ``source``: the text as its source has it, None if the row has none. Of a kept document also ``input_ids`` and
@@ -41,12 +43,12 @@ def texts_of(lineage: Lineage, found: dict[str, Any]) -> dict[str, Any]:
       TextGone: a source or the tokenizer isn't what it was.
     """
     try:
-        return _texts_of(lineage, found)
+        return _texts_of(lineage, found, output)
     except (UnreadableSource, PinnedFileChanged) as error:
         raise TextGone(f"{error}; without --text the lineage answers still") from error
 
 
-def _texts_of(lineage: Lineage, found: dict[str, Any]) -> dict[str, Any]:
+def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str, Any]:
     run = uuid.UUID(str(found["run"]))
     settings = lineage.read(
         lambda connection: connection.execute("SELECT settings FROM runs WHERE run = %s", (run,)).fetchall()
@@ -57,7 +59,7 @@ def _texts_of(lineage: Lineage, found: dict[str, Any]) -> dict[str, Any]:
         texts["witness"] = source_text(lineage, run, options, found["witness_uri"], found["witness_row"])
     if found["token_object"] is None:
         return texts
-    plan = json.loads(storage.read_bytes(storage.join(settings["output"], "plan.json")))
+    plan = json.loads(storage.read_bytes(storage.join(output or settings["output"], "plan.json")))
     tokenizer = PinnedFile(settings["tokenizer"], plan["deciding"]["tokens"]["tokenizer_sha256"])
     ids = token_ids(found["token_object"], found["token_row"])
     decoded = tokenizers.Tokenizer.from_buffer(tokenizer.read()).decode(ids, skip_special_tokens=False)
@@ -91,7 +93,7 @@ def source_text(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str
 
 def token_ids(uri: str, row: int) -> list[int]:
     """The token ids in a row of a token object. Reads one row group of one column."""
-    with storage.open_input(uri) as file:
+    with opened(uri) as file:
         parquet = pq.ParquetFile(file)
         for group in range(parquet.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows

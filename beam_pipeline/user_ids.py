@@ -12,16 +12,20 @@ import pyarrow.parquet as pq
 from beam_pipeline import storage
 from beam_pipeline.lineage import Lineage
 from schemas.shards import document_id
+from transforms.own_objects import opened
 
 _READERS = 16  # it is mostly waiting for the store
 
 
-def find_by_user_id(lineage: Lineage, run: str, user_id: str) -> list[int]:
+def find_by_user_id(lineage: Lineage, run: str, user_id: str, output: str = "") -> list[int]:
     """The documents of a run with this id of the user's own, ascending; ids needn't be unique.
 
     Reads, of every fingerprint object, the footer and the row groups of the id column whose smallest and largest id
     (Parquet statistics) have this one between them. With ids in the order of the rows that is one row group in all;
     with random ids it is the whole column. docs/lineage.md has the figures.
+
+    Args:
+      output: where the run's output is now, if it isn't where the run wrote it.
 
     Raises:
       StorageError: an object can't be read.
@@ -35,8 +39,8 @@ def find_by_user_id(lineage: Lineage, run: str, user_id: str) -> list[int]:
     )
 
     def search(row: tuple[str, str, int, int]) -> list[int]:
-        output, shard, source, first_row = row
-        places = rows_with_id(storage.join(output, "fingerprints", f"{shard}.parquet"), user_id)
+        written_to, shard, source, first_row = row
+        places = rows_with_id(storage.join(output or written_to, "fingerprints", f"{shard}.parquet"), user_id)
         return [document_id(source, first_row + place) for place in places]
 
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
@@ -46,7 +50,7 @@ def find_by_user_id(lineage: Lineage, run: str, user_id: str) -> list[int]:
 def rows_with_id(uri: str, user_id: str) -> list[int]:
     """The rows of one fingerprint object that have this id."""
     found: list[int] = []
-    with storage.open_input(uri) as file:
+    with opened(uri) as file:
         parquet = pq.ParquetFile(file)
         column = parquet.schema_arrow.get_field_index("id")
         first = 0

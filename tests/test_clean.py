@@ -32,7 +32,7 @@ def test_leftovers_are_listed_and_removed(finished: Path, tmp_path: Path, capsys
         tokens / "0000009-00000.parquet": "none with number 9",
         tokens / "notes.txt": "no shard's",
         fingerprints / "0000000-00077.parquet": "other settings made it",
-        fingerprints / "0000001-00055.parquet": "isn't a Parquet object",
+        fingerprints / "0000001-00055.parquet": "is cut short or damaged",
         tokens / "0000001-00088.parquet": "another version of its source",
     }
     for path in left:

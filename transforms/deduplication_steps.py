@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
-from beam_pipeline import storage
 from schemas.shards import Shard
 from transforms.kernels import auditing, deduplication, resolution
 from transforms.kernels.deduplication import Deduplication
@@ -39,6 +38,7 @@ from transforms.kernels.deduplication_blocks import (
     run_starts,
 )
 from transforms.kernels.sketches import Sketches
+from transforms.own_objects import opened
 from transforms.stored_fingerprints import StoredFingerprints
 
 Keyed = tuple[int, bytes]
@@ -62,7 +62,7 @@ def count(name: str, number: int) -> None:
 
 def read_columns(uri: str, columns: list[str]) -> pa.Table:
     """The named columns of a Parquet object, each in one chunk."""
-    with storage.open_input(uri) as file:
+    with opened(uri) as file:
         return pq.read_table(file, columns=columns).combine_chunks()
 
 

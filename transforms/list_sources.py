@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from beam_pipeline import storage
 from schemas.shards import Source
 from transforms.accounting import accounted
+from transforms.own_objects import opened
 
 
 def read_sources(sources_uri: str) -> Iterator[Source]:
     """The sources in a plan's ``sources.parquet`` (``schemas.columns.SOURCES``), a row group at a time."""
-    with storage.open_input(sources_uri) as file:
+    with opened(sources_uri) as file:
         for rows in pq.ParquetFile(file).iter_batches():
             for row in rows.to_pylist():
                 yield Source(**row)

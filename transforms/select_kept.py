@@ -9,11 +9,11 @@ from typing import NamedTuple
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from beam_pipeline import storage
 from schemas.segments import Segment
 from schemas.shards import Shard
 from transforms.accounting import accounted
 from transforms.deduplicate import decisions, witnesses
+from transforms.own_objects import opened
 from transforms.stage_objects import StageObjects
 from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide, segment_unreadable
 
@@ -35,7 +35,7 @@ def select(
             yield beam.pvalue.TaggedOutput("lineage", segment_unreadable(run, shard))
             continue
         blocks = list(grouped["decisions"])
-        with storage.open_input(fingerprints.uri_of(shard)) as file:
+        with opened(fingerprints.uri_of(shard)) as file:
             table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
         yield decide(shard, table, decisions(blocks), witnesses(blocks))
 

@@ -7,18 +7,21 @@ and may have been done since.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from beam_pipeline import storage
 from schemas.segments import Segment
 from schemas.shards import Shard
 from transforms.accounting import accounted, count
+from transforms.own_objects import MADE_AGAIN, DamagedObject, opened
 from transforms.stage_objects import StageObjects
 from transforms.verdicts import Verdict, segment_of
+
+LOGGER = logging.getLogger(__name__)
 
 
 class ToFingerprint(NamedTuple):
@@ -41,7 +44,7 @@ def skip_fingerprinted(shard: Shard, fingerprints: StageObjects) -> Iterator[Sha
     What was found out when the shard was read (its rows, or that it can't be read) is taken from the object.
     """
     committed = fingerprints.find(shard)
-    if committed is None:
+    if committed is None or not _is_whole(fingerprints.uri_of(shard)):
         yield shard
     else:
         count(shards_skipped=1)
@@ -50,14 +53,31 @@ def skip_fingerprinted(shard: Shard, fingerprints: StageObjects) -> Iterator[Sha
 
 def skip_tokenized(verdict: Verdict, tokens: StageObjects, run: str) -> Iterator[Verdict | beam.pvalue.TaggedOutput]:
     """The verdict; if the shard's tokens are there and match, only its segment, on the output ``lineage``."""
+    uri = tokens.uri_of(verdict.shard)
     if tokens.find(verdict.shard) is None:
         yield verdict
         return
+    try:
+        with opened(uri, MADE_AGAIN) as file:
+            n_tokens = pq.read_table(file, columns=["n_tokens"])["n_tokens"].to_numpy()
+    except DamagedObject as error:
+        LOGGER.warning("%s", error)
+        yield verdict
+        return
     count(shards_skipped=1)
-    uri = tokens.uri_of(verdict.shard)
-    with storage.open_input(uri) as file:
-        n_tokens = pq.read_table(file, columns=["n_tokens"])["n_tokens"].to_numpy()
     yield beam.pvalue.TaggedOutput("lineage", segment_of(run, verdict, uri, n_tokens, {}, {}))
+
+
+def _is_whole(uri: str) -> bool:
+    """Whether every page of a fingerprint object can be read: pass 2 can't make it again, pass 1 can."""
+    try:
+        with opened(uri, MADE_AGAIN) as file:
+            for _ in pq.ParquetFile(file).iter_batches():
+                pass
+    except DamagedObject as error:
+        LOGGER.warning("%s", error)
+        return False
+    return True
 
 
 @dataclasses.dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -12,6 +13,11 @@ import pyarrow.parquet as pq
 from beam_pipeline import storage
 from schemas.shards import Shard
 from transforms.list_file import ListFileWriter
+from transforms.own_objects import MADE_AGAIN, DamagedObject, opened
+
+SETTINGS = b"beam_pipeline.settings"
+
+LOGGER = logging.getLogger(__name__)
 
 ERROR = b"beam_pipeline.error"
 
@@ -51,12 +57,15 @@ class StageObjects:
     def find(self, shard: Shard) -> Committed | None:
         """The shard's object if it is there and was made by the same settings from the same source.
 
-        An object of other settings is none of ours: it will be replaced.
+        An object of other settings is none of ours: it will be replaced. So will one that is cut short.
         """
         try:
-            with storage.open_input(self.uri_of(shard)) as file:
+            with opened(self.uri_of(shard), MADE_AGAIN) as file:
                 footer = pq.read_metadata(file)
         except storage.NotFound:
+            return None
+        except DamagedObject as error:
+            LOGGER.warning("%s", error)
             return None
         stored = footer.metadata or {}
         if any(stored.get(key) != value for key, value in self._identity(shard).items()):
@@ -66,6 +75,16 @@ class StageObjects:
     def _identity(self, shard: Shard) -> dict[bytes, bytes]:
         values = {"settings": self.settings_hash, "etag": shard.source.etag, "first_row": str(shard.first_row)}
         return {f"beam_pipeline.{key}".encode(): value.encode() for key, value in values.items()}
+
+
+def made_by(uri: str, settings_hash: str) -> bool:
+    """Whether an object of a stage was made by these settings; one that is cut short will be made again."""
+    try:
+        with opened(uri) as file:
+            stored = pq.read_metadata(file).metadata or {}
+    except DamagedObject:
+        return True
+    return bool(stored.get(SETTINGS) == settings_hash.encode())
 
 
 class Committed(NamedTuple):

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from beam_pipeline import storage
 from schemas.shards import Shard, Source, document_id
 from transforms.list_sources import read_sources
+from transforms.own_objects import opened
 from transforms.stage_objects import ERROR
 
 
@@ -77,7 +78,7 @@ class StoredFingerprints:
         run = self.run_of(shard.source.number)
         if not run.kept_uri:
             return None
-        with storage.open_input(storage.join(run.kept_uri, f"{_own(run, shard).name}.parquet")) as file:
+        with opened(storage.join(run.kept_uri, f"{_own(run, shard).name}.parquet")) as file:
             object_ = pq.ParquetFile(file)
             columns = [name for name in ("source_row", "outcome") if name in object_.schema_arrow.names]
             table = object_.read(columns=columns)
@@ -109,7 +110,7 @@ def stored_shard(item: tuple[StoredRun, Source, str]) -> Shard:
       ValueError: the object is of another state of the source than the run.
     """
     run, source, uri = item
-    with storage.open_input(uri) as file:
+    with opened(uri) as file:
         footer = pq.read_metadata(file)
     stored = footer.metadata or {}
     if stored.get(b"beam_pipeline.etag", b"").decode() != source.etag:

@@ -19,6 +19,7 @@ from schemas.outcomes import Outcomes
 from schemas.shards import Shard, split_document_id
 from transforms.deduplicate import decisions, witnesses
 from transforms.list_sources import read_sources
+from transforms.own_objects import opened
 from transforms.stored_fingerprints import StoredFingerprints
 from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide
 
@@ -84,7 +85,7 @@ def write_shard(
         if shard.error or shard.source.number < fingerprints.in_work.first_source:
             continue
         blocks = list(joined["decisions"])
-        with storage.open_input(fingerprints.uri_of(shard)) as file:
+        with opened(fingerprints.uri_of(shard)) as file:
             table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
         verdict = decide(shard, table, decisions(blocks), witnesses(blocks))
         number = shard.source.number - fingerprints.in_work.first_source

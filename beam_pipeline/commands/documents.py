@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from beam_pipeline import storage
 from beam_pipeline.commands.lineage_arguments import NotFoundInLineage
 from beam_pipeline.lineage import Lineage, check_text
 from beam_pipeline.postgres import Connection
@@ -32,16 +33,47 @@ def add_document_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def trace_asked(lineage: Lineage, run_id: str, args: argparse.Namespace) -> dict[str, Any]:
-    """``trace`` of the document that the arguments name."""
-    return trace(
+    """``trace`` of the document that the arguments name; in an output that was moved, of what is there now."""
+    written_to, now = _moved(lineage, run_id, args.output)
+    found = trace(
         lineage,
         run_id,
         source=args.source,
-        token_object=args.object,
+        token_object=_as_written(args.object, now, written_to),
         document=args.id,
         user_id=args.user_id,
         row=args.row,
+        output=now,
     )
+    return found | {"token_object": _other_place(found["token_object"], written_to, now)}
+
+
+def _moved(lineage: Lineage, run_id: str, output: str | None) -> tuple[str, str]:
+    """Where a run has written its output, and where it is by what the user says."""
+    found = lineage.read(
+        lambda connection: connection.execute(
+            "SELECT settings ->> 'output' FROM runs WHERE run = %s", (uuid.UUID(run_id),)
+        ).fetchone()
+    )
+    written_to = (found[0] if found else None) or ""
+    return written_to, storage.absolute(output) if output else written_to
+
+
+def _as_written(token_object: str | None, now: str, written_to: str) -> str | None:
+    """The URI by which the lineage knows a token object that is below the output as it is now."""
+    if not token_object or now == written_to or "://" in token_object:
+        return _other_place(token_object, now, written_to)
+    place = storage.absolute(token_object)
+    other = _other_place(place, now, written_to)
+    return token_object if other == place else other
+
+
+def _other_place(uri: str | None, before: str, now: str) -> str | None:
+    """The URI of an object below one place as one below another; others stay as they are."""
+    below = storage.join(before, "") if before else ""
+    if uri is None or not below or before == now or not uri.startswith(below):
+        return uri
+    return storage.join(now, uri[len(below) :])
 
 
 def trace(
@@ -53,11 +85,12 @@ def trace(
     document: int | None = None,
     user_id: str | None = None,
     row: int | None = None,
+    output: str = "",
 ) -> dict[str, Any]:
     """Everything that is known of one document: a row of the view ``lineage`` and where its shard stands.
 
     Exactly one of ``source``, ``token_object`` (each with ``row``), ``document`` and ``user_id`` is given. Reads one
-    segment; with ``user_id``, also the ids in the run's fingerprint objects (``find_by_user_id``).
+    segment; with ``user_id``, also the ids in the run's fingerprint objects (``find_by_user_id``), found in ``output``.
 
     Raises:
       ValueError: ``row`` is missing or superfluous, or an end of a URI fits several.
@@ -73,7 +106,7 @@ def trace(
         check_text(text or "", argument)
     key = uuid.UUID(run_id)
     if user_id is not None:
-        document = _the_one(find_by_user_id(lineage, run_id, user_id), user_id, run_id)
+        document = _the_one(find_by_user_id(lineage, run_id, user_id, output), user_id, run_id)
 
     def query(connection: Connection) -> dict[str, Any]:
         with connection.cursor(row_factory=dict_row) as cursor:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         if args.text:
             from beam_pipeline.texts import texts_of  # brings the readers and the tokenizer
 
-            found["text"] = texts_of(lineage, found)
+            found["text"] = texts_of(lineage, found, args.output or "")
         if args.json:
             print_json(found)
         else:

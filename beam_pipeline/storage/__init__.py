@@ -32,6 +32,7 @@ __all__ = [
     "WrongUri",
     "absolute",
     "counted",
+    "create",
     "current",
     "delete",
     "discard",
@@ -41,6 +42,7 @@ __all__ = [
     "open_input",
     "open_output",
     "read_bytes",
+    "real",
     "stat",
     "write",
 ]
@@ -148,6 +150,23 @@ def write(uri: str, data: bytes | bytearray | memoryview) -> None:
     """Writes a whole object, or nothing; an object of the same name is replaced."""
     module, place = _backend(uri)
     module.write(place, data)
+
+
+def create(uri: str, data: bytes) -> bool:
+    """Writes a whole object if there is none of that name: of several who try at the same time, one succeeds.
+
+    Returns:
+      Whether it is this one's.
+    """
+    module, place = _backend(uri)
+    created: bool = module.create(place, data)
+    return created
+
+
+def real(uri: str) -> str:
+    """The place behind all symbolic links; ``s3://`` has none."""
+    module, place = _backend(uri)
+    return os.path.realpath(place) if module.__name__.endswith(".local") else place
 
 
 def delete(uri: str) -> None:

@@ -254,6 +254,30 @@ def write(path: str, data: Any) -> None:
         file.write(data)
 
 
+def create(path: str, data: bytes) -> bool:
+    """Writes a whole file if there is none of that name; returns whether it did."""
+    temporary = Path(path).parent / f".{secrets.token_hex(12)}{_UNFINISHED}"
+    write(str(temporary), data)
+    try:
+        with _errors_name(path):
+            os.link(temporary, path)  # unlike a rename, it takes nobody's place
+            _sync_folder(temporary.parent)
+    except StorageError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            return False
+        if Path(path).exists() or not isinstance(error.__cause__, OSError):
+            raise
+        with _errors_name(path):  # a file system without links
+            try:
+                with open(path, "xb") as file:  # noqa: PTH123
+                    file.write(data)
+            except FileExistsError:
+                return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
 def delete(path: str) -> None:
     """Removes a file; one that isn't there is no error."""
     with _errors_name(path):

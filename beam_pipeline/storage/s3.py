@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-from beam_pipeline.storage import globs
+from beam_pipeline.storage import globs, tally
 from beam_pipeline.storage.errors import NotFound, StorageError
 from beam_pipeline.storage.info import ObjectInfo, Unfinished
 from beam_pipeline.storage.s3_client import client, errors_name, split_object_uri, split_uri
@@ -87,6 +87,31 @@ def write(uri: str, data: Any) -> None:
     """Writes a whole object at once, or nothing."""
     with open_output(uri) as output:
         output.write(data)
+
+
+def create(uri: str, data: bytes) -> bool:
+    """Writes a whole object if there is none of that name (If-None-Match); returns whether it did.
+
+    A server that doesn't know the condition gets a look and then a write, which two at the same instant both pass.
+    """
+    bucket, key = split_object_uri(uri)
+    try:
+        with errors_name(uri):
+            client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+    except StorageError as error:
+        refused = getattr(error.__cause__, "response", {})
+        status = refused.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status in (409, 412):
+            # Of a request that was repeated because its answer was lost, it may be our own that is there.
+            with S3Input(uri, None, None) as found:
+                return found.read() == data
+        if status != 501:
+            raise
+        if stat(uri) is not None:
+            return False
+        write(uri, data)
+    tally.count(bytes_written=len(data))
+    return True
 
 
 def delete(uri: str) -> None:

@@ -1,0 +1,114 @@
+"""The sources of a run: what is read and what isn't, and the list in which they are pinned."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_pipeline import storage
+from beam_pipeline.settings import Settings
+from beam_pipeline.storage import globs
+from schemas import columns
+from schemas.errors import WRONG_USAGE, ToldError
+from schemas.shards import MAX_SOURCES, Source
+from transforms.list_sources import read_sources
+from transforms.own_objects import DamagedObject
+
+LOGGER = logging.getLogger(__name__)
+
+OWN = {
+    "plan.json", "sources.parquet", "run.json", "deduplication_audit.parquet", "fingerprints", "tokens", "deaths",
+    "decisions", "dedup.json", "counts.json",
+}  # fmt: skip
+"""What runs, and ``dedup``, write under their output."""
+
+
+class PlanError(ToldError):
+    """The run can't be started like this; nothing was done."""
+
+    exit_status = WRONG_USAGE
+
+
+def list_sources(settings: Settings) -> list[Source]:
+    """The sources, numbered in the order of their sorted URIs; nothing that runs have written is one.
+
+    What is below the output isn't, by whichever symbolic link it is found; unless an input lies below the output: then
+    it is, but for the objects of the run itself.
+    """
+    output = storage.real(settings.output)
+    found: dict[str, storage.ObjectInfo] = {}
+    for uri in settings.input:
+        base = globs.split_glob(uri)[0].rstrip("/") if globs.is_glob(uri) else uri
+        inside = _below(output, storage.real(base)) if base else None
+        for info in storage.list_objects(uri):
+            relative = _below(output, storage.real(info.uri))
+            if relative is None or (inside and relative.partition("/")[0] not in OWN):
+                found[info.uri] = info
+    folders = {uri.rpartition("/")[0] for uri in found if uri.endswith("/plan.json")}
+    others = sorted(folder for folder in folders if f"{folder}/sources.parquet" in found)
+    if others:
+        raise PlanError(f"input: {others[0]} is the output of a run; name the folders or files to read beside it")
+    objects = [found[uri] for uri in sorted(found)]
+    if not objects:
+        raise PlanError(f"input: there is nothing to read in {', '.join(settings.input)}")
+    if len(objects) > MAX_SOURCES:
+        raise PlanError(f"input: {len(objects)} sources, but a run can have {MAX_SOURCES}")
+    return [Source(number, info.uri, info.etag, info.size) for number, info in enumerate(objects)]
+
+
+def _below(folder: str, uri: str) -> str | None:
+    """The rest of a URI that lies below a folder; None if it doesn't."""
+    inside = storage.join(folder, "")
+    return uri[len(inside) :] if uri.startswith(inside) else None
+
+
+def hash_of(sources: Iterable[Source]) -> str:
+    """SHA-256 of all that names and pins the sources."""
+    listed = hashlib.sha256()
+    for source in sources:
+        listed.update(f"{source.uri}\0{source.etag}\0{source.size}\n".encode())
+    return listed.hexdigest()
+
+
+def is_listed(uri: str, deciding: dict[str, Any]) -> bool:
+    """Whether the list of the pinned sources is there, whole, and the plan's."""
+    try:
+        return hash_of(read_sources(uri)) == deciding["tokens"]["sources_sha256"]
+    except storage.NotFound:
+        return False
+    except DamagedObject as error:
+        LOGGER.warning("%s", error)
+        return False
+
+
+def differing_sources(uri: str, sources: Iterable[Source]) -> list[str]:
+    """What distinguishes the sources of now from those that are listed, one line each."""
+    try:
+        before = {source.uri: source for source in read_sources(uri)}
+    except (storage.NotFound, DamagedObject) as error:
+        return [f"  sources: others than now; which ones isn't known ({error})"]
+    now = {source.uri: source for source in sources}
+    differences = []
+    for source in sorted(before.keys() | now.keys()):
+        if source not in now:
+            differences.append(f"  source {source}: gone")
+        elif source not in before:
+            differences.append(f"  source {source}: new")
+        elif (before[source].etag, before[source].size) != (now[source].etag, now[source].size):
+            differences.append(f"  source {source}: changed since the run was planned")
+    return differences
+
+
+def write_sources(uri: str, sources: list[Source]) -> None:
+    """Stores the list (``schemas.columns.SOURCES``)."""
+    buffer = io.BytesIO()
+    table = pa.Table.from_pylist([dataclasses.asdict(source) for source in sources], schema=columns.SOURCES)
+    pq.write_table(table, buffer, compression="zstd")
+    storage.write(uri, buffer.getbuffer())
