@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import re
 from collections.abc import Iterator
@@ -259,3 +260,12 @@ def test_unfinished_uploads_are_listed_and_discarded(bucket: str) -> None:
     storage.discard(left)
     assert not list(storage.list_unfinished(f"{bucket}/out/"))
     assert len(list(storage.list_unfinished(bucket))) == 1
+
+
+def test_one_of_many_creates_an_object(bucket: str, proxy: Proxy) -> None:
+    uri = storage.join(bucket, "plan.json")
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        won = list(pool.map(lambda number: storage.create(uri, b"%d" % number), range(6)))
+    assert sum(won) == 1
+    assert storage.read_bytes(uri) == b"%d" % won.index(True)
+    assert storage.create(uri, storage.read_bytes(uri)), "a repeated request finds its own object"
