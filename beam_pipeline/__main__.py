@@ -2,12 +2,15 @@
 
 import sys
 
-from runners import threads
+try:
+    from runners import threads
 
-if sys.argv[1:2] != ["train-tokenizer"]:  # which is one process that trains on all cores
-    threads.limit()
+    if sys.argv[1:2] != ["train-tokenizer"]:  # which is one process that trains on all cores
+        threads.limit()
 
-from beam_pipeline.cli import main
+    from beam_pipeline.cli import main
+except KeyboardInterrupt:  # before anything could be said
+    sys.exit(130)
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
