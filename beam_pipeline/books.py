@@ -59,7 +59,8 @@ class Totals:
       documents: rows of the finished shards.
       funnel: what became of them, from the counts of each shard.
       unfinished: shards that are fingerprinted only.
-      unreadable: URI and reason of every source that can't be read.
+      unreadable: URI and reason of every source that can't be read; then of those of which no row can be used, whose
+        rows are in the books all the same.
       gaps: sources that aren't covered by finished shards.
       uncounted: finished shards whose counts don't add up to their rows.
     """
@@ -113,6 +114,17 @@ def totals_of(connection: Connection, run: uuid.UUID) -> Totals:
         " GROUP BY 1, 2, 3) AS found ORDER BY number",
         (run,),
     ).fetchall()
+    unusable = connection.execute(
+        'WITH cells AS (SELECT source, (cell ->> 0)::"char" AS code, sum((cell ->> 2)::bigint) AS documents'
+        "  FROM segments, jsonb_array_elements(counts -> 'funnel') AS cell"
+        "  WHERE run = %(run)s AND state = 'done' GROUP BY 1, 2)"
+        " SELECT uri, sum(documents)::bigint, (array_agg(reason ORDER BY documents DESC, reason))[1]"
+        " FROM cells JOIN sources ON sources.run = %(run)s AND sources.number = cells.source AND sources.state = 'ok'"
+        " LEFT JOIN outcomes ON outcomes.run = %(run)s AND outcomes.code = cells.code"
+        " WHERE NOT EXISTS (SELECT FROM segments WHERE run = %(run)s AND source = cells.source AND state <> 'done')"
+        " GROUP BY number, uri HAVING bool_and(outcome = 'invalid') ORDER BY sources.number",
+        {"run": run},
+    ).fetchall()
     gaps = connection.execute(
         # `expected` is where the shard before ended: a shard that starts elsewhere leaves a gap or overlaps.
         "SELECT source.number, source.uri, source.rows, coalesce(finished.rows, 0)::bigint, source.shards,"
@@ -138,7 +150,10 @@ def totals_of(connection: Connection, run: uuid.UUID) -> Totals:
         documents=documents[0][0],
         funnel=tuple(FunnelRow(row[0], row[1], row[2], Amount(*row[3:])) for row in funnel),
         unfinished=tuple(shard for (shard,) in unfinished),
-        unreadable=tuple((uri, reason.removeprefix("unreadable: ")) for uri, reason in unreadable),
+        unreadable=(
+            *((uri, reason.removeprefix("unreadable: ")) for uri, reason in unreadable),
+            *((uri, f"none of its {rows:,} rows can be used: most are {reason}") for uri, rows, reason in unusable),
+        ),
         gaps=tuple(SourceGap(*row) for row in gaps),
         uncounted=tuple(shard for (shard,) in uncounted),
     )

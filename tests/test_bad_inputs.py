@@ -87,6 +87,24 @@ def test_what_is_no_source_is_named_and_what_is_nearly_one_is_read(tmp_path: Pat
     assert (tmp_path / "t.json").exists(), done.stderr
 
 
+def test_a_source_of_which_nothing_is_left_is_listed_although_its_rows_have_their_outcomes(tmp_path: Path) -> None:
+    sources, output = tmp_path / "in", tmp_path / "out"
+    write_good(sources)
+    pq.write_table(pa.table({"text": ["", None, ""]}), sources / "shards.parquet", row_group_size=1)
+    (sources / "blanks.jsonl").write_bytes(b'{"text": " \\n\\t "}\n' * 2)
+    (sources / "half.jsonl").write_bytes(b'{"text": ""}\n{"text": "%s"}\n' % TEXT.format(900).encode())
+    runs.run(sources, output, "--direct_num_workers", 1, "--shard_bytes", 1, status=3)
+    manifest = runs.manifest(output)
+    assert {Path(source["uri"]).name: source["reason"] for source in manifest["unreadable"]} == {
+        "shards.parquet": "none of its 3 rows can be used: most are empty_text",
+        "blanks.jsonl": "none of its 2 rows can be used: most are empty_text",
+    }
+    assert manifest["books"]["documents"] == 57
+    assert manifest["books"]["invalid"] == {"empty_text": 5, "null_text": 1}
+    answer = runs.ask("trace", "--output", output, "--source", sources / "shards.parquet", "--row", 1)
+    assert answer["reason"] == "null_text"
+
+
 def test_unusable_rows_are_outcomes(tmp_path: Path) -> None:
     source = tmp_path / "rows.jsonl"
     rows = [
