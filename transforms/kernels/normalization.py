@@ -1,140 +1,249 @@
-"""Normalization of texts: what is stored, hashed and tokenized. It stays readable text, and is a fixed point.
+"""Normalization of texts: what is stored, hashed and tokenized (docs/normalization.md has every rule with its reason).
 
-The rules, in order:
+A normalized text means what it meant: code compiles, tables keep their columns, words their spelling. So by default only
+what is a property of the file, not of the text, goes: line ends of another system, a byte order mark, NUL. All else is
+an option. Normalizing is a fixed point under every ``Normalization``: twice is once.
 
-1. Line ends: CR LF, CR, VT, FF, U+0085, U+2028, U+2029 become LF.
-2. Junk goes: control characters (Cc) but tab and LF, and what is invisible and carries no spelling: U+00AD, U+180E,
-   U+200B, U+200E, U+200F, U+202A-U+202E, U+2060-U+2064, U+2066-U+206F, U+FEFF, U+FFF9-U+FFFB. The joiners U+200C and
-   U+200D, variation selectors and tag characters stay: they carry spelling and emoji. Junk goes before composition,
-   so a base and a mark which it parted compose.
-3. Unicode normalization form C (UAX 15), in the version ``UNICODE_VERSION``.
-4. Blanks (space, tab, U+00A0, U+1680, U+2000-U+200A, U+202F, U+205F, U+3000) at the end of a line go; a run of more
-   than 16 is cut to its first 16, so indentation of code survives. Nothing is replaced: a tab stays a tab.
-5. More than two LF in a row are cut to two, one blank line. Blanks and LF at both ends of the document go.
-
-Rules 4 and 5 may be applied before or after 3: LF and blanks are starters that neither compose with anything nor stand
-in the decomposition of anything but a blank (U+2000 and U+2001 become U+2002 and U+2003). So one compiled pass over the
-UTF-8 bytes applies 1, 2, 4 and 5 and checks what it writes for 3; only documents that fail the check are composed,
-by `unicodedata`. The check is the quick check of UAX 15, section 9, with one refinement: a character that might
-compose ("Maybe") fails only if it really composes with the last starter.
+The rules that look at characters find out in one pass over the bytes whether a text has anything to do, and only such
+a text is edited. Only texts that fail the quick check of UAX 15 are composed, by `unicodedata`. The rules about white
+space within and between lines are a pass of their own, which none of the defaults needs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import unicodedata
-from typing import Any
+from typing import Any, Literal
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.kernels import normalization_passes as passes
+from transforms.kernels.normalization_passes import MANY_MARKS, MAX_MARKS, NOT_COMPOSED
 from transforms.kernels.unicode_tables import (
-    BLANK,
     BLANKS,
-    JUNK,
-    JUNK_CHARACTERS,
-    LINE_END,
+    BYTE_ORDER_MARK,
+    DROPPABLE,
     LINE_ENDS,
-    MAYBE,
-    NOT_NFC,
-    character_properties,
+    UnicodeTables,
     combining_classes,
-    composes,
     unicode_tables,
 )
-from transforms.kernels.utf8 import is_plain_ascii, load_word
 
 UNICODE_VERSION = unicodedata.unidata_version
-
-MAX_BLANKS = 16
-MAX_LINE_ENDS = 2
-# unicodedata sorts the marks of a character by insertion, quadratic in their number. Runs above the bound of the
-# Stream-Safe Text Format (UAX 15, section 13) are sorted here first; no language comes near it.
-MAX_MARKS = 30
 
 # What the 32-bit offsets of a string array can tell.
 _MAX_STRING_BYTES = 2**31 - 1
 
-# Flags of a document: NFC may change it; it has a run of more than MAX_MARKS.
-_NOT_COMPOSED = 1
-_MANY_MARKS = 2
-
-_LINE_END = re.compile(f"\r\n|[{LINE_ENDS}]")
-_JUNK = re.compile(f"[{re.escape(JUNK_CHARACTERS)}]")
-_LONG_BLANKS = re.compile(f"([{BLANKS}]{{{MAX_BLANKS}}})[{BLANKS}]+")
-_MANY_LINE_ENDS = re.compile(f"\n{{{MAX_LINE_ENDS + 1},}}")
+_SPACES = BLANKS.replace("\t", "")
+_WHITE_SPACE = BLANKS + LINE_ENDS
+_LINE_ENDS_KEPT = LINE_ENDS.replace("\n", "")
+_STYLES = {"keep": passes.KEEP, "uniform": passes.UNIFORM, "all": passes.ALL}
 
 
-def normalize_reference(text: str) -> str:
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """Which rules are applied, in this order. The defaults change no meaning; all can be off.
+
+    Attributes:
+      drop: names of classes of characters that go (``DROPPABLE``). ``byte_order_mark`` is U+FEFF with nothing but white
+        space before it.
+      trim: blank lines at the beginning and white space at the end go; the first line's indentation stays.
+      line_ends: ``uniform``: in a text whose every line ends in CR LF, or every line in CR, line ends become LF; in a
+        text that mixes them they are content. ``all``: CR LF, CR, VT, FF, U+0085, U+2028 and U+2029 become LF.
+        ``keep``: none.
+      nfc: Unicode normalization form C, in the version ``UNICODE_VERSION``.
+      strip_lines: white space at the end of a line goes.
+      max_blanks: a longer run of blanks other than tabs, within a line, is cut to that; never indentation. 0: no bound.
+      max_blank_lines: more empty lines in a row are cut to that. 0: no bound.
+    """
+
+    drop: tuple[str, ...] = ("nul", BYTE_ORDER_MARK)
+    trim: bool = False
+    line_ends: Literal["keep", "uniform", "all"] = "uniform"
+    nfc: bool = False
+    strip_lines: bool = False
+    max_blanks: int = 0
+    max_blank_lines: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        for name in self.drop:
+            if name not in DROPPABLE:
+                raise ValueError(f"drop: {name!r} is none of {', '.join(DROPPABLE)}")
+        if self.line_ends not in _STYLES:
+            raise ValueError(f"line_ends: {self.line_ends!r} is none of {', '.join(_STYLES)}")
+        for option in ("max_blanks", "max_blank_lines"):
+            if not 0 <= getattr(self, option) < 2**31:
+                raise ValueError(f"{option}: {getattr(self, option)} is not in 0 to 2**31 - 1 (0: no bound)")
+
+
+DEFAULT = Normalization()
+OFF = Normalization(drop=(), line_ends="keep")
+"""Nothing is changed."""
+EVERYTHING = Normalization(tuple(DROPPABLE), True, "all", True, True, max_blanks=16, max_blank_lines=1)
+"""Every rule is on: plain prose."""
+
+
+def normalize_reference(text: str, options: Normalization = DEFAULT) -> str:
     """One text, one rule after another: slow and obvious, the definition of ``normalize``."""
-    text = _LINE_END.sub("\n", text)
-    text = _JUNK.sub("", text)
-    text = unicodedata.normalize("NFC", text)
-    text = "\n".join(line.rstrip(BLANKS) for line in text.split("\n"))
-    text = _LONG_BLANKS.sub(r"\1", text)
-    text = _MANY_LINE_ENDS.sub("\n" * MAX_LINE_ENDS, text)
-    return text.strip(BLANKS + "\n")
+    for name in options.drop:
+        for first, last in DROPPABLE[name]:
+            text = re.sub(f"[{re.escape(chr(first))}-{re.escape(chr(last))}]", "", text)
+    if BYTE_ORDER_MARK in options.drop:
+        content = text.lstrip(_WHITE_SPACE + "\ufeff")
+        text = text[: len(text) - len(content)].replace("\ufeff", "") + content
+    if options.trim:
+        text = text.rstrip(_WHITE_SPACE)
+        content = text.lstrip(_WHITE_SPACE)
+        before = text[: len(text) - len(content)]
+        text = re.split(f"[{LINE_ENDS}]", before)[-1] + content
+    if options.line_ends == "all":
+        text = re.sub(f"\r\n|[{LINE_ENDS}]", "\n", text)
+    elif options.line_ends == "uniform":
+        returns, line_feeds, both = text.count("\r"), text.count("\n"), text.count("\r\n")
+        if line_feeds == 0 or returns == line_feeds == both:
+            text = re.sub("\r\n|\r", "\n", text)
+    if options.nfc:
+        text = unicodedata.normalize("NFC", text)
+    if options.strip_lines:
+        text = "\n".join(line.rstrip(BLANKS + _LINE_ENDS_KEPT) for line in text.split("\n"))
+    if options.max_blanks:
+        long = re.compile(f"([{_SPACES}]{{{options.max_blanks}}})[{_SPACES}]+")
+        parts = re.split(f"([{LINE_ENDS}])", text)
+        for i, part in enumerate(parts):
+            content = part.lstrip(BLANKS)
+            parts[i] = part[: len(part) - len(content)] + long.sub(r"\1", content)
+        text = "".join(parts)
+    if options.max_blank_lines:
+        most = options.max_blank_lines + 1
+        text = re.sub(f"\n{{{most + 1},}}", "\n" * most, text)
+    return text
 
 
-def normalize(text: pa.StringArray, clean: npt.NDArray[np.bool_] | None = None) -> pa.StringArray:
-    """Normalizes every text of a column by the rules of this module.
+def normalize(
+    text: pa.StringArray, options: Normalization = DEFAULT, clean: npt.NDArray[np.bool_] | None = None
+) -> pa.StringArray:
+    """Normalizes every text of a column.
 
     Equal to ``normalize_reference`` on every text. Time and memory are proportional to the bytes, whatever they are.
-    Measured on one core: 300 MB/s on the raw 500-language corpus of FACTS, 600 once it is normalized (text that is
-    clean already is only read), 2,600 on clean ASCII in lines; the reference does 18, pyarrow's
-    ``utf8_normalize`` alone 64.
 
     Args:
       text: string or large_string, valid UTF-8; may be a slice.
+      options: the rules.
       clean: one a text: whether it is known to be normalized. Such a text isn't looked at.
 
     Returns:
-      An array of the same type, length and nulls; a text of which nothing is left is "". It is ``text`` itself if that
-      was normalized already.
+      An array of the same type, length and nulls. It is ``text`` itself if nothing in it might have to change.
 
     Raises:
       TypeError: ``text`` isn't an array of strings.
       ValueError: composing made a string array longer than its 32-bit offsets can tell.
     """
+    offset_type, values, offsets = _buffers(text)
+    if offsets[0] == offsets[-1] or options == OFF or (clean is not None and clean.all()):
+        return text
+    todo = text.is_valid().to_numpy(zero_copy_only=False) & (np.diff(offsets) > 0)
+    if clean is not None:
+        todo &= ~clean
+
+    flags = np.zeros(len(text), np.uint8)
+    result, new_offsets = _edit_characters(values, offsets, todo, options, flags)
+    if options.nfc and (composed := _compose(result, new_offsets, flags)):
+        result, new_offsets = _replace(result, new_offsets, composed)
+    if options.strip_lines or options.max_blanks or options.max_blank_lines:
+        most = options.max_blank_lines + 1 if options.max_blank_lines else 0
+        output, output_offsets = _room(new_offsets)
+        if passes.edit_lines(
+            result, new_offsets, todo, options.strip_lines, options.max_blanks, most, output, output_offsets
+        ):
+            result, new_offsets = _read_only(output[: output_offsets[-1]]), output_offsets
+    if result is values:
+        return text
+    if new_offsets[-1] > _MAX_STRING_BYTES and offset_type is np.int32:
+        raise ValueError(
+            f"text: {len(text)} texts of {offsets[-1] - offsets[0]} bytes have {new_offsets[-1]} bytes in NFC, too "
+            "many for a string array: give smaller batches or large_string"
+        )
+    valid = text.is_valid().to_numpy(zero_copy_only=False)
+    validity = pa.py_buffer(np.packbits(valid, bitorder="little")) if text.null_count else None
+    buffers = [validity, pa.py_buffer(new_offsets.astype(offset_type)), pa.py_buffer(result)]
+    return pa.Array.from_buffers(text.type, len(text), buffers, text.null_count)
+
+
+def has_content(text: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """Whether each text has anything to see: a character that is neither white space nor in ``DROPPABLE``.
+
+    A null has none. Reads no further than the first such character.
+    """
+    _, values, offsets = _buffers(text)
+    tables = unicode_tables(False, tuple(DROPPABLE))
+    found = passes.find_visible(values, offsets[:-1], offsets[1:], tables.blocks, tables.properties)
+    return found & text.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _buffers(text: pa.StringArray) -> tuple[type[np.signedinteger], passes.Bytes, passes.Offsets]:
+    """Type of the offsets, bytes and offsets of an array of strings."""
     if not isinstance(text, pa.StringArray | pa.LargeStringArray):
         raise TypeError(
             f"text: normalize takes a string or large_string array, not {getattr(text, 'type', type(text))}"
         )
-    if len(text) == text.null_count or (clean is not None and clean.all()):
-        return text
     offset_type: type[np.signedinteger] = np.int32 if pa.types.is_string(text.type) else np.int64
     _, offsets_buffer, values_buffer = text.buffers()
+    if not len(text) or values_buffer is None:
+        return offset_type, np.zeros(0, np.uint8), np.zeros(len(text) + 1, np.int64)
     offsets = np.frombuffer(offsets_buffer, offset_type)[text.offset : text.offset + len(text) + 1].astype(np.int64)
-    if offsets[0] == offsets[-1]:
-        return text
-    values = np.frombuffer(values_buffer, np.uint8)
-    values.flags.writeable = False  # one compiled version, whether or not Arrow says that the buffer may be written
-    valid = text.is_valid().to_numpy(zero_copy_only=False)
+    return offset_type, _read_only(np.frombuffer(values_buffer, np.uint8)), offsets
 
-    # Pages of `output` that are never written to cost nothing.
-    output = np.empty(offsets[-1] - offsets[0], np.uint8)
-    output_offsets: npt.NDArray[np.int64] = np.empty(len(offsets), np.int64)
-    flags = np.zeros(len(text), np.uint8)
-    passed = np.zeros(len(text), np.bool_) if clean is None else clean
-    edited = _clean(values, offsets, valid, passed, *unicode_tables(), output, output_offsets, flags)
-    cleaned = output[: output_offsets[-1]] if edited else values[offsets[0] : offsets[-1]]
-    composed = _compose(cleaned, output_offsets, flags)
-    if not edited and not composed:
-        return text
 
-    result: npt.NDArray[np.uint8] | bytes = cleaned
-    if composed:
-        result, output_offsets = _replace(cleaned, output_offsets, composed)
-    if output_offsets[-1] > _MAX_STRING_BYTES and offset_type is np.int32:
-        raise ValueError(
-            f"text: {len(text)} texts of {offsets[-1] - offsets[0]} bytes have {output_offsets[-1]} bytes in NFC, too "
-            "many for a string array: give smaller batches or large_string"
-        )
-    validity = pa.py_buffer(np.packbits(valid, bitorder="little")) if text.null_count else None
-    buffers = [validity, pa.py_buffer(output_offsets.astype(offset_type)), pa.py_buffer(result)]
-    return pa.Array.from_buffers(text.type, len(text), buffers, text.null_count)
+def _read_only(values: passes.Bytes) -> passes.Bytes:
+    """One compiled version of the passes, whether or not Arrow says that the buffer may be written."""
+    values.flags.writeable = False
+    return values
+
+
+def _room(offsets: passes.Offsets) -> tuple[passes.Bytes, passes.Offsets]:
+    """For a result as long as these texts, and its offsets. Pages that are never written to cost nothing."""
+    return np.empty(offsets[-1] - offsets[0], np.uint8), np.empty(len(offsets), np.int64)
+
+
+def _tables(options: Normalization) -> UnicodeTables:
+    line_ends = {"keep": "", "uniform": "\r", "all": _LINE_ENDS_KEPT}[options.line_ends]
+    return unicode_tables(options.nfc, options.drop, line_ends)
+
+
+def _edit_characters(
+    values: passes.Bytes,
+    offsets: passes.Offsets,
+    todo: npt.NDArray[np.bool_],
+    options: Normalization,
+    flags: npt.NDArray[np.uint8],
+) -> tuple[passes.Bytes, passes.Offsets]:
+    """The rules ``drop``, ``trim`` and ``line_ends``: the bytes themselves if nothing is edited. Sets the flags."""
+    tables = _tables(options)
+    drop_mark = BYTE_ORDER_MARK in options.drop
+    starts, ends = offsets[:-1], offsets[1:]
+    moved = False
+    if options.trim:
+        starts, ends = starts.copy(), ends.copy()
+        moved = passes.trim_ends(values, starts, ends, todo, tables.blocks, tables.properties, drop_mark)
+    beyond_ascii = options.line_ends == "all" or any(
+        last > 0x7F for name in options.drop for _, last in DROPPABLE[name]
+    )
+    if options.nfc or beyond_ascii:
+        found = passes.find_all(values, starts, ends, todo, *tables, drop_mark, flags)
+    else:
+        found = passes.find_controls(values, starts, ends, todo, tables.blocks, tables.properties, drop_mark, flags)
+    if not found and not moved:
+        return values, offsets
+    output, output_offsets = _room(offsets)
+    passes.edit_characters(
+        values, starts, ends, flags, tables.blocks, tables.properties, _STYLES[options.line_ends], drop_mark,
+        beyond_ascii, output, output_offsets,
+    )  # fmt: skip
+    return _read_only(output[: output_offsets[-1]]), output_offsets
 
 
 def _compose(
@@ -142,9 +251,9 @@ def _compose(
 ) -> dict[int, bytes]:
     """NFC of the flagged rows that it changes, by row in order."""
     composed = {}
-    for row in np.flatnonzero(flags & _NOT_COMPOSED).tolist():
+    for row in np.flatnonzero(flags & NOT_COMPOSED).tolist():
         text = values[offsets[row] : offsets[row + 1]].tobytes().decode()
-        ordered = _order_marks(text) if flags[row] & _MANY_MARKS else text
+        ordered = _order_marks(text) if flags[row] & MANY_MARKS else text
         normalized = unicodedata.normalize("NFC", ordered)
         if normalized != text:
             composed[row] = normalized.encode()
@@ -153,17 +262,18 @@ def _compose(
 
 def _replace(
     values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], replacements: dict[int, bytes]
-) -> tuple[bytes, npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The values and offsets with some rows replaced."""
     lengths = np.diff(offsets)
     pieces: list[Any] = []
-    copied = 0
+    copied = offsets[0]
     for row, replacement in replacements.items():
         pieces += (values[copied : offsets[row]], replacement)
         copied = offsets[row + 1]
         lengths[row] = len(replacement)
     pieces.append(values[copied : offsets[-1]])
-    return b"".join(pieces), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    replaced = np.frombuffer(b"".join(pieces), np.uint8)
+    return replaced, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
 
 def _order_marks(text: str) -> str:
@@ -179,173 +289,3 @@ def _order_marks(text: str) -> str:
         order = np.argsort(classes[start:end], kind="stable")  # a radix sort, for bytes
         code_points[start:end] = code_points[start:end][order]
     return code_points.tobytes().decode("utf-32-le")
-
-
-@numba.njit(cache=True)
-def _settle(
-    values: npt.NDArray[np.uint8], pending: int, output: npt.NDArray[np.uint8], written: int, length: int
-) -> int:
-    """Makes the output `length` bytes long: appends bytes from `pending` on, or takes back the last ones written."""
-    # Unsigned indices need no check for being negative; with the check this copied a byte at a time.
-    source, target = np.uint64(pending), np.uint64(written)
-    for i in range(np.uint64(max(0, length - written))):
-        output[target + i] = values[source + i]
-    return length
-
-
-@numba.njit(cache=True, nogil=True)
-def _clean(
-    values: npt.NDArray[np.uint8],
-    offsets: npt.NDArray[np.int64],
-    valid: npt.NDArray[np.bool_],
-    passed: npt.NDArray[np.bool_],
-    blocks: npt.NDArray[np.uint16],
-    properties: npt.NDArray[np.uint32],
-    pairs: npt.NDArray[np.uint64],
-    output: npt.NDArray[np.uint8],
-    output_offsets: npt.NDArray[np.int64],
-    flags: npt.NDArray[np.uint8],
-) -> bool:
-    """Rules 1, 2, 4, 5 on all rows, and the check for 3.
-
-    What is kept is copied late and in one go: bytes from `pending` to `position` belong to the output but aren't there
-    yet, so that `written + position - pending` is the length of the output if the text ended here. Positions in the
-    output (`line_end`, `content_end`) are kept in that measure. If nothing is edited, nothing is copied.
-
-    Args:
-      values, offsets, valid: the texts.
-      passed: those that are normalized already.
-      blocks, properties, pairs: see ``UnicodeTables``.
-      output: room for the result, as long as the input.
-      output_offsets: where to put the offsets of the result.
-      flags: zeros; where to put _NOT_COMPOSED and _MANY_MARKS.
-
-    Returns:
-      Whether anything was edited. If not, `output` wasn't written to; the result is the input.
-    """
-    written = 0
-    pending = offsets[0]
-    for row in range(len(valid)):
-        position = offsets[row]
-        end = offsets[row + 1]
-        row_start = written + position - pending
-        output_offsets[row] = row_start
-        if passed[row]:
-            continue
-        if not valid[row]:
-            if position < end:  # a null may have bytes
-                written = _settle(values, pending, output, written, row_start)
-                pending = end
-            continue
-
-        # Nothing may come before the first content: as if as many blanks and line ends as can be had just been.
-        blanks = MAX_BLANKS
-        line_ends = MAX_LINE_ENDS
-        line_end = row_start  # where the output is cut if the line ends after the present run of blanks
-        content_end = row_start  # where it is cut if the document does
-        starter: int | np.int64 = 0
-        trailing_class: int | np.int64 = 0
-        marks = 0
-        while position < end:
-            byte = values[np.uint64(position)]
-            if 0x20 < byte < 0x7F:
-                while position + 8 <= end and is_plain_ascii(load_word(values, position)):
-                    position += 8
-                while position < end and 0x20 < values[np.uint64(position)] < 0x7F:
-                    position += 1
-                while values[np.uint64(position - 1)] == 0x20:  # at most 7
-                    position -= 1
-                starter = np.int64(values[np.uint64(position - 1)])
-                trailing_class = marks = blanks = line_ends = 0
-                continue
-            if byte < 0x80:
-                size = 1
-                code_point = np.int64(byte)
-            elif byte < 0xE0:
-                size = 2
-                code_point = np.int64(byte & 0x1F) << 6 | np.int64(values[np.uint64(position + 1)] & 0x3F)
-            elif byte < 0xF0:
-                size = 3
-                code_point = (
-                    np.int64(byte & 0x0F) << 12
-                    | np.int64(values[np.uint64(position + 1)] & 0x3F) << 6
-                    | np.int64(values[np.uint64(position + 2)] & 0x3F)
-                )
-            else:
-                size = 4
-                code_point = (
-                    np.int64(byte & 0x07) << 18
-                    | np.int64(values[np.uint64(position + 1)] & 0x3F) << 12
-                    | np.int64(values[np.uint64(position + 2)] & 0x3F) << 6
-                    | np.int64(values[np.uint64(position + 3)] & 0x3F)
-                )
-            character = character_properties(blocks, properties, code_point)
-            if character == 0:
-                starter = code_point
-                trailing_class = marks = blanks = line_ends = 0
-                position += size
-                continue
-
-            if character & NOT_NFC:
-                flags[row] |= _NOT_COMPOSED
-            if not character & (BLANK | LINE_END | JUNK):
-                leading_class = np.int64(character >> 8 & 0xFF)
-                if character & MAYBE and composes(pairs, starter, code_point):
-                    flags[row] |= _NOT_COMPOSED
-                if leading_class == 0:
-                    starter = code_point
-                    marks = 0
-                else:
-                    marks += 1
-                    if leading_class < trailing_class:
-                        flags[row] |= _NOT_COMPOSED
-                    if marks > MAX_MARKS:
-                        flags[row] |= _MANY_MARKS
-                trailing_class = np.int64(character & 0xFF)
-                blanks = line_ends = 0
-                position += size
-                continue
-
-            here = written + position - pending
-            position += size
-            if character & JUNK or (byte == 0x0D and position < end and values[position] == 0x0A):
-                written = _settle(values, pending, output, written, here)
-                pending = position
-                continue
-            starter = trailing_class = marks = 0
-            if blanks == 0 and line_ends == 0:
-                content_end = here
-            if character & BLANK:
-                if blanks == 0:
-                    line_end = here
-                if blanks == MAX_BLANKS:
-                    written = _settle(values, pending, output, written, here)
-                    pending = position
-                else:
-                    blanks += 1
-                continue
-            if blanks == 0:
-                line_end = here
-            if line_ends == MAX_LINE_ENDS:
-                written = _settle(values, pending, output, written, line_end)
-                pending = position
-                blanks = MAX_BLANKS if line_end == row_start else 0
-                continue
-            if blanks > 0 or byte != 0x0A:
-                written = _settle(values, pending, output, written, line_end)
-                output[written] = 0x0A
-                written += 1
-                pending = position
-            blanks = 0
-            line_ends += 1
-
-        if (blanks > 0 or line_ends > 0) and written + end - pending > content_end:
-            written = _settle(values, pending, output, written, content_end)
-            pending = end
-
-    length = written + offsets[-1] - pending
-    output_offsets[-1] = length
-    if pending == offsets[0]:
-        return False
-    _settle(values, pending, output, written, length)
-    return True

@@ -5,8 +5,9 @@ The properties of a code point are packed into one uint32, zero for most of Unic
 
     bits  0-7   trailing class: canonical combining class of the last character of its canonical decomposition
     bits  8-15  leading class: the same of the first character; not zero means that it can be reordered
-    BLANK, LINE_END, JUNK
-                what it is to the rules of `normalization`
+    DROPPED     the rules of `normalization` drop it
+    LINE_END, RETURN
+                they replace it by LF; RETURN is CR, whose turn depends on the text
     MAYBE       it composes with some character before it (NFC_Quick_Check=Maybe): look the pair up
     NOT_NFC     NFC may change it whatever stands before it (NFC_Quick_Check=No), or it is a vowel or final consonant
                 of Hangul, whose pairs are arithmetic and not in the table
@@ -24,28 +25,28 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-BLANK = 1 << 16
+DROPPED = 1 << 16
 LINE_END = 1 << 17
-JUNK = 1 << 18
+RETURN = 1 << 18
 MAYBE = 1 << 19
 NOT_NFC = 1 << 20
 
 LINE_ENDS = "\n\r\v\f\u0085\u2028\u2029"
 BLANKS = "\t \u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u202f\u205f\u3000"
-JUNK_RANGES = (
-    # Control characters; tab and the line ends among them are taken out below.
-    *((0x0000, 0x001F), (0x007F, 0x009F)),
-    # Invisible: soft hyphen, Mongolian vowel separator, zero-width space, direction marks, embeddings and isolates,
-    # word joiner, invisible operators, deprecated format characters, byte order mark, interlinear annotation.
-    *((0x00AD, 0x00AD), (0x180E, 0x180E), (0x200B, 0x200B), (0x200E, 0x200F), (0x202A, 0x202E)),
-    *((0x2060, 0x2064), (0x2066, 0x206F), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB)),
-)
-JUNK_CHARACTERS = "".join(
-    chr(code_point)
-    for first, last in JUNK_RANGES
-    for code_point in range(first, last + 1)
-    if chr(code_point) not in LINE_ENDS + BLANKS
-)
+BYTE_ORDER_MARK = "byte_order_mark"
+DROPPABLE: dict[str, tuple[tuple[int, int], ...]] = {
+    "nul": ((0x0000, 0x0000),),
+    BYTE_ORDER_MARK: (),  # U+FEFF at the beginning of a text only: no property of the character
+    "controls": ((0x0001, 0x0008), (0x000E, 0x001F), (0x007F, 0x0084), (0x0086, 0x009F)),
+    "soft_hyphens": ((0x00AD, 0x00AD),),
+    "zero_width_spaces": ((0x200B, 0x200B),),
+    "word_joiners": ((0x2060, 0x2060), (0xFEFF, 0xFEFF)),
+    "directions": ((0x061C, 0x061C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069)),
+    "invisible_operators": ((0x2061, 0x2064),),
+    "deprecated": ((0x206A, 0x206F),),
+    "annotations": ((0xFFF9, 0xFFFB),),
+}
+"""Characters that normalization can drop, by the name of their class: first and last code points."""
 HANGUL_VOWELS = range(0x1161, 0x1176)
 HANGUL_FINALS = range(0x11A8, 0x11C3)
 
@@ -72,9 +73,37 @@ class UnicodeTables(NamedTuple):
     pairs: npt.NDArray[np.uint64]
 
 
+@functools.lru_cache(maxsize=16)
+def unicode_tables(nfc: bool = True, dropped: tuple[str, ...] = (), line_ends: str = "") -> UnicodeTables:
+    """The tables of ``unicodedata.unidata_version`` for some rules of normalization.
+
+    Built once a process; with ``nfc`` that takes 0.1 s.
+
+    Args:
+      nfc: whether the properties that decide normalization form C are in them.
+      dropped: names of classes in ``DROPPABLE``.
+      line_ends: characters that are, or may be, replaced by LF.
+    """
+    properties, pairs = _composition() if nfc else (np.zeros(_CODE_POINTS, np.uint32), np.zeros(1, np.uint64))
+    properties = properties.copy()
+    for name in dropped:
+        for first, last in DROPPABLE[name]:
+            properties[first : last + 1] |= DROPPED
+    for character in line_ends:
+        properties[ord(character)] |= RETURN if character == "\r" else LINE_END
+
+    # Numbered as they come: block 0 is that of ASCII.
+    numbers: dict[bytes, int] = {}
+    blocks = [numbers.setdefault(row.tobytes(), len(numbers)) for row in properties.reshape(-1, 1 << _BLOCK_BITS)]
+    tables = UnicodeTables(np.array(blocks, np.uint16), np.frombuffer(b"".join(numbers), np.uint32), pairs)
+    for table in tables:
+        table.flags.writeable = False
+    return tables
+
+
 @functools.cache
-def unicode_tables() -> UnicodeTables:
-    """The tables of ``unicodedata.unidata_version``. Built once a process, in 0.1 s."""
+def _composition() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
+    """Properties by code point that decide normalization form C, and the set of pairs."""
     properties = np.zeros(_CODE_POINTS, np.uint32)
     pairs: list[tuple[int, int]] = []
     for code_point in range(_END_OF_TEXT):
@@ -95,20 +124,7 @@ def unicode_tables() -> UnicodeTables:
     for _, second_code_point in pairs:
         properties[second_code_point] |= MAYBE
     properties[[*HANGUL_VOWELS, *HANGUL_FINALS]] |= NOT_NFC
-    for characters, bit in ((BLANKS, BLANK), (LINE_ENDS, LINE_END), (JUNK_CHARACTERS, JUNK)):
-        properties[[ord(character) for character in characters]] |= bit
-
-    # Numbered as they come: block 0 is that of ASCII.
-    numbers: dict[bytes, int] = {}
-    blocks = [numbers.setdefault(row.tobytes(), len(numbers)) for row in properties.reshape(-1, 1 << _BLOCK_BITS)]
-    tables = UnicodeTables(
-        np.array(blocks, np.uint16),
-        np.frombuffer(b"".join(numbers), np.uint32),
-        _pair_set(pairs),
-    )
-    for table in tables:
-        table.flags.writeable = False
-    return tables
+    return properties, _pair_set(pairs)
 
 
 def _pair_set(pairs: list[tuple[int, int]]) -> npt.NDArray[np.uint64]:

@@ -32,3 +32,68 @@ def is_plain_ascii(word: np.uint64) -> bool:
     at_least_space = (word | high_bits) - np.uint64(0x2020202020202020)
     delete_or_more = (word & ~high_bits) + np.uint64(0x0101010101010101)
     return ((word | ~at_least_space | delete_or_more) & high_bits) == 0 and word != np.uint64(0x2020202020202020)
+
+
+@numba.njit(cache=True, inline="always")
+def bytes_equal(word: np.uint64, repeated: np.uint64) -> np.uint64:
+    """0x80 in every byte of a word that equals that byte of `repeated`, 0 in the others."""
+    low_bits = np.uint64(0x7F7F7F7F7F7F7F7F)
+    difference = word ^ repeated
+    return ~(((difference & low_bits) + low_bits) | difference | low_bits)
+
+
+@numba.njit(cache=True, inline="always")
+def has_controls(word: np.uint64) -> bool:
+    """Whether any of eight bytes is a control character of ASCII (0x00-0x1F, 0x7F) but tab and LF."""
+    controls = bytes_equal(word & np.uint64(0xE0E0E0E0E0E0E0E0), np.uint64(0))
+    tabs = bytes_equal(word, np.uint64(0x0909090909090909))
+    line_feeds = bytes_equal(word, np.uint64(0x0A0A0A0A0A0A0A0A))
+    deletes = bytes_equal(word, np.uint64(0x7F7F7F7F7F7F7F7F))
+    return (controls & ~(tabs | line_feeds)) | deletes != 0
+
+
+@numba.njit(cache=True, inline="always")
+def has_nul_or_return(word: np.uint64) -> bool:
+    """Whether any of eight bytes is NUL or CR."""
+    # "Determine if a word has a zero byte" (Anderson, Bit Twiddling Hacks), which is exact for the word as a whole.
+    low, high = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+    difference = word ^ np.uint64(0x0D0D0D0D0D0D0D0D)
+    return ((word - low) & ~word | (difference - low) & ~difference) & high != 0
+
+
+@numba.njit(cache=True, inline="always")
+def is_ascii(word: np.uint64) -> bool:
+    """Whether eight bytes are all of ASCII."""
+    return word & np.uint64(0x8080808080808080) == 0
+
+
+@numba.njit(cache=True, inline="always")
+def sequence_length(byte: int) -> int:
+    """Bytes of the UTF-8 sequence that begins with this byte."""
+    if byte < 0x80:
+        return 1
+    if byte < 0xE0:
+        return 2
+    return 3 if byte < 0xF0 else 4
+
+
+@numba.njit(cache=True, inline="always")
+def code_point_at(values: Any, position: int) -> int:
+    """The code point whose UTF-8 sequence begins here."""
+    byte = values[np.uint64(position)]
+    if byte < 0x80:
+        return np.int64(byte)
+    if byte < 0xE0:
+        return np.int64(byte & 0x1F) << 6 | np.int64(values[np.uint64(position + 1)] & 0x3F)
+    if byte < 0xF0:
+        return (
+            np.int64(byte & 0x0F) << 12
+            | np.int64(values[np.uint64(position + 1)] & 0x3F) << 6
+            | np.int64(values[np.uint64(position + 2)] & 0x3F)
+        )
+    return (
+        np.int64(byte & 0x07) << 18
+        | np.int64(values[np.uint64(position + 1)] & 0x3F) << 12
+        | np.int64(values[np.uint64(position + 2)] & 0x3F) << 6
+        | np.int64(values[np.uint64(position + 3)] & 0x3F)
+    )
