@@ -6,8 +6,8 @@ import argparse
 import datetime
 import difflib
 import os
-from collections.abc import Sequence
-from typing import Any, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_origin
 
 import pydantic
 import yaml
@@ -19,6 +19,9 @@ from runners import flink, local_runner
 from schemas.errors import WRONG_USAGE, ToldError
 
 DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
+
+
+Part = TypeVar("Part", bound=pydantic.BaseModel)
 
 
 class UsageError(ToldError):
@@ -33,9 +36,15 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     groups["input and output"].add_argument(
         "--config", metavar="FILE", help="YAML with any of these settings; flags win over it"
     )
-    for name, field in Settings.model_fields.items():
+    add_flags(groups, Settings)
+
+
+def add_flags(groups: Mapping[str, argparse._ArgumentGroup], settings: type[pydantic.BaseModel]) -> None:
+    """One flag for each setting, in its group; a flag that isn't given leaves no attribute."""
+    for name, field in settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        shown = "" if default in ([], {}, "", None, False) or field.is_required() else f" (default: {default})"
+        listed = ",".join(default) if isinstance(default, list) else default
+        shown = "" if listed in ({}, "", None, False) or field.is_required() else f" (default: {listed})"
         required = " [required]" if field.is_required() else ""
         arguments: dict[str, Any] = {"help": f"{field.description}{shown}{required}".replace("%", "%%")}
         if field.annotation is bool:
@@ -43,7 +52,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         else:
             if metavar_of(name):
                 arguments["metavar"] = metavar_of(name)
-            if get_origin(field.annotation) is list and name != "languages":
+            if get_origin(field.annotation) is list and "," not in metavar_of(name):
                 arguments |= {"action": "extend", "nargs": "+"}
         groups[group_of(name)].add_argument(f"--{name}", default=argparse.SUPPRESS, **arguments)
 
@@ -58,11 +67,19 @@ def resolve(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[
     given = vars(flags)
     config = given.pop("config", None)
     values = _read_config(config) if config else {}
+    return resolve_part(Settings, values | given), beam_options(rest)
+
+
+def resolve_part(settings: type[Part], values: Mapping[str, Any]) -> Part:
+    """Settings of a run, or some of them, from their values.
+
+    Raises:
+      UsageError: as ``resolve``.
+    """
     try:
-        settings = Settings(**(values | given))
+        return settings(**values)
     except pydantic.ValidationError as error:
         raise UsageError("\n".join(_describe(fault) for fault in error.errors())) from error
-    return settings, beam_options(rest)
 
 
 def beam_options(flags: Sequence[str]) -> PipelineOptions:

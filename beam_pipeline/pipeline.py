@@ -64,7 +64,7 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     written = (
         fingerprints.todo
         | "ReadDocuments" >> read
-        | "Normalize" >> Normalize()
+        | "Normalize" >> Normalize(settings.normalization())
         | "IdentifyLanguage" >> IdentifyLanguage(plan.language_model, settings.language_identification())
         | "Filter" >> Filter(tuple(settings.all_filters()), plan.outcomes)
         | "Fingerprint" >> Fingerprint(settings.minhash())
@@ -81,7 +81,9 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication)
     decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication)
     sampled = (fingerprinted, pairs, decisions)
-    _ = sampled | "AuditDuplicates" >> AuditDuplicates(plan.audit_uri, settings.reading(), settings.minhash())
+    _ = sampled | "AuditDuplicates" >> AuditDuplicates(
+        plan.audit_uri, settings.reading(), settings.normalization(), settings.minhash()
+    )
 
     # Pass 3: read the kept texts again and tokenize them.
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)
@@ -90,7 +92,7 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     tokens = (
         kept.todo
         | "ReadKept" >> read
-        | "NormalizeKept" >> Normalize()
+        | "NormalizeKept" >> Normalize(settings.normalization())
         | "Tokenize" >> Tokenize(plan.tokenization)
         | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
     )

@@ -87,10 +87,11 @@ class SampledPasses:
     def _process(self, data: pa.RecordBatch, costs: Costs) -> None:
         """Both text passes on a batch."""
         self.sample.documents += data.num_rows
+        options = self._settings.normalization()
         self.sample.text_bytes += int(string_lengths(data["text"]).sum())
-        batch = normalize_batch(Batch(NOWHERE, 0, True, data, costs))
+        batch = normalize_batch(Batch(NOWHERE, 0, True, data, costs), options)
         with spending(costs, "NormalizeKept"):
-            normalize(data["text"], batch.data["clean"].fill_null(False).to_numpy(zero_copy_only=False))
+            normalize(data["text"], options, batch.data["clean"].fill_null(False).to_numpy(zero_copy_only=False))
         with spending(costs, "IdentifyLanguage"):
             labels, scores = self._language.identify(
                 batch.data["text"], window=self._settings.language_window, min_letters=self._settings.min_letters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -21,11 +21,15 @@ from transforms.deduplicate import Deduplication, partitions_for
 from transforms.filters import FilterSpec, Languages, Length
 from transforms.identify_language import LanguageIdentification
 from transforms.kernels.fingerprinting import MinHash
+from transforms.kernels.normalization import DEFAULT as NORMALIZATION
+from transforms.kernels.normalization import Normalization
+from transforms.kernels.unicode_tables import DROPPABLE
 from transforms.pinned_files import DEFAULT_LANGUAGE_MODEL
 from transforms.readers import ReadOptions
 
 GROUPS = {
     "input and output": "Where the text is and where everything about the run goes. Local paths or s3:// URIs.",
+    "normalization": "What is changed in texts; the defaults change no meaning (docs/normalization.md).",
     "language": "Language identification with a fastText model.",
     "filters": "Which documents stay. Every drop carries its filter's reason.",
     "deduplication": "Exact and near-duplicate removal; the defaults find a pair at similarity 0.8 with p = 0.92.",
@@ -65,14 +69,71 @@ def _setting(group: str, default: Any = ..., *, result: bool = True, metavar: st
     return Field(default, json_schema_extra=extra, **constraints)
 
 
-class Settings(pydantic.BaseModel):
+def _class_names(names: list[str]) -> list[str]:
+    """In one order, so that the order in which they are given changes nothing."""
+    return [name for name in DROPPABLE if name in names] + [name for name in names if name not in DROPPABLE]
+
+
+class NormalizationSettings(pydantic.BaseModel):
+    """How texts are normalized: one setting for each option of ``Normalization``, whose defaults they have."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    normalize_drop: Annotated[
+        list[str], pydantic.BeforeValidator(_split_commas), pydantic.AfterValidator(_class_names)
+    ] = _setting(
+        "normalization",
+        default_factory=lambda: list(NORMALIZATION.drop),
+        metavar="A,B",
+        description=f"characters that go, any of {', '.join(DROPPABLE)}; '' for none",
+    )
+    normalize_trim: bool = _setting(
+        "normalization", NORMALIZATION.trim, description="drop blank lines at the beginning, white space at the end"
+    )
+    normalize_line_ends: Literal["keep", "uniform", "all"] = _setting(
+        "normalization",
+        NORMALIZATION.line_ends,
+        metavar="keep|uniform|all",
+        description="what becomes LF: CR LF or CR where a text uses nothing else (uniform), or every line separator",
+    )
+    normalize_nfc: bool = _setting("normalization", NORMALIZATION.nfc, description="Unicode normalization form C")
+    normalize_strip_lines: bool = _setting(
+        "normalization", NORMALIZATION.strip_lines, description="drop white space at the end of lines"
+    )
+    normalize_max_blanks: int = _setting(
+        "normalization",
+        NORMALIZATION.max_blanks,
+        ge=0,
+        metavar="N",
+        description="longest run of blanks within a line; tabs and indentation stay; 0: any",
+    )
+    normalize_max_blank_lines: int = _setting(
+        "normalization", NORMALIZATION.max_blank_lines, ge=0, metavar="N", description="empty lines in a row; 0: any"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _build_normalization(self) -> Self:
+        """The options check themselves when they are built: do it before any work."""
+        self.normalization()
+        return self
+
+    def normalization(self) -> Normalization:
+        """How texts are normalized."""
+        prefix = "normalize_"
+        options = {name: getattr(self, name) for name in NormalizationSettings.model_fields}
+        return Normalization(**{name.removeprefix(prefix): _frozen(value) for name, value in options.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Settings(NormalizationSettings):
     """The resolved settings of a run.
 
     Raises:
       pydantic.ValidationError: a value is out of range, of the wrong type, or unknown.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     input: Annotated[list[str], pydantic.AfterValidator(_all_absolute)] = _setting(
         "input and output",

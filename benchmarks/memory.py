@@ -32,6 +32,7 @@ from schemas.shards import Source
 from transforms.fingerprint import fingerprint_batch
 from transforms.kernels import language
 from transforms.kernels.fingerprinting import MinHash
+from transforms.kernels.normalization import DEFAULT
 from transforms.kernels.tokenization import Tokenizer
 from transforms.normalize import normalize_batch
 from transforms.read_documents import read_shard
@@ -85,7 +86,7 @@ class Worker:
             schema = columns.fingerprints(minhash.bands, minhash.signature_size)
             prints = StageObjects(str(self._output / "fingerprints"), "").open(shard, schema)
             for batch in read_shard(shard, ReadOptions()):
-                clean = normalize_batch(batch)
+                clean = normalize_batch(batch, DEFAULT)
                 labels, scores = self._model.identify(clean.data["text"])
                 found = fingerprint_batch(clean.with_columns(language=labels, language_score=scores), minhash)
                 prints.write(pa.RecordBatch.from_arrays(found.data.columns, schema=schema))
@@ -94,7 +95,7 @@ class Worker:
             schema = pa.schema([("row", pa.uint32()), ("input_ids", pa.list_(self._tokenizer.id_type))])
             tokens = StageObjects(str(self._output / "tokens"), "").open(shard, schema, lists="input_ids")
             for batch in read_shard(shard, ReadOptions()):
-                text = normalize_batch(batch).data["text"]
+                text = normalize_batch(batch, DEFAULT).data["text"]
                 if batch.index == 0:
                     self._tokenizer.calibrate(sample_of(text))
                 ids = self._tokenizer.encode(text)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from beam_pipeline import embedded_postgres
 from tests import runs
-from transforms.kernels.normalization import normalize_reference
+from transforms.kernels.normalization import EVERYTHING, normalize_reference
 
 
 def source_texts(corpus: Path) -> dict[tuple[str, int], str | None]:
@@ -71,7 +71,7 @@ def test_lineage_agrees_with_the_files(finished: Path, corpus: Path) -> None:
                 assert normalize_reference(texts[uri, row]) == normalize_reference(texts[witness])
         else:
             assert outcome == "invalid"
-            assert not normalize_reference(texts[uri, row] or "")
+            assert not normalize_reference(texts[uri, row] or "", EVERYTHING)
     for row in runs.tokens(finished).to_pylist():
         assert row["cluster_size"] == 1 + clusters[row["source"], row["source_row"]]
 

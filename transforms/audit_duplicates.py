@@ -24,6 +24,7 @@ from transforms.accounting import accounted
 from transforms.kernels import auditing
 from transforms.kernels.deduplication_blocks import AUDITED
 from transforms.kernels.fingerprinting import MinHash
+from transforms.kernels.normalization import Normalization
 from transforms.readers import ReadOptions, read
 
 Wanted = tuple[int, tuple[int, int, int]]  # source number, (row, pair, side)
@@ -59,7 +60,7 @@ def wanted_documents(pairs: np.ndarray) -> Iterator[Wanted]:
 
 
 def shingle_documents(
-    item: tuple[int, dict[str, Iterable]], reading: ReadOptions, options: MinHash
+    item: tuple[int, dict[str, Iterable]], reading: ReadOptions, normalization: Normalization, options: MinHash
 ) -> Iterator[Shingled]:
     """Reads the wanted documents of a source and hashes their shingles."""
     _, joined = item
@@ -73,7 +74,7 @@ def shingle_documents(
         here = [row - shard.first_row for row in wanted if 0 <= row - shard.first_row < shard.rows]
         keep[here] = True
         for batch in read(shard, reading, keep) if here else ():
-            shingles = auditing.hashed_shingles(batch["text"], options)
+            shingles = auditing.hashed_shingles(batch["text"], normalization, options)
             for row, hashes in zip(batch["row"].to_pylist(), shingles, strict=True):
                 for pair, side in wanted[row]:
                     yield pair, (side, hashes.tobytes())
@@ -106,11 +107,12 @@ class AuditDuplicates(beam.PTransform):
 
     Attributes:
       uri: where the object goes.
-      reading, minhash: how the run reads and shingles.
+      reading, normalization, minhash: how the run reads, normalizes and shingles.
     """
 
     uri: str
     reading: ReadOptions
+    normalization: Normalization
     minhash: MinHash
 
     def expand(
@@ -128,7 +130,9 @@ class AuditDuplicates(beam.PTransform):
             {"shards": by_source, "wanted": wanted}
             | beam.CoGroupByKey()
             | "Read"
-            >> beam.FlatMap(accounted, shingle_documents, (self.reading, self.minhash)).with_output_types(Shingled)
+            >> beam.FlatMap(
+                accounted, shingle_documents, (self.reading, self.normalization, self.minhash)
+            ).with_output_types(Shingled)
             | beam.GroupByKey()
             | "Compare" >> beam.Map(true_similarity)
         )

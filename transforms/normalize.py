@@ -1,4 +1,4 @@
-"""Normalize: one spelling of the same text (``transforms.kernels.normalization`` has the rules)."""
+"""Normalize: texts by the rules of the run (``transforms.kernels.normalization``, docs/normalization.md)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from schemas.outcomes import EMPTY_TEXT
 from transforms.batches import Batch
-from transforms.kernels.normalization import normalize
+from transforms.kernels.normalization import Normalization, has_content, normalize
 
 
-def normalize_batch(batch: Batch) -> Batch:
-    """The batch with its texts normalized; a text of which nothing is left is out as empty.
+def normalize_batch(batch: Batch, options: Normalization) -> Batch:
+    """The batch with its texts normalized; a text in which nothing is to be seen is out as empty.
 
     In pass 1 the column ``clean`` says which texts were normalized as they came; in pass 3 these aren't looked at
     again: the source is pinned, so they are the same.
@@ -23,24 +23,30 @@ def normalize_batch(batch: Batch) -> Batch:
     if batch.verdict:
         with batch.at_work("NormalizeKept"):
             row = batch.data["row"].to_numpy().astype(np.int64) - batch.shard.first_row
-            return batch.with_columns(text=normalize(batch.data["text"], batch.verdict.clean[row]))
+            return batch.with_columns(text=normalize(batch.data["text"], options, batch.verdict.clean[row]))
     with batch.at_work("Normalize"):
-        text = normalize(batch.data["text"])
+        text = normalize(batch.data["text"], options)
         clean = pc.equal(text, batch.data["text"])
-        empty = pc.equal(pc.binary_length(text), 0)
+        empty = pa.array(text.is_valid().to_numpy(zero_copy_only=False) & ~has_content(text))
         if not pc.any(empty).as_py():
             return batch.with_columns(text=text, clean=clean)
         return batch.with_columns(
             clean=clean,
             text=pc.if_else(empty, pa.scalar(None, text.type), text),
-            outcome=pc.if_else(pc.fill_null(empty, False), pa.scalar(EMPTY_TEXT, pa.uint8()), batch.data["outcome"]),
+            outcome=pc.if_else(empty, pa.scalar(EMPTY_TEXT, pa.uint8()), batch.data["outcome"]),
         )
 
 
 @dataclasses.dataclass
 class Normalize(beam.PTransform):
-    """From ``Batch``: the same with normalized ``text``, and in pass 1 ``clean``."""
+    """From ``Batch``: the same with normalized ``text``, and in pass 1 ``clean``.
+
+    Attributes:
+      options: the rules.
+    """
+
+    options: Normalization
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """A pure function of each batch."""
-        return batches | beam.Map(normalize_batch).with_output_types(Batch)
+        return batches | beam.Map(normalize_batch, self.options).with_output_types(Batch)

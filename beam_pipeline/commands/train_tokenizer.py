@@ -11,9 +11,11 @@ import pyarrow as pa
 from rich.console import Console
 
 from beam_pipeline import failures, storage
+from beam_pipeline.options import add_flags, resolve_part
+from beam_pipeline.settings import NormalizationSettings
 from beam_pipeline.training import in_sample, train_tokenizer
 from schemas.shards import Shard, Source, document_id
-from transforms.kernels.normalization import normalize
+from transforms.kernels.normalization import Normalization, normalize
 from transforms.readers import ReadOptions, UnreadableSource, read, split
 
 
@@ -28,13 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fraction", type=float, default=1.0, metavar="F", help="share of the documents to train on")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another sample")
     parser.add_argument("--text_column", default="text", metavar="NAME", help="column or field with the text")
+    group = parser.add_argument_group("normalization", "Give what the runs will have that use the tokenizer.")
+    add_flags({"normalization": group}, NormalizationSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains and writes; 0 done, 2 if nothing could be read."""
     console = Console(stderr=True)
     options = ReadOptions(text_column=arguments.text_column)
+    given = {name: value for name, value in vars(arguments).items() if name in NormalizationSettings.model_fields}
     with failures.before_work():
+        normalization = resolve_part(NormalizationSettings, given).normalization()
         found = {info.uri: info for uri in arguments.input for info in storage.list_objects(uri)}
         sources = [Source(number, uri, found[uri].etag, found[uri].size) for number, uri in enumerate(sorted(found))]
         shards = [shard for source in sources for shard in split(source, options)]
@@ -44,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
         usable = [shard for shard in shards if not shard.error]
         left_out: list[UnreadableSource] = []
         trained = train_tokenizer(
-            (text for shard in usable for text in _texts(shard, options, arguments.fraction, arguments.seed, left_out)),
+            (
+                text
+                for shard in usable
+                for text in _texts(shard, options, normalization, arguments.fraction, arguments.seed, left_out)
+            ),
             arguments.vocab_size,
             arguments.special_token,
         )
@@ -56,13 +66,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _texts(
-    shard: Shard, options: ReadOptions, fraction: float, seed: int, left_out: list[UnreadableSource]
+    shard: Shard,
+    options: ReadOptions,
+    normalization: Normalization,
+    fraction: float,
+    seed: int,
+    left_out: list[UnreadableSource],
 ) -> Iterator[str]:
     """The texts of a shard that are in the sample; what can't be read is noted."""
     try:
         for batch in read(shard, options):
             ids = batch["row"].to_numpy().astype(np.uint64) + np.uint64(document_id(shard.source.number, 0))
             chosen = batch["text"].filter(pa.array(in_sample(ids, fraction, seed)))
-            yield from normalize(chosen.drop_null()).to_pylist()
+            yield from normalize(chosen.drop_null(), normalization).to_pylist()
     except UnreadableSource as unreadable:
         left_out.append(unreadable)

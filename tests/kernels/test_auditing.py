@@ -7,6 +7,7 @@ import pytest
 from transforms.kernels import auditing
 from transforms.kernels.deduplication_blocks import AUDITED, DECISIONS
 from transforms.kernels.fingerprinting import MinHash
+from transforms.kernels.normalization import DEFAULT
 
 
 def pairs(count: int, removed: int) -> np.ndarray:
@@ -52,7 +53,7 @@ def test_near_misses_are_candidates_just_under_the_threshold():
 
 def test_true_similarity_over_the_documented_shingles():
     texts = ["a b c d e f", "A,b c\u200b d e g", "東京都に行く", ""]
-    shingles = auditing.hashed_shingles(pa.array(texts), MinHash())
+    shingles = auditing.hashed_shingles(pa.array(texts), DEFAULT, MinHash())
     assert [len(found) for found in shingles] == [2, 2, 2, 0]
     assert auditing.jaccard(shingles[0], shingles[1]) == pytest.approx(1 / 3)
     assert auditing.jaccard(shingles[2], shingles[2]) == 1

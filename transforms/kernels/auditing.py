@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from transforms.kernels.deduplication_blocks import AUDITED, DECISIONS, mix
 from transforms.kernels.fingerprinting import MinHash, shingle_hashes
-from transforms.kernels.normalization import normalize
+from transforms.kernels.normalization import Normalization, normalize
 
 SAMPLE = 200
 """Pairs of each kind. If all 200 are right, at least 98.1 % of all are, with 95 % confidence."""
@@ -61,12 +61,12 @@ def audited(blocks: Iterable[bytes]) -> np.ndarray:
     return np.concatenate([AUDITED.unpack(blocks)[0], removed(DECISIONS.unpack(blocks)[0])])
 
 
-def hashed_shingles(text: pa.Array, options: MinHash) -> list[np.ndarray]:
+def hashed_shingles(text: pa.Array, normalization: Normalization, options: MinHash) -> list[np.ndarray]:
     """All shingles of raw texts: sorted distinct 64-bit hashes of each, whose similarities are exact.
 
     Compiled: the slow reference, to which it is held by tests, took 7 s for a sample, a quarter of a run over 200 MB.
     """
-    return shingle_hashes(normalize(text), options)
+    return shingle_hashes(normalize(text, normalization), options)
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:

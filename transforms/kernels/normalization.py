@@ -1,8 +1,8 @@
-"""Normalization of texts: what is stored, hashed and tokenized (docs/normalization.md has every rule with its reason).
+"""Normalization of texts: what is stored, hashed and tokenized (docs/normalization.md: every rule with its reason).
 
-A normalized text means what it meant: code compiles, tables keep their columns, words their spelling. So by default only
-what is a property of the file, not of the text, goes: line ends of another system, a byte order mark, NUL. All else is
-an option. Normalizing is a fixed point under every ``Normalization``: twice is once.
+A normalized text means what it meant: code compiles, tables keep their columns, words their spelling. So by default
+only what is a property of the file, not of the text, goes: line ends of another system, a byte order mark, NUL. All
+else is an option. Normalizing is a fixed point under every ``Normalization``: twice is once.
 
 The rules that look at characters find out in one pass over the bytes whether a text has anything to do, and only such
 a text is edited. Only texts that fail the quick check of UAX 15 are composed, by `unicodedata`. The rules about white

@@ -78,7 +78,7 @@ def sequence_length(byte: int) -> int:
 
 
 @numba.njit(cache=True, inline="always")
-def code_point_at(values: Any, position: int) -> int:
+def code_point_at(values: Any, position: int) -> Any:
     """The code point whose UTF-8 sequence begins here."""
     byte = values[np.uint64(position)]
     if byte < 0x80:
