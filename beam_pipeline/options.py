@@ -20,7 +20,6 @@ from schemas.errors import WRONG_USAGE, ToldError
 
 DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
 
-
 Part = TypeVar("Part", bound=pydantic.BaseModel)
 
 

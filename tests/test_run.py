@@ -104,7 +104,7 @@ def test_a_control_token_in_a_text_stays_text(tmp_path: Path) -> None:
     end = tokenizer.token_to_id("<|endoftext|>")
     assert row["input_ids"].count(end) == 1
     assert row["input_ids"][-1] == end
-    assert tokenizer.decode(row["input_ids"][:-1], skip_special_tokens=False) == text.strip()
+    assert tokenizer.decode(row["input_ids"][:-1], skip_special_tokens=False) == text
 
 
 def test_filters_drop_with_their_reasons(corpus: Path, tmp_path: Path) -> None:
