@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
 
 .PHONY: acceptance bench bench-flink bench-memory bench-scale bench-storage clean conformance dedup-peer dedup-truth demo \
-	demo-flink format fuzz lint scale test test-faults test-flink test-k8s test-lineage test-s3
+	demo-flink fidelity format fuzz lint scale test test-faults test-flink test-k8s test-lineage test-s3
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -56,6 +56,13 @@ dedup-truth: $(VENV)/.installed-test
 CACHE ?= $(HOME)/.cache/beam-pipeline
 conformance: $(VENV)/.installed-test tokenizers
 	CORPUS="$(CORPUS)" NEARDUP="$(NEARDUP)" TOKENIZERS="$(CACHE)/tokenizers" $(PYTHON) -m pytest -s tests/conformance
+
+# Normalization changes no meaning: thousands of files of packages, read before and after by what reads them (200 MB of
+# packages, once; 10 minutes). With CORPUS, a folder of Parquet, also the table of docs/normalization.md.
+fidelity: $(VENV)/.installed-test
+	$(PYTHON) -m tests.fidelity.fetch $(CACHE)/fidelity
+	FIDELITY_FILES=$(CACHE)/fidelity $(PYTHON) -m pytest -s tests/fidelity
+	$(if $(CORPUS),$(PYTHON) -m tests.fidelity $(CORPUS) $(CACHE)/fidelity)
 
 # Speed, beside the reference libraries and datatrove, of BENCH_INPUT (a folder of Parquet) or of generated text
 # (10 minutes and 900 MB of packages, once).

@@ -44,7 +44,7 @@ def find(kind: str, folders: Iterable[Path]) -> list[Path]:
     """The files of a kind, each once, sorted."""
     patterns = KINDS[kind][1]
     found = {path for folder in folders for pattern in patterns for path in folder.rglob(pattern)}
-    return sorted(path for path in found if path.is_file() and not path.is_symlink())
+    return sorted(path for path in found if path.is_file() and not path.is_symlink() and path.name != "series")
 
 
 def read(path: Path) -> str | None:
@@ -74,12 +74,16 @@ def read_all(paths: Iterable[Path]) -> Iterator[tuple[list[Path], list[str]]]:
     yield at_once
 
 
+def normalized(texts: list[str], options: Normalization = DEFAULT) -> list[str]:
+    """The texts after normalization."""
+    return normalize(pa.array(texts, pa.large_string()), options).to_pylist()
+
+
 def compare(kind: str, paths: Iterable[Path], options: Normalization = DEFAULT) -> Tally:
     """Normalizes files and compares what they mean before and after. Equal texts mean the same."""
     meaning, tally = KINDS[kind][0], Tally()
     for some, texts in read_all(paths):
-        results = normalize(pa.array(texts, pa.large_string()), options).to_pylist()
-        for path, before, after in zip(some, texts, results, strict=True):
+        for path, before, after in zip(some, texts, normalized(texts, options), strict=True):
             tally.files += 1
             if before != after:
                 tally.changed += 1

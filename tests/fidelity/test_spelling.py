@@ -1,7 +1,7 @@
 """Invisible characters that are spelling or meaning, by script: none goes, whichever way a text is stored.
 
 The reasons are those of the Unicode Standard (core specification, version 14 and later): sections 9.2 (Arabic), 12.1
-(Devanagari and the cursive joiners), 13.4 (Mongolian), 16 (Southeast Asia), 23.2 (layout controls), 23.4 (variation
+(Devanagari and the cursive joiners), 13.5 (Mongolian), 16 (Southeast Asia), 23.2 (layout controls), 23.4 (variation
 selectors), 23.8 (specials), and UTS 51 (emoji).
 """
 

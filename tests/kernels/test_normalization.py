@@ -48,7 +48,20 @@ PIECES = st.one_of(
     st.sampled_from(BLANKS),
     st.sampled_from(LINE_ENDS + "\n\n\n"),
     st.sampled_from(
-        ["\r\n", "\r\r\n", "\r\0\n", "\n\r", "\n \n", " " * 7, " " * 15, " " * 16, " " * 17, "\t" * 16, "\n\ufeff"]
+        [
+            "\r\n",
+            "\r\r\n",
+            "\r\0\n",
+            "\r\ufeff\n",
+            "\n\r",
+            "\n \n",
+            " " * 7,
+            " " * 15,
+            " " * 16,
+            " " * 17,
+            "\t" * 16,
+            "\n\ufeff",
+        ]
     ),
     st.sampled_from(["word", "a sentence of words", "two  blanks"]),
     st.sampled_from(INVISIBLE + CONTROLS),
@@ -183,6 +196,7 @@ def test_wrong_options_are_named(options: dict, named: str) -> None:
 @example([" ", None, "\n", "a"], EVERYTHING)
 @example(["a       ", "b               \u00e9"], EVERYTHING)
 @example(["a\rb\n", "\n\ufeffa", "a\r \nb\r\n"], EVERYTHING)
+@example(["\r\ufeff\na", "\r\ufeff\0\nb\r\n", "a\r\ufeff\nb"], DEFAULT)
 def test_equals_reference_and_is_a_fixed_point(texts: list[str | None], options: Normalization) -> None:
     once = normalized(texts, options)
     assert once == expected(texts, options)

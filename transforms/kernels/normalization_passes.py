@@ -275,37 +275,64 @@ def find_all(
 
 
 @numba.njit(cache=True)
-def _next_kept(
+def _content_start(
     values: Bytes, position: int, end: int, blocks: npt.NDArray[np.uint16], properties: npt.NDArray[np.uint32]
 ) -> int:
-    """Where the next character begins that isn't DROPPED."""
+    """Where the white space, the byte order marks and the DROPPED characters end that a text begins with."""
     while position < end:
-        byte = values[np.uint64(position)]
-        if byte == 0x0A or not character_properties(blocks, properties, code_point_at(values, position)) & DROPPED:
+        code_point = code_point_at(values, position)
+        if not (_is_white(code_point) or code_point == 0xFEFF) and not (
+            character_properties(blocks, properties, code_point) & DROPPED
+        ):
             break
-        position += sequence_length(byte)
+        position += sequence_length(values[np.uint64(position)])
     return position
 
 
 @numba.njit(cache=True)
+def _line_feed_follows(
+    values: Bytes,
+    position: int,
+    end: int,
+    content_start: int,
+    blocks: npt.NDArray[np.uint16],
+    properties: npt.NDArray[np.uint32],
+) -> bool:
+    """Whether the next character is LF, not counting what is DROPPED and byte order marks before `content_start`."""
+    while position < end:
+        byte = values[np.uint64(position)]
+        if byte == 0x0A:
+            return True
+        code_point = code_point_at(values, position)
+        if not (code_point == 0xFEFF and position < content_start) and not (
+            character_properties(blocks, properties, code_point) & DROPPED
+        ):
+            return False
+        position += sequence_length(byte)
+    return False
+
+
+@numba.njit(cache=True)
 def _uses_one_line_end(
-    values: Bytes, position: int, end: int, blocks: npt.NDArray[np.uint16], properties: npt.NDArray[np.uint32]
+    values: Bytes,
+    position: int,
+    end: int,
+    content_start: int,
+    blocks: npt.NDArray[np.uint16],
+    properties: npt.NDArray[np.uint32],
 ) -> bool:
     """Whether every line of a text ends in CR LF, or every line in CR."""
     line_feeds = returns = pairs = 0
-    previous = np.uint8(0)
     for i in range(np.uint64(position), np.uint64(end)):
-        byte = values[i]
-        line_feeds += byte == 0x0A
-        returns += byte == 0x0D
-        pairs += (byte == 0x0A) & (previous == 0x0D)
-        previous = byte
+        line_feeds += values[i] == 0x0A
+        returns += values[i] == 0x0D
+    for i in range(np.uint64(position + 1), np.uint64(end)):
+        pairs += (values[i - np.uint64(1)] == 0x0D) & (values[i] == 0x0A)
     if line_feeds == returns != pairs:  # unless what is between them is dropped
         pairs = 0
         for i in range(position, end):
             if values[np.uint64(i)] == 0x0D:
-                after = _next_kept(values, i + 1, end, blocks, properties)
-                pairs += after < end and values[np.uint64(after)] == 0x0A
+                pairs += _line_feed_follows(values, i + 1, end, content_start, blocks, properties)
     return line_feeds == 0 or returns == line_feeds == pairs
 
 
@@ -340,12 +367,12 @@ def edit_characters(
             pending = position
         output_offsets[row] = written + position - pending
         if flags[row] & EDITED:
+            content_start = _content_start(values, position, end, blocks, properties) if drop_mark else position
             replace = line_ends == ALL
             if line_ends == UNIFORM:
-                replace = _uses_one_line_end(values, position, end, blocks, properties)
-            before_content = drop_mark
+                replace = _uses_one_line_end(values, position, end, content_start, blocks, properties)
             while position < end:
-                if not before_content:
+                if position >= content_start:
                     while position + 8 <= end:
                         word = load_word(values, position)
                         if has_nul_or_return(word) or (beyond_ascii and (has_controls(word) or not is_ascii(word))):
@@ -356,26 +383,30 @@ def edit_characters(
                     if position == end:
                         break
                 byte = values[np.uint64(position)]
-                if not beyond_ascii and not before_content and byte >= 0x80:  # may be within a sequence
+                if not beyond_ascii and byte >= 0x80 and position >= content_start:  # may be within a sequence
                     position += 1
+                    continue
+                if byte == 0x0D and replace and position + 1 < end and values[np.uint64(position + 1)] == 0x0A:
+                    written = _append(values, pending, output, written, written + position - pending)
+                    position += 1
+                    pending = position
                     continue
                 code_point = code_point_at(values, position)
                 character = character_properties(blocks, properties, code_point)
                 here = written + position - pending
+                dropped = character & DROPPED != 0 or (code_point == 0xFEFF and position < content_start)
                 position += sequence_length(byte)
-                if character & DROPPED or (before_content and code_point == 0xFEFF):
+                if dropped:
                     written = _append(values, pending, output, written, here)
                     pending = position
                     continue
-                if before_content and not _is_white(code_point):
-                    before_content = False
                 if character & LINE_END or (character & RETURN and replace):
                     written = _append(values, pending, output, written, here)
                     pending = position
-                    if character & RETURN:
-                        after = _next_kept(values, position, end, blocks, properties)
-                        if after < end and values[np.uint64(after)] == 0x0A:
-                            continue
+                    if character & RETURN and _line_feed_follows(
+                        values, position, end, content_start, blocks, properties
+                    ):
+                        continue
                     output[written] = 0x0A
                     written += 1
         length = written + end - pending
