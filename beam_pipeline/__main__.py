@@ -9,8 +9,9 @@ try:
         threads.limit()
 
     from beam_pipeline.cli import main
+    from beam_pipeline.supervision import supervised
 except KeyboardInterrupt:  # before anything could be said
     sys.exit(130)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(supervised(lambda: main(sys.argv[1:])))

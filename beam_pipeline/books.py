@@ -163,6 +163,10 @@ RECENT_SECONDS = 300
 """What "lately" means in the progress of a run: rates are of this time, workers have written in it."""
 
 
+BEAT_SECONDS, SILENT_SECONDS = 10, 60
+"""How often a command says that it lives, and after which silence it is taken for dead."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Worker:
     """A worker process that has written lately: ``host:process``, the shards it wrote last, and when it did."""
@@ -177,7 +181,9 @@ class Progress:
     """How far a run is.
 
     Attributes:
-      state: of the run: running, done, failed, stopped.
+      state: of the run: running, done, failed, stopped; unattended if the command that carries it out has been silent
+        for a minute: it was killed, or left while a Flink job works on.
+      heartbeat: when that command last said that it lives.
       starts: above 1, it was resumed.
       seconds: since it was started or resumed last, until now or its end.
       sources: number of sources by state: ok, unreadable, waiting (not split yet).
@@ -201,6 +207,7 @@ class Progress:
     started: datetime.datetime
     resumed: datetime.datetime
     finished: datetime.datetime | None
+    heartbeat: datetime.datetime
     seconds: float
     sources: dict[str, int]
     shards: dict[str, int]
@@ -222,9 +229,11 @@ def progress_of(connection: Connection, run: uuid.UUID) -> Progress:
       ValueError: there is no such run.
     """
     found = connection.execute(
-        "SELECT code_version, state, starts, started, resumed, finished,"
-        " extract(epoch FROM coalesce(finished, now()) - resumed)::double precision FROM runs WHERE run = %s",
-        (run,),
+        "SELECT code_version, CASE WHEN state = 'running' AND heartbeat < now() - %s THEN 'unattended' ELSE state END,"
+        " starts, started, resumed, finished,"
+        " extract(epoch FROM coalesce(finished, now()) - resumed)::double precision, heartbeat FROM runs"
+        " WHERE run = %s",
+        (datetime.timedelta(seconds=SILENT_SECONDS), run),
     ).fetchone()
     if found is None:
         raise ValueError(f"run {run} isn't in database {connection.info.dbname!r}")
@@ -265,6 +274,7 @@ def progress_of(connection: Connection, run: uuid.UUID) -> Progress:
         started=found[3],
         resumed=resumed,
         finished=finished,
+        heartbeat=found[7],
         seconds=seconds,
         sources={kind: count for kind, count, *_ in sources},
         shards=shards,

@@ -6,6 +6,7 @@ import logging
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,11 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from runners import direct
 from runners.flink_jobs import FlinkJob
+from transforms.deaths import Deaths
 
 LOGGER = logging.getLogger(__name__)
 
+_WITNESS_SECONDS = 30  # it starts Python's S3 client, on a busy machine
 _NAMES_AN_EXCEPTION = re.compile(r"[\w.]*[A-Z]\w+: \S")
 _JAVA_FRAME = re.compile(r"at [\w.$/]+\(|\.\.\. \d+ (more|common)|(Caused by: |Suppressed: )?(java|org\.apache)\.")
 _JAVA_CAUSE = re.compile(r"(?:Caused by: )?(?:[\w$]+\.)*([A-Z][\w$]*: \S.*)")
@@ -47,11 +50,12 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
       Beam's metrics of it; None if it was another command's.
 
     Raises:
-      KeyboardInterrupt: by ctrl-C, if nothing works on.
+      KeyboardInterrupt: by ctrl-C, SIGTERM or SIGHUP, if nothing works on.
       StillAtWork: by ctrl-C, where a Flink job does.
       WorkerDied: a worker process of DirectRunner did.
       Exception: the pipeline failed; ``root_cause`` says why.
     """
+    _stop_when_told()
     try:
         earlier = job and job.at_work()
         if job and earlier:
@@ -61,9 +65,7 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
         root = beam.Pipeline(options=options)
         build(root)
         result = root.run()
-        if threading.current_thread() is threading.main_thread():
-            # Beam's job server takes ctrl-C for itself, and fails when it comes.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _stop_when_told()  # Beam's job server takes ctrl-C for itself, and fails when it comes
         result.wait_until_finish()
     except KeyboardInterrupt:
         left = job and _left_at_work(job)
@@ -73,6 +75,31 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
     except Exception as error:
         raise direct.worker_death() or error from error
     return result.metrics()
+
+
+def _stop_when_told() -> None:
+    """Ctrl-C, SIGTERM and SIGHUP end the waiting, and the workers of DirectRunner at once."""
+
+    def stop(number: int, frame: object) -> None:
+        for other in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(other, signal.SIG_IGN)  # once is enough; ctrl-C ends what comes now, too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        direct.end_workers()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, stop)
+
+
+def new_deaths(deaths: Deaths, known: int, error: BaseException) -> list[str]:
+    """Which shards have killed their workers since there were so many, a sentence each; a witness may need time."""
+    patience = time.monotonic() + (_WITNESS_SECONDS if isinstance(error, direct.WorkerDied) and error.by_itself else 0)
+    while True:
+        found = deaths.tell()[known:]
+        if found or time.monotonic() > patience:
+            return found
+        time.sleep(0.2)
 
 
 def _left_at_work(job: FlinkJob) -> str | None:

@@ -187,8 +187,8 @@ class Lineage:
             if found != (settings_hash,) or sorted(known.fetchall()) != table:
                 raise ValueError(f"run {run} is known with other settings (hash {found[0]}, now {settings_hash})")
             connection.execute(
-                "UPDATE runs SET state = 'running', starts = starts + 1, resumed = now(), finished = NULL,"
-                " code_version = %s, settings = %s WHERE run = %s",
+                "UPDATE runs SET state = 'running', starts = starts + 1, resumed = now(), heartbeat = now(),"
+                " finished = NULL, code_version = %s, settings = %s WHERE run = %s",
                 (code_version, Jsonb(settings), key),
             )
 
@@ -315,6 +315,13 @@ class Lineage:
                 raise ValueError(f"run {run} wasn't started in this database")
 
         self._transaction(finish)
+
+    def beat(self, run: str) -> None:
+        """Records that the command that carries out a run lives."""
+        key = uuid.UUID(run)
+        self._transaction(
+            lambda connection: connection.execute("UPDATE runs SET heartbeat = now() WHERE run = %s", (key,))
+        )
 
     def drop_run(self, run: str) -> None:
         """Forgets a run and all its lineage."""

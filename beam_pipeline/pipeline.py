@@ -53,14 +53,18 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     """
     settings = plan.settings
     deduplication = dataclasses.replace(plan.deduplication, files=files)
-    read = ReadDocuments(settings.reading())
+    read = ReadDocuments(settings.reading(), plan.deaths)
 
-    split = root | "ListSources" >> ListSources(plan.sources_uri) | "SplitShards" >> SplitShards(settings.reading())
+    split = (
+        root
+        | "ListSources" >> ListSources(plan.sources_uri)
+        | "SplitShards" >> SplitShards(settings.reading(), plan.deaths)
+    )
     split.sources | "WriteSources" >> WriteSources(plan.lineage_dsn, plan.run)
     shards = split.shards | "Reshuffle" >> Spread()
 
     # Pass 1: read every text once and keep what identifies it.
-    fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints)
+    fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints, plan.deaths)
     written = (
         fingerprints.todo
         | "ReadDocuments" >> read
@@ -88,7 +92,7 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     # Pass 3: read the kept texts again and tokenize them.
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)
     verdicts = selected.verdicts | "ReshuffleKept" >> Spread()
-    kept = verdicts | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run)
+    kept = verdicts | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run, plan.fingerprints, plan.deaths)
     tokens = (
         kept.todo
         | "ReadKept" >> read

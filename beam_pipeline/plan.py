@@ -24,7 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from beam_pipeline import preflight, storage
+from beam_pipeline import preflight, storage, supervision
 from beam_pipeline.document_estimate import estimate_documents
 from beam_pipeline.planned_sources import PlanError, differing_sources, hash_of, is_listed, list_sources, write_sources
 from beam_pipeline.settings import Settings, stable_hash
@@ -32,6 +32,7 @@ from beam_pipeline.version import __version__
 from schemas import columns
 from schemas.outcomes import Outcomes
 from schemas.shards import Source
+from transforms.deaths import Deaths
 from transforms.deduplicate import Deduplication
 from transforms.kernels.normalization import UNICODE_VERSION
 from transforms.pinned_files import PinnedFile
@@ -104,6 +105,11 @@ class Plan:
     def tokens(self) -> StageObjects:
         """The objects of pass 3."""
         return StageObjects(storage.join(self.settings.output, "tokens"), self.settings_hash)
+
+    @property
+    def deaths(self) -> Deaths:
+        """Which shards have killed their workers."""
+        return Deaths(storage.join(self.settings.output, "deaths"), self.settings.max_deaths)
 
     @property
     def outcomes(self) -> Outcomes:
@@ -260,6 +266,10 @@ def _refuse_differences(
 
 def _refuse_unreadable(sources: list[Source], settings: Settings) -> None:
     """Reads everything once: the price of knowing before anything is written (400 MB/s a core)."""
-    faults = [f"  {source.uri}: {reason}" for source in sources if (reason := check(source, settings.reading()))]
+    faults = []
+    for source in sources:
+        supervision.reading(source.uri)
+        if reason := check(source, settings.reading()):
+            faults.append(f"  {source.uri}: {reason}")
     if faults:
         raise PlanError("strict: these sources can't be read, nothing was written:\n" + "\n".join(faults))

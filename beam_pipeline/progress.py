@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from beam_pipeline.books import BEAT_SECONDS
 from beam_pipeline.execution import root_cause
 from beam_pipeline.lineage import Lineage, LineageUnavailable
 from beam_pipeline.plan import Plan
@@ -41,6 +42,26 @@ def shown(plan: Plan, job: FlinkJob | None, console: Console) -> Iterator[None]:
         finally:
             stop.set()
             thread.join()
+
+
+@contextlib.contextmanager
+def attended(plan: Plan) -> Iterator[None]:
+    """Says in the lineage, in the block, that the command lives."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        with Lineage(plan.lineage_dsn, retry_seconds=0) as lineage:
+            while not stop.wait(BEAT_SECONDS):
+                with contextlib.suppress(LineageUnavailable):
+                    lineage.beat(plan.run)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _watch(

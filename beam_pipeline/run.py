@@ -9,19 +9,32 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import signal
 import time
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
-from beam_pipeline import embedded_postgres, final_check, manifest, openlineage_events, pipeline, progress, storage
-from beam_pipeline.execution import StillAtWork, execute, name_job, root_cause
+from beam_pipeline import (
+    embedded_postgres,
+    final_check,
+    manifest,
+    openlineage_events,
+    pipeline,
+    progress,
+    storage,
+    supervision,
+)
+from beam_pipeline.execution import StillAtWork, execute, name_job, new_deaths, root_cause
 from beam_pipeline.lineage import Lineage, public_dsn
 from beam_pipeline.plan import Plan, make_plan
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
+from beam_pipeline.waiting import while_it_makes_sense
 from beam_pipeline.work import token_objects_of, work_of
+from runners.direct import WorkerDied
 from runners.flink_jobs import FlinkJob
 from schemas.errors import ToldError
 from transforms.accounting import accounts_of
@@ -79,8 +92,60 @@ def carry_out(prepared: Prepared, options: PipelineOptions, console: Console) ->
     Raises:
       RunFailed: the pipeline failed, or something is missing after it.
     """
-    with openlineage_events.reported(prepared.plan) as events:
+    with progress.attended(prepared.plan), openlineage_events.reported(prepared.plan) as events:
         return _carry_out(prepared, options, console, events)
+
+
+def _after_own_death(plan: Plan) -> None:
+    """If this command was killed at work, says by which shard.
+
+    Raises:
+      RunFailed: by none, so that the same would happen again.
+    """
+    killed = supervision.killed_before()
+    if killed is None:
+        return
+    number, before = killed
+    died = WorkerDied(f"the command was killed by signal {number} ({signal.Signals(number).name})", by_itself=True)
+    new = new_deaths(plan.deaths, before, died)
+    if not new:
+        raise RunFailed(f"run {plan.run} failed: {died}, at work on no shard. What is done is kept.")
+    LOGGER.warning("%s; going on", "; ".join(new))
+
+
+def _attempt(prepared: Prepared, options: PipelineOptions, job: FlinkJob | None, console: Console) -> Any:
+    """Runs the pipeline to its end, again after every shard that killed its worker; returns Beam's metrics.
+
+    It ends: each time a shard has one death more, and is set aside when it has ``max_deaths`` of them.
+    """
+    plan, lineage = prepared.plan, prepared.lineage
+    _after_own_death(plan)
+    while True:
+        known = plan.deaths.count()
+        supervision.at_work(known)
+        try:
+            with (
+                progress.shown(plan, job, console),
+                while_it_makes_sense(plan, job),
+                block_files(options) as files,
+            ):
+                return execute(options, functools.partial(pipeline.build, plan=plan, files=files), job)
+        except StillAtWork as left:
+            raise RunFailed(f"run {plan.run} isn't waited for any more; {left}") from None
+        except KeyboardInterrupt:
+            lineage.finish_run(plan.run, "stopped", {})
+            raise RunFailed(
+                f"run {plan.run} was stopped. What is done is kept; run the same command to go on."
+            ) from None
+        except Exception as error:
+            LOGGER.debug("the pipeline failed", exc_info=True)
+            if deaths := new_deaths(plan.deaths, known, error):
+                LOGGER.warning("%s; going on", "; ".join(deaths))
+                continue
+            lineage.finish_run(plan.run, "failed", {"error": root_cause(error)})
+            raise RunFailed(
+                f"run {plan.run} failed: {root_cause(error)}\nWhat is done is kept; run the same command to go on."
+            ) from error
 
 
 def _carry_out(
@@ -94,23 +159,14 @@ def _carry_out(
         LOGGER.info("run %s: %d sources, %s", plan.run, plan.sources, settings.output)
     started = time.perf_counter()
     job = FlinkJob.of(options, name_job(options, plan.run))
-    try:
-        with progress.shown(plan, job, console), block_files(options) as files:
-            metrics = execute(options, functools.partial(pipeline.build, plan=plan, files=files), job)
-    except StillAtWork as left:
-        raise RunFailed(f"run {plan.run} isn't waited for any more; {left}") from None
-    except KeyboardInterrupt:
-        lineage.finish_run(plan.run, "stopped", {})
-        raise RunFailed(f"run {plan.run} was stopped. What is done is kept; run the same command to go on.") from None
-    except Exception as error:
-        lineage.finish_run(plan.run, "failed", {"error": root_cause(error)})
-        LOGGER.debug("the pipeline failed", exc_info=True)
-        raise RunFailed(
-            f"run {plan.run} failed: {root_cause(error)}\nWhat is done is kept; run the same command to go on."
-        ) from error
-    totals = lineage.totals(plan.run)
-    token_objects = lineage.read(lambda connection: token_objects_of(connection, plan.run))
-    missing = manifest.missing_from(plan, totals, token_objects)
+    while True:
+        metrics = _attempt(prepared, options, job, console)
+        totals = lineage.totals(plan.run)
+        token_objects = lineage.read(lambda connection: token_objects_of(connection, plan.run))
+        missing = manifest.missing_from(plan, totals, token_objects)
+        if not any(plan.deaths.reason(shard) for shard in totals.unfinished):
+            break
+        LOGGER.warning("a shard was set aside in the last pass; duplicates are found again without it")
     if missing:
         lineage.finish_run(plan.run, "failed", {"missing": missing})
         raise RunFailed(

@@ -173,6 +173,22 @@ class Settings(NormalizationSettings):
         result=False,
         description="read every source through first and stop, before anything is written, if one is unreadable",
     )
+    max_deaths: int = _setting(
+        "input and output",
+        2,
+        ge=0,
+        result=False,
+        metavar="N",
+        description="a shard that has killed its worker so often is set aside as unreadable; 0: never",
+    )
+    max_silence: float = _setting(
+        "input and output",
+        300.0,
+        ge=0,
+        result=False,
+        metavar="SECONDS",
+        description="on Flink, how long nothing may move while a part of the cluster is gone; 0: for ever",
+    )
 
     language_model: Annotated[str, pydantic.AfterValidator(_model_place)] = _setting(
         "language",

@@ -38,6 +38,7 @@ LOGGER = logging.getLogger(__name__)
 _OURS = {f"{Path(__file__).parents[1] / name}/": name for name in ("beam_pipeline", "transforms", "runners")}
 """Whose log records in a worker are said again by the command, by the folder they come from."""
 
+_OWN_FAULTS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _END_SECONDS = 10
 _lock = threading.Lock()
 _at_work: list[WatchedWorker] = []
@@ -45,7 +46,15 @@ _died: list[WorkerDied] = []
 
 
 class WorkerDied(Exception):
-    """A worker process has ended before its work was done; the message says by what."""
+    """A worker process has ended before its work was done; the message says by what.
+
+    Attributes:
+      by_itself: whether by a signal that a process raises itself, by a fault in what it does.
+    """
+
+    def __init__(self, message: str, by_itself: bool = False) -> None:
+        super().__init__(message)
+        self.by_itself = by_itself
 
 
 def worker_death() -> WorkerDied | None:
@@ -54,6 +63,14 @@ def worker_death() -> WorkerDied | None:
         first = _died[0] if _died else None
         _died.clear()
     return first
+
+
+def end_workers() -> None:
+    """Ends all worker processes of this one at once; what they were at work on is done again another time."""
+    with _lock:
+        workers = list(_at_work)
+    for worker in workers:
+        worker.end()
 
 
 def how_it_ended(code: int) -> str:
@@ -110,16 +127,17 @@ class WatchedWorker(GrpcWorkerHandler):
             others = list(_at_work)
             if self._stopping:
                 return
-            _died.append(WorkerDied(f"worker process {self.process.pid} {how_it_ended(code)}"))
+            died = WorkerDied(f"worker process {self.process.pid} {how_it_ended(code)}", -code in _OWN_FAULTS)
+            _died.append(died)
         for other in others:
             other.end()
-        self._fail(str(_died[0]) if _died else "")
+        self._fail(str(died))
 
     def end(self) -> None:
         """Ends the process, as another has died; what it was at work on is done again."""
         self._stopping = True
         self.process.kill()
-        self._fail("another worker has died")
+        self._fail("the run has ended")
 
     def _fail(self, reason: str) -> None:
         """Whoever waits for an answer of this worker, or asks it later, gets an error."""

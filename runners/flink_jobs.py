@@ -110,6 +110,15 @@ class FlinkJob:
             failure=entries[0]["stacktrace"] if entries else "",
         )
 
+    def cancel(self, job: str) -> None:
+        """Ends a job; what it has committed stays.
+
+        Raises:
+          OSError: the JobManager doesn't answer.
+        """
+        request = urllib.request.Request(f"{self.address}/jobs/{job}?mode=cancel", method="PATCH")
+        urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
+
     def wait(self, job: str) -> None:
         """Waits until a job has ended; a JobManager that is away has two minutes to come back.
 

@@ -9,6 +9,7 @@ What a worker logs goes to its runner, which shows what is ours. Beam's worker s
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 from runners import threads
@@ -21,6 +22,7 @@ def main() -> None:
     threads.limit()
     if "--quiet" in sys.argv:
         logging.getLogger().addHandler(logging.NullHandler())  # without any handler, the first record makes one
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the command, which ends its workers
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)

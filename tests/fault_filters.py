@@ -10,8 +10,12 @@ import hashlib
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+
+from transforms import write_tokens
+from transforms.batches import Batch
 
 
 class Gate:
@@ -73,3 +77,37 @@ class Faulty:
         except FileExistsError:
             return chosen.read_text() == identity
         return True
+
+
+class Aborts:
+    """Kills its process, as a broken library would, at a document with this word in it; at most ``times`` times.
+
+    A file ``PROCESS`` in the folder is the trace of each.
+    """
+
+    def __init__(self, word: str, folder: str, times: int) -> None:
+        self._word, self._folder, self._times = word, Path(folder), times
+
+    def __call__(self, documents: pa.RecordBatch) -> pa.Array:
+        there = any(self._word in (text or "") for text in documents["text"].to_pylist())
+        if there and len(list(self._folder.iterdir())) < self._times:
+            (self._folder / str(os.getpid())).touch()
+            os.abort()
+        return pa.nulls(len(documents), pa.string())
+
+
+class AbortsLater:
+    """Keeps everything, and breaks what writes tokens: one shard kills its process there."""
+
+    def __init__(self, shard: str) -> None:
+        begin = write_tokens._Write.begin
+
+        def fatal(self: write_tokens._Write, batch: Batch) -> Any:
+            if batch.shard.name == shard:
+                os.abort()
+            return begin(self, batch)
+
+        write_tokens._Write.begin = fatal  # type: ignore[method-assign]
+
+    def __call__(self, documents: pa.RecordBatch) -> pa.Array:
+        return pa.nulls(len(documents), pa.string())

@@ -12,6 +12,7 @@ import pyarrow as pa
 from schemas.columns import DOCUMENTS
 from schemas.shards import Shard
 from transforms.batches import Batch, Costs, spending
+from transforms.deaths import Deaths, at_work
 from transforms.readers import ReadOptions, UnreadableSource, read
 from transforms.verdicts import Verdict
 from transforms.worker_memory import keep_freed_memory
@@ -19,8 +20,18 @@ from transforms.worker_memory import keep_freed_memory
 EMPTY = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in DOCUMENTS], schema=DOCUMENTS)
 
 
-def read_shard(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
+def read_shard(item: Shard | Verdict, options: ReadOptions, deaths: Deaths | None = None) -> Iterator[Batch]:
     """The batches of a shard: all its documents, or those that a verdict keeps.
+
+    Until the last is taken, and worked up to the end of the pass, the worker is at work on the shard (``at_work``).
+    """
+    shard = item if isinstance(item, Shard) else item.shard
+    with at_work(deaths, shard.name, shard.source.uri):
+        yield from _batches(item, options)
+
+
+def _batches(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
+    """The batches of a shard.
 
     The last batch says so. A shard that can't be read ends with a batch that says why; a fault of the storage is not
     that and is raised, for the runner to try again.
@@ -64,7 +75,8 @@ class ReadDocuments(beam.PTransform):
     """From ``Shard`` or ``Verdict``: its documents (``Batch`` with ``schemas.columns.DOCUMENTS``), in source order."""
 
     options: ReadOptions
+    deaths: Deaths | None = None
 
     def expand(self, shards: beam.PCollection[Shard | Verdict]) -> beam.PCollection[Batch]:
         """One shard at a time, streaming."""
-        return shards | beam.FlatMap(read_shard, self.options).with_output_types(Batch)
+        return shards | beam.FlatMap(read_shard, self.options, self.deaths).with_output_types(Batch)

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import pyarrow.parquet as pq
 
 from schemas.segments import Segment
 from schemas.shards import Shard
 from transforms.accounting import accounted, count
+from transforms.deaths import SET_ASIDE, Deaths
 from transforms.own_objects import MADE_AGAIN, DamagedObject, opened
 from transforms.stage_objects import StageObjects
 from transforms.verdicts import Verdict, segment_of
@@ -38,31 +40,41 @@ class ToTokenize(NamedTuple):
     lineage: beam.PCollection[Segment]
 
 
-def skip_fingerprinted(shard: Shard, fingerprints: StageObjects) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
+def skip_fingerprinted(
+    shard: Shard, fingerprints: StageObjects, deaths: Deaths
+) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
     """The shard, on the output ``done`` if its fingerprints are there and match.
 
     What was found out when the shard was read (its rows, or that it can't be read) is taken from the object.
+
+    A shard that has killed its workers has that as its ``error``. It is tried again when the notes of them are gone.
     """
     committed = fingerprints.find(shard)
-    if committed is None or not _is_whole(fingerprints.uri_of(shard)):
-        yield shard
+    set_aside = committed is not None and committed.error.startswith(SET_ASIDE)
+    if committed is None or set_aside or not _is_whole(fingerprints.uri_of(shard)):
+        yield dataclasses.replace(shard, error=shard.error or deaths.reason(shard.name))
     else:
         count(shards_skipped=1)
         yield beam.pvalue.TaggedOutput("done", dataclasses.replace(shard, rows=committed.rows, error=committed.error))
 
 
-def skip_tokenized(verdict: Verdict, tokens: StageObjects, run: str) -> Iterator[Verdict | beam.pvalue.TaggedOutput]:
-    """The verdict; if the shard's tokens are there and match, only its segment, on the output ``lineage``."""
-    uri = tokens.uri_of(verdict.shard)
-    if tokens.find(verdict.shard) is None:
-        yield verdict
-        return
-    try:
-        with opened(uri, MADE_AGAIN) as file:
-            n_tokens = pq.read_table(file, columns=["n_tokens"])["n_tokens"].to_numpy()
-    except DamagedObject as error:
-        LOGGER.warning("%s", error)
-        yield verdict
+def skip_tokenized(
+    verdict: Verdict, tokens: StageObjects, run: str, fingerprints: StageObjects, deaths: Deaths
+) -> Iterator[Verdict | beam.pvalue.TaggedOutput]:
+    """The verdict; if the shard's tokens are there and match, only its segment, on the output ``lineage``.
+
+    Tokens of other documents than the verdict keeps don't match: a shard that was set aside since is a witness no more.
+    A shard that has killed its workers in this pass is set aside by its fingerprints, and yields nothing: duplicates
+    have to be found again without it, so the run isn't complete, and goes on from the beginning.
+    """
+    shard = verdict.shard
+    uri = tokens.uri_of(shard)
+    n_tokens = _tokens_of(verdict, uri) if tokens.find(shard) is not None else None
+    if n_tokens is None:
+        if reason := deaths.reason(shard.name):
+            fingerprints.set_aside(shard, reason)
+        else:
+            yield verdict
         return
     count(shards_skipped=1)
     yield beam.pvalue.TaggedOutput("lineage", segment_of(run, verdict, uri, n_tokens, {}, {}))
@@ -80,15 +92,32 @@ def _is_whole(uri: str) -> bool:
     return True
 
 
+def _tokens_of(verdict: Verdict, uri: str) -> np.ndarray | None:
+    """How many tokens each kept document has in an object; None if that is damaged, or holds other documents."""
+    try:
+        with opened(uri, MADE_AGAIN) as file:
+            rows = pq.read_table(file, columns=["id", "n_tokens", "cluster_size"])
+    except DamagedObject as error:
+        LOGGER.warning("%s", error)
+        return None
+    expected = np.flatnonzero(verdict.kept).astype(np.uint64) + np.uint64(verdict.shard.key)
+    same = np.array_equal(rows["id"].to_numpy(), expected)
+    if not same or not np.array_equal(rows["cluster_size"].to_numpy(), verdict.cluster_sizes[verdict.kept]):
+        return None
+    n_tokens: np.ndarray = rows["n_tokens"].to_numpy()
+    return n_tokens
+
+
 @dataclasses.dataclass
 class SkipFingerprinted(beam.PTransform):
     """From ``Shard``: ``todo``, and ``done`` with those whose fingerprints are there already."""
 
     fingerprints: StageObjects
+    deaths: Deaths
 
     def expand(self, shards: beam.PCollection[Shard]) -> ToFingerprint:
         """One look at the store a shard."""
-        outputs = shards | beam.FlatMap(accounted, skip_fingerprinted, (self.fingerprints,)).with_outputs(
+        outputs = shards | beam.FlatMap(accounted, skip_fingerprinted, (self.fingerprints, self.deaths)).with_outputs(
             "done", main="todo"
         )
         return ToFingerprint(outputs.todo, outputs.done)
@@ -100,10 +129,12 @@ class SkipTokenized(beam.PTransform):
 
     tokens: StageObjects
     run: str
+    fingerprints: StageObjects
+    deaths: Deaths
 
     def expand(self, verdicts: beam.PCollection[Verdict]) -> ToTokenize:
         """One look at the store a shard."""
-        outputs = verdicts | beam.FlatMap(accounted, skip_tokenized, (self.tokens, self.run)).with_outputs(
-            "lineage", main="todo"
-        )
+        outputs = verdicts | beam.FlatMap(
+            accounted, skip_tokenized, (self.tokens, self.run, self.fingerprints, self.deaths)
+        ).with_outputs("lineage", main="todo")
         return ToTokenize(outputs.todo, outputs.lineage)

@@ -11,6 +11,7 @@ import apache_beam as beam
 from schemas.segments import SourceState
 from schemas.shards import Shard, Source
 from transforms.accounting import accounted
+from transforms.deaths import Deaths, at_work
 from transforms.readers import ReadOptions, split
 
 
@@ -21,9 +22,19 @@ class Split(NamedTuple):
     sources: beam.PCollection[SourceState]
 
 
-def split_source(source: Source, options: ReadOptions) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
+def source_name(source: Source) -> str:
+    """Under which a source is known that kills the worker that splits it: its shards have a longer name."""
+    return f"{source.number:07d}"
+
+
+def split_source(source: Source, options: ReadOptions, deaths: Deaths) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
     """The shards of a source, and on the output ``sources`` what is known of it."""
-    shards = split(source, options)
+    name = source_name(source)
+    if reason := deaths.reason(name):
+        shards = [Shard(source, error=reason)]
+    else:
+        with at_work(deaths, name, source.uri):
+            shards = split(source, options)
     known = -1 if any(shard.rows < 0 for shard in shards) else sum(shard.rows for shard in shards)
     error = shards[0].error
     yield beam.pvalue.TaggedOutput(
@@ -41,10 +52,11 @@ class SplitShards(beam.PTransform):
     """
 
     options: ReadOptions
+    deaths: Deaths
 
     def expand(self, sources: beam.PCollection[Source]) -> Split:
         """One footer read a Parquet source, a few bytes of any other."""
-        outputs = sources | beam.FlatMap(accounted, split_source, (self.options,)).with_outputs(
+        outputs = sources | beam.FlatMap(accounted, split_source, (self.options, self.deaths)).with_outputs(
             "sources", main="shards"
         )
         return Split(outputs.shards, outputs.sources)

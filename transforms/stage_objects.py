@@ -54,6 +54,12 @@ class StageObjects:
         metadata = self._identity(shard) | {ERROR: error.encode()}
         return ObjectWriter(self.uri_of(shard), schema.with_metadata(metadata), lists, **options)
 
+    def set_aside(self, shard: Shard, reason: str) -> None:
+        """Puts an empty object that says why in the place of the shard's."""
+        with storage.open_input(self.uri_of(shard)) as file:
+            schema = pq.read_schema(file)
+        self.open(shard, schema, reason).commit()
+
     def find(self, shard: Shard) -> Committed | None:
         """The shard's object if it is there and was made by the same settings from the same source.
 

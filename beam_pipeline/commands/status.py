@@ -58,7 +58,7 @@ def _table(progress: Progress) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     resumed = f", resumed {_time(progress.resumed)} (start {progress.starts})" if progress.starts > 1 else ""
-    table.add_row("state", progress.state)
+    table.add_row("state", _state(progress))
     table.add_row("code version", progress.code_version)
     table.add_row("started", f"{_time(progress.started)}{resumed}")
     if progress.finished is not None:
@@ -83,6 +83,16 @@ def _table(progress: Progress) -> Table:
         more = ", ..." if len(progress.workers) > _WORKERS_SHOWN else ""
         table.add_row("workers seen lately", f"{len(progress.workers)}: {', '.join(names)}{more}")
     return table
+
+
+def _state(progress: Progress) -> str:
+    """The state, and what it means where that isn't plain."""
+    if progress.state != "unattended":
+        return progress.state
+    return (
+        f"unattended: its command was last heard of {_time(progress.heartbeat)}. It was killed, or was left while a "
+        "Flink job works on. The same command goes on."
+    )
 
 
 def _seconds(value: str) -> float:

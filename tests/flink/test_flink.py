@@ -59,9 +59,18 @@ def test_a_run_is_watched_left_and_waited_for_again(
     assert "To wait for it again, run the same command." in said
     assert f"curl -X PATCH 'http://{cluster.rest_address}/jobs/{job['jid']}?mode=cancel'" in said
 
-    (gate / "open").touch()
-    again = runs.run(corpus, output, *flags, timeout=PATIENCE_SECONDS)
-    assert f"/#/job/{job['jid']}" in again.stderr
+    again = flink_runs.start(corpus, output, *flags)
+    try:
+        assert again.stdout is not None
+        for line in again.stdout:
+            if f"/#/job/{job['jid']}" in line:
+                break  # it waits for that job, which has to have something left to do until then
+        (gate / "open").touch()
+        said, _ = again.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        again.kill()
+        again.wait()
+    assert again.returncode == 0, said
     assert [each["jid"] for each in flink_runs.jobs(cluster, output)] == [job["jid"]]
     assert runs.manifest(output)["books"] == runs.manifest(expected)["books"]
 

@@ -1,0 +1,100 @@
+"""The command in a process of its own, and one above it that says what became of it.
+
+Files are opened by the command itself before a run starts, and with one worker of DirectRunner it does all the work.
+A file that kills the process then kills the command: somebody has to be left to say so and to go on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+_FROM_THE_TERMINAL = 0x80
+"""``si_code`` of a signal that the kernel has sent: to all processes of the terminal, the child included."""
+_OWN_FAULTS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+_TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_shared = mmap.mmap(-1, mmap.PAGESIZE)
+"""What the command tells the process above it; empty until it has something to tell."""
+_AT_WORK = b"at work "
+_killed: tuple[int, int] | None = None
+
+
+def reading(uri: str) -> None:
+    """Tells which file the command opens next, to be named should that kill it."""
+    _tell(uri.encode(errors="surrogateescape"))
+
+
+def at_work(deaths: int) -> None:
+    """Tells that from here on deaths are noted elsewhere (``transforms.deaths``), so many until now."""
+    _tell(_AT_WORK + str(deaths).encode())
+
+
+def killed_before() -> tuple[int, int] | None:
+    """The signal that has killed the command's last start at work, and the deaths that were noted before it."""
+    return _killed
+
+
+def supervised(command: Callable[[], int]) -> int:
+    """Runs a command in a child process; returns its exit status.
+
+    A child that is killed at work by its own fault is started again (``killed_before``): it has to find out whether
+    going on makes sense. Signals to this process are passed on. If this process is killed, so is the child.
+    """
+    global _killed
+    if not sys.platform.startswith("linux"):
+        return command()
+    while True:
+        _tell(b"")
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*_TOLD, signal.SIGCHLD))
+        parent = os.getpid()
+        child = os.fork()
+        if not child:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_TOLD, signal.SIGCHLD))
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return command()
+        status = _end_of(child)
+        if os.WIFEXITED(status):
+            return os.WEXITSTATUS(status)
+        number, told = os.WTERMSIG(status), _told()
+        if number not in _OWN_FAULTS or not told.startswith(_AT_WORK):
+            _say(number, told)
+            return 1
+        _killed = number, int(told.removeprefix(_AT_WORK))
+
+
+def _end_of(child: int) -> int:
+    """Passes on what this process is told, until the child has ended; returns how it did."""
+    while True:
+        told = signal.sigwaitinfo((*_TOLD, signal.SIGCHLD))
+        if told.si_signo != signal.SIGCHLD:
+            if told.si_code != _FROM_THE_TERMINAL:
+                os.kill(child, told.si_signo)
+            continue
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status
+
+
+def _say(number: int, told: bytes) -> None:
+    name = signal.Signals(number).name
+    where = f" reading {os.fsdecode(told)}" if told and not told.startswith(_AT_WORK) else ""
+    why = ": out of memory?" if number == signal.SIGKILL else ""
+    end = " What is done is kept; run the same command to go on." if told.startswith(_AT_WORK) else ""
+    sys.stderr.write(f"beam_pipeline: the command was killed by signal {number} ({name}){where}{why}.{end}\n")
+
+
+def _tell(message: bytes) -> None:
+    message = message[: len(_shared) - 1]
+    _shared[: len(message) + 1] = message + b"\0"
+
+
+def _told() -> bytes:
+    return _shared[:].partition(b"\0")[0]
