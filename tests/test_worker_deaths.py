@@ -46,9 +46,9 @@ def _workers(command: subprocess.Popen[str]) -> list[psutil.Process]:
     raise AssertionError(f"the command has ended before it had workers:\n{command.communicate()[0]}")
 
 
-def _config(folder: Path, used: type, **arguments: object) -> Path:
+def _config(place: Path, used: type, **arguments: object) -> Path:
     """Settings with one filter, which is in ``tests.fault_filters``."""
-    file = folder / "config.yaml"
+    file = place / "config.yaml"
     filters = [{"use": f"{used.__module__}:{used.__name__}", "arguments": arguments}]
     file.write_text(yaml.safe_dump({"filters": filters}))
     return file
@@ -120,7 +120,7 @@ def test_a_shard_that_kills_its_worker_twice_is_set_aside(corpus: Path, tmp_path
     assert len(list((tmp_path / "dead").iterdir())) == 2
     said = [line for line in done.stderr.splitlines() if "WARNING" in line]
     for number, line in enumerate(said, 1):
-        assert f"{sources[1]}: shard 0000001-00002 has killed its worker by SIGABRT" in line
+        assert f"{sources[1]}: shard 0000002-00002 has killed its worker by SIGABRT" in line
         assert f"death {number} of max_deaths 2; going on" in line
     assert len(said) == 2
     assert "Traceback" not in done.stderr

@@ -91,8 +91,8 @@ def test_what_is_gone_is_named_and_not_waited_for(
     assert not (output / "deaths").exists()
 
 
-def _config(folder: Path, used: type, **arguments: object) -> Path:
-    file = folder / "config.yaml"
+def _config(place: Path, used: type, **arguments: object) -> Path:
+    file = place / "config.yaml"
     file.write_text(
         yaml.safe_dump({"filters": [{"use": f"{used.__module__}:{used.__name__}", "arguments": arguments}]})
     )
