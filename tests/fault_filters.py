@@ -82,7 +82,7 @@ class Faulty:
 class Aborts:
     """Kills its process, as a broken library would, at a document with this word in it; at most ``times`` times.
 
-    A file ``PROCESS`` in the folder is the trace of each.
+    A file ``PROCESS`` in the folder is the trace of each; with a file ``mended`` it never does.
     """
 
     def __init__(self, word: str, folder: str, times: int) -> None:
@@ -90,7 +90,8 @@ class Aborts:
 
     def __call__(self, documents: pa.RecordBatch) -> pa.Array:
         there = any(self._word in (text or "") for text in documents["text"].to_pylist())
-        if there and len(list(self._folder.iterdir())) < self._times:
+        mended = (self._folder / "mended").exists()
+        if there and not mended and len(list(self._folder.iterdir())) < self._times:
             (self._folder / str(os.getpid())).touch()
             os.abort()
         return pa.nulls(len(documents), pa.string())
