@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from beam_pipeline import storage
+from beam_pipeline.plan import read_plan
 from beam_pipeline.settings import stable_hash
 from transforms.list_sources import read_sources
 from transforms.own_objects import DamagedObject, opened
@@ -50,10 +50,10 @@ def leftovers(output: str, older_than: datetime.timedelta) -> Iterator[Leftover]
         if age >= older_than:
             reason = f"begun {age.total_seconds() / 3600:.1f} hours ago and never committed"
             yield Leftover(unfinished.uri, reason, unfinished)
-    plan_uri = storage.join(output, "plan.json")
-    if storage.stat(plan_uri) is None:
+    plan = read_plan(output)
+    if plan is None:
         return
-    deciding = json.loads(storage.read_bytes(plan_uri))["deciding"]
+    deciding = plan["deciding"]
     etags = [source.etag for source in read_sources(storage.join(output, "sources.parquet"))]
     yield from _unknown(storage.join(output, "fingerprints"), stable_hash(deciding["fingerprints"]), etags)
     yield from _unknown(storage.join(output, "tokens"), stable_hash(deciding), etags)

@@ -183,8 +183,7 @@ def read_plan(output: str) -> dict[str, Any] | None:
             return dict(found)
     except (ValueError, AttributeError):
         pass
-    LOGGER.warning("%s: is cut short or damaged; it is made again", uri)
-    storage.delete(uri)
+    LOGGER.warning("%s: is cut short or damaged; running the pipeline again makes it again", uri)
     return None
 
 
@@ -198,12 +197,13 @@ def _store(settings: Settings, deciding: dict[str, Any], lineage_dsn: str) -> di
         "deciding": deciding,
         "lineage_dsn": lineage_dsn,
     }
-    if storage.create(storage.join(settings.output, "plan.json"), json.dumps(contents, indent=2).encode()):
+    uri, data = storage.join(settings.output, "plan.json"), json.dumps(contents, indent=2).encode()
+    if storage.create(uri, data):
         return contents | {"mine": True}
     stored = read_plan(settings.output)
-    if stored is None:
-        raise PlanError(f"output: another command plans a run in {settings.output} just now; run this one again")
-    return stored
+    if stored is None:  # what is there can't be read
+        storage.write(uri, data)
+    return stored or contents | {"mine": True}
 
 
 def _deciding(

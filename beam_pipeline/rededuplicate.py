@@ -159,7 +159,12 @@ def _finished(output: str) -> _Finished:
 
 
 def _read_json(uri: str) -> dict[str, Any] | None:
-    return json.loads(storage.read_bytes(uri)) if storage.stat(uri) is not None else None
+    if storage.stat(uri) is None:
+        return None
+    try:
+        return dict(json.loads(storage.read_bytes(uri)))
+    except (ValueError, TypeError):
+        raise NotUsable(f"{uri}: is cut short or damaged; run the command that made it again") from None
 
 
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import uuid
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import tokenizers
 
-from beam_pipeline import storage
 from beam_pipeline.lineage import Lineage
+from beam_pipeline.plan import read_plan
 from beam_pipeline.postgres import Connection
 from schemas.errors import ToldError
 from schemas.shards import Source
@@ -59,7 +58,9 @@ def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str,
         texts["witness"] = source_text(lineage, run, options, found["witness_uri"], found["witness_row"])
     if found["token_object"] is None:
         return texts
-    plan = json.loads(storage.read_bytes(storage.join(output or settings["output"], "plan.json")))
+    plan = read_plan(output or settings["output"])
+    if plan is None:
+        raise TextGone(f"{output or settings['output']} has no plan.json that can be read")
     tokenizer = PinnedFile(settings["tokenizer"], plan["deciding"]["tokens"]["tokenizer_sha256"])
     ids = token_ids(found["token_object"], found["token_row"])
     decoded = tokenizers.Tokenizer.from_buffer(tokenizer.read()).decode(ids, skip_special_tokens=False)

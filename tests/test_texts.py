@@ -58,14 +58,12 @@ def test_a_duplicate_stands_beside_what_it_was_dropped_for(lineage: Lineage, fin
     assert texts_of(lineage, null) == {"source": None}
 
 
-def test_a_tokenizer_that_changed_is_named(
-    lineage: Lineage, finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_tokenizer_that_changed_is_named(lineage: Lineage, finished: Path, tmp_path: Path) -> None:
     plan = json.loads((finished / "plan.json").read_text())
     plan["deciding"]["tokens"]["tokenizer_sha256"] = "0" * 64
-    monkeypatch.setattr("beam_pipeline.texts.storage.read_bytes", lambda uri: json.dumps(plan).encode())
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(TextGone, match=r"tokenizer\.json is not the file .*without --text"):
-        texts_of(lineage, documents(lineage, finished, "outcome = 'kept'")[0])
+        texts_of(lineage, documents(lineage, finished, "outcome = 'kept'")[0], str(tmp_path))
 
 
 def test_documents_are_found_by_the_users_id(lineage: Lineage, finished: Path, corpus: Path) -> None:
