@@ -77,6 +77,8 @@ def start(data_dir: Path | None = None) -> str:
     """
     folder = data_folder(data_dir)
     programs()  # without them, nothing is made
+    if os.geteuid() == 0 and (closed := _closed_to_others(folder)):
+        raise EmbeddedPostgresError(_move_it(folder, closed))
     make(folder)
     pid, _ = _held.get(folder, (0, 0))
     if pid != os.getpid() and (why := fallen_back(folder)):
@@ -152,7 +154,7 @@ class _Cluster:
     def make(self) -> None:
         """Makes the data directory if there is none, whole or not at all."""
         if self._user is not None:
-            if closed := _closed_to_others(self._data):
+            if closed := _closed_to_others(self._data):  # the folder itself
                 raise EmbeddedPostgresError(_move_it(self._data.parent, closed))
             if _closed_to_others(self._programs / "postgres"):
                 self._programs = _copied(self._programs, self._data.parent)
@@ -347,4 +349,5 @@ def _server_user() -> pwd.struct_passwd:
 
 def _closed_to_others(path: Path) -> Path | None:
     """The first folder above a path that not everybody may pass; None if there is none."""
-    return next((folder for folder in path.resolve().parents if not folder.stat().st_mode & stat.S_IXOTH), None)
+    above = (folder for folder in path.resolve().parents if folder.exists())
+    return next((folder for folder in above if not folder.stat().st_mode & stat.S_IXOTH), None)

@@ -119,13 +119,14 @@ def retrying(attempt: Callable[[], Result], dsn: str, limit: float) -> Result:
             raise LineageRefused(f"lineage_dsn: {place}: {_said(error)}{_remedy(error)}") from error
         tried = f"given up after {limit:g} s" if _is_passing(error) else "not tried again"
         raise LineageUnavailable(
-            f"lineage_dsn: {place} can't be used ({tried}): {str(error).strip()}. "
+            f"lineage_dsn: {place} can't be used ({tried}): {_said(error)}. "
             "Once it can, run the same command again to go on."
         ) from error
 
 
 def _said(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error).strip() or type(error).__name__
+    said = error.diag.message_primary or str(error) or type(error).__name__
+    return " ".join(said.split()).rstrip(".?")
 
 
 def _remedy(error: psycopg.Error) -> str:

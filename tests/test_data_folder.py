@@ -77,6 +77,7 @@ def test_what_an_earlier_version_has_kept_in_roots_home_is_found_and_can_be_move
 def test_a_folder_that_the_servers_user_cannot_reach_is_refused(home: Path) -> None:
     with pytest.raises(embedded_postgres.EmbeddedPostgresError, match=rf"can't pass {home}.*{data_folder.VARIABLE}"):
         embedded_postgres.start(home / "mine")
+    assert not (home / "mine").exists()
     assert mode(home) == 0o700
 
 

@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import stat as stat_module
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -217,13 +217,25 @@ class LocalOutput(io.FileIO):
 @contextlib.contextmanager
 def open_output(path: str) -> Iterator[BinaryIO]:
     """A new file that takes its name when the block ends without an exception, and vanishes otherwise."""
+    with _written(path, os.replace) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _written(path: str, name: Callable[[Path, str], None]) -> Iterator[BinaryIO]:
+    """A file without a name; ``name`` gives it one at the end of the block."""
     folder = Path(path).parent
     temporary = folder / f".{secrets.token_hex(12)}{_UNFINISHED}"
     with _errors_name(path):
         if Path(path).is_dir():
             raise StorageError(path, "is a folder; a file can't be written in its place")
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+            raise StorageError(
+                path, f"no file can be made in {folder} ({error.strerror}); choose another place"
+            ) from error
     try:
         # The descriptor outlives the file object, so a writer that closes it can still be synced.
         with io.BufferedWriter(LocalOutput(descriptor, path), _BUFFER_BYTES) as file:
@@ -233,7 +245,7 @@ def open_output(path: str) -> Iterator[BinaryIO]:
         with _errors_name(path):
             os.fsync(descriptor)
             tally.count(bytes_written=os.fstat(descriptor).st_size)
-            temporary.replace(path)
+            name(temporary, path)
             _sync_folder(folder)
     finally:
         os.close(descriptor)
@@ -256,26 +268,26 @@ def write(path: str, data: Any) -> None:
 
 def create(path: str, data: bytes) -> bool:
     """Writes a whole file if there is none of that name; returns whether it did."""
-    temporary = Path(path).parent / f".{secrets.token_hex(12)}{_UNFINISHED}"
-    write(str(temporary), data)
     try:
-        with _errors_name(path):
-            os.link(temporary, path)  # unlike a rename, it takes nobody's place
-            _sync_folder(temporary.parent)
+        with _written(path, _link) as file:
+            file.write(data)
     except StorageError as error:
         if isinstance(error.__cause__, FileExistsError):
             return False
-        if Path(path).exists() or not isinstance(error.__cause__, OSError):
-            raise
-        with _errors_name(path):  # a file system without links
-            try:
-                with open(path, "xb") as file:  # noqa: PTH123
-                    file.write(data)
-            except FileExistsError:
-                return False
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise
     return True
+
+
+def _link(temporary: Path, path: str) -> None:
+    """Gives a file its name unless that is taken: a link, unlike a rename, takes nobody's place."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        # A file system without links. The name is taken first, so that of several who try one succeeds.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        temporary.replace(path)
 
 
 def delete(path: str) -> None:
