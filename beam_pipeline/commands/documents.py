@@ -63,6 +63,7 @@ def _as_written(token_object: str | None, now: str, written_to: str) -> str | No
     """The URI by which the lineage knows a token object that is below the output as it is now."""
     if not token_object or now == written_to or "://" in token_object:
         return _other_place(token_object, now, written_to)
+    check_text(token_object, "--object")
     place = storage.absolute(token_object)
     other = _other_place(place, now, written_to)
     return token_object if other == place else other
