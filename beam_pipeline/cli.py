@@ -1,6 +1,7 @@
 """The command: ``python -m beam_pipeline`` runs the pipeline; sub-commands ask about runs and make tokenizers.
 
-Exit status: 0 done; 1 failed; 2 wrong usage or settings, before any work; 3 done, but sources were unreadable.
+Exit status: 0 done; 1 failed; 2 wrong usage or settings, before any work; 3 done, but sources were unreadable; 4 done,
+but nothing was kept.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ where it came from and what became of it.
   python -m beam_pipeline --input texts/ --output out/ --tokenizer tokenizer.json
 
 Killed or failed? Run the same command again: it goes on where it was.
+
+Exit status: 0 done; 1 failed; 2 wrong usage or settings, nothing was done; 3 done, but some sources were unreadable;
+4 done, but no document was kept (the last line says why).
 
 Other commands (each has --help):
 """ + "\n".join(f"  {name:<16} {purpose}" for name, purpose in COMMANDS.items())

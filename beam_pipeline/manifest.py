@@ -89,6 +89,7 @@ def build(
             plan.audit_uri, plan.settings.min_similarity, _documents(by_reason, "dropped").get("near_duplicate", 0)
         ),
         "tokens": tokens,
+        "spelling": work.spelling,
         "kept_bytes": sum(amount.bytes for (outcome, _), amount in by_reason.items() if outcome == "kept"),
         "languages": {
             label or "": {
@@ -151,6 +152,8 @@ def show(contents: dict[str, Any], plan: Plan, console: Console) -> None:
         console.print(f"read: {source['uri']}: {source['warning']}", markup=False, highlight=False, soft_wrap=True)
     for source in contents["unreadable"]:
         console.print(f"unreadable: {source['uri']}: {source['reason']}", markup=False, highlight=False, soft_wrap=True)
+    for sentence in contents["warnings"]:
+        console.print(f"WARNING: {sentence}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _documents(by_reason: dict[tuple[str | None, str | None], Amount], wanted: str) -> dict[str, int]:

@@ -11,6 +11,8 @@
                                                                                |
                                                                           WriteLineage -> PostgreSQL   side outputs
 
+With the setting ``max_unknown_tokens``, CheckSpelling stands before Fingerprint.
+
 Between the boxes of a text pass, elements are ``transforms.batches.Batch``: a shard's documents in Arrow record
 batches of at most 16 MiB. These boxes are always fused (nothing between them groups), so a batch is handed on by
 reference, and the writers refuse a shard whose batches don't arrive whole and in order. Everything that is grouped is
@@ -27,6 +29,7 @@ from beam_pipeline.plan import Plan
 from transforms.audit_duplicates import AuditDuplicates
 from transforms.block_files import NOWHERE, BlockFiles
 from transforms.check_room import CheckRoom
+from transforms.check_spelling import CheckSpelling
 from transforms.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
 from transforms.filter import Filter
 from transforms.fingerprint import Fingerprint
@@ -65,12 +68,17 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 1: read every text once and keep what identifies it.
     fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints, plan.deaths)
-    written = (
+    usable = (
         fingerprints.todo
         | "ReadDocuments" >> read
         | "Normalize" >> Normalize(settings.normalization())
         | "IdentifyLanguage" >> IdentifyLanguage(plan.language_model, settings.language_identification())
         | "Filter" >> Filter(tuple(settings.all_filters()), plan.outcomes)
+    )
+    if settings.max_unknown_tokens is not None:
+        usable |= "CheckSpelling" >> CheckSpelling(plan.tokenization, settings.max_unknown_tokens)
+    written = (
+        usable
         | "Fingerprint" >> Fingerprint(settings.minhash())
         | "WriteFingerprints" >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash())
     )

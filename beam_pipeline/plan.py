@@ -213,6 +213,8 @@ def _deciding(
     own = settings.deciding()
     later = {name: own.pop(name) for name in ("min_similarity", "duplicates_within", "keep_duplicate")}
     later |= {name: own.pop(name) for name in ("bos", "eos", "with_text")}
+    if settings.max_unknown_tokens is not None:  # then pass 1 looks at tokens, too
+        own["tokenizer_sha256"] = tokenization.tokenizer.sha256
     return {
         "fingerprints": own
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from beam_pipeline.settings import Settings
+from schemas.errors import WRONG_USAGE, ToldError
 from schemas.shards import Source
 from transforms.filters import Languages
 from transforms.kernels import language
@@ -20,8 +21,10 @@ from transforms.readers import ReadOptions, first_looks
 _SHOWN = 20
 
 
-class UnusableSettings(ValueError):
+class UnusableSettings(ToldError):
     """Settings that can't work with this model or these sources; nothing was done."""
+
+    exit_status = WRONG_USAGE
 
 
 def check_languages(settings: Settings, model: PinnedFile) -> None:

@@ -20,6 +20,7 @@ from beam_pipeline import (
     embedded_postgres,
     final_check,
     manifest,
+    notices,
     openlineage_events,
     pipeline,
     progress,
@@ -42,7 +43,7 @@ from transforms.list_sources import read_sources
 
 LOGGER = logging.getLogger(__name__)
 
-SUMMARY = ("books", "tokens", "languages", "unreadable")
+SUMMARY = ("books", "tokens", "languages", "unreadable", "warnings")
 """What of the manifest stands in the table `runs`, too."""
 
 SHOWN = 20
@@ -51,7 +52,7 @@ SHOWN = 20
 START_SECONDS = 5
 """How long a run that isn't started yet waits for PostgreSQL; once at work it waits longer."""
 
-DONE, DONE_WITH_UNREADABLE_SOURCES = 0, 3
+DONE, DONE_WITH_UNREADABLE_SOURCES, KEPT_NOTHING = 0, 3, 4
 
 
 class RunFailed(ToldError):
@@ -179,8 +180,12 @@ def _carry_out(
     work = lineage.read(lambda connection: work_of(connection, plan.run))
     others = {"Plan": prepared.requests.nonzero(), **(accounts_of(metrics) if metrics else {})}
     contents = manifest.build(plan, totals, work, others, time.perf_counter() - started)
+    invalid = lineage.read(lambda connection: notices.mostly_invalid(connection, plan.run))
+    contents["warnings"] = notices.warnings_of(contents, invalid)
     storage.write(plan.manifest_uri, manifest.encode(contents))
     lineage.finish_run(plan.run, "done", {name: contents[name] for name in SUMMARY})
     manifest.show(contents, plan, console)
     events.done(contents)
+    if not contents["books"]["kept"]:
+        return KEPT_NOTHING
     return DONE_WITH_UNREADABLE_SOURCES if contents["unreadable"] else DONE

@@ -13,6 +13,7 @@ from schemas import columns
 from schemas.outcomes import Outcomes
 from schemas.shards import Shard, Source
 from transforms.batches import Batch, Costs, spending
+from transforms.check_spelling import Spelled, check_spelling
 from transforms.filter import apply_filter
 from transforms.fingerprint import fingerprint_batch
 from transforms.kernels import language
@@ -100,6 +101,9 @@ class SampledPasses:
         with spending(costs, "Filter"):
             for name, function in self._filters:
                 batch = batch.with_data(apply_filter(batch.data, name, function, self._outcomes))
+        if self._settings.max_unknown_tokens is not None:
+            with spending(costs, "CheckSpelling"):
+                batch = check_spelling(batch, Spelled(self._tokenizer, self._settings.max_unknown_tokens))
         text = batch.data["text"].drop_null()
         minhash = self._settings.minhash()
         prints = fingerprint_batch(batch, minhash).data

@@ -263,6 +263,15 @@ class Settings(NormalizationSettings):
 
     bos: str | None = _setting("tokens", None, metavar="TOKEN", description="token put before each document")
     eos: str | None = _setting("tokens", None, metavar="TOKEN", description="token put after each document")
+    max_unknown_tokens: float | None = _setting(
+        "tokens",
+        None,
+        ge=0,
+        le=1,
+        metavar="SHARE",
+        description="a document of which more tokens than this share are unknown to the tokenizer is invalid, and one "
+        "without tokens too; if it isn't given, both are kept and counted",
+    )
     with_text: bool = _setting("tokens", False, description="write the normalized text beside its tokens")
     fast_tokenizer: bool = _setting(
         "tokens", True, result=False, description="use gigatoken where it gives the same ids as tokenizers"

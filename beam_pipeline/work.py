@@ -20,11 +20,14 @@ class Work:
       tokenizer: shards by the engine that encoded them, and how much both engines were compared on.
       reading: ``uri`` and ``warning`` of sources that were read although something is wrong with them, the first
         ``SHOWN_WARNINGS``.
+      spelling: what the tokenizer couldn't spell of the documents kept. ``documents`` are those that were counted: a
+        shard whose worker was killed between its tokens and its note isn't counted.
     """
 
     steps: dict[str, dict[str, float]]
     tokenizer: dict[str, Any]
     reading: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    spelling: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def work_of(connection: Connection, run: str) -> Work:
@@ -51,6 +54,11 @@ def work_of(connection: Connection, run: str) -> Work:
         " WHERE segments.run = %s AND counts ? 'warnings' ORDER BY sources.number, warning LIMIT %s",
         (key, SHOWN_WARNINGS),
     ).fetchall()
+    spelling = connection.execute(
+        "SELECT kind, sum(number::bigint)::bigint FROM segments, jsonb_each_text(counts -> 'spelling') AS note (kind,"
+        " number) WHERE run = %s AND state = 'done' GROUP BY kind ORDER BY kind",
+        (key,),
+    ).fetchall()
     return Work(
         reading=[{"uri": uri, "warning": warning} for _, uri, warning in warned],
         steps=steps,
@@ -62,6 +70,7 @@ def work_of(connection: Connection, run: str) -> Work:
                 "differing": sum(int(row[4]) for row in engines),
             },
         },
+        spelling={kind: int(number) for kind, number in spelling},
     )
 
 

@@ -19,6 +19,8 @@ INVALID_UTF8 = ord("u")
 INVALID_JSON = ord("j")
 MISSING_TEXT = ord("m")
 TEXT_NOT_A_STRING = ord("t")
+NO_TOKENS = ord("o")
+UNKNOWN_TOKENS = ord("s")
 
 OWN = {
     KEPT: ("kept", ""),
@@ -30,6 +32,8 @@ OWN = {
     INVALID_JSON: ("invalid", "invalid_json"),  # the line isn't a JSON object
     MISSING_TEXT: ("invalid", "missing_text"),  # a JSON object without the text field
     TEXT_NOT_A_STRING: ("invalid", "text_not_a_string"),
+    NO_TOKENS: ("invalid", "no_tokens"),  # the tokenizer makes nothing of it; if max_unknown_tokens is set
+    UNKNOWN_TOKENS: ("invalid", "unknown_tokens"),  # more of its tokens are unknown than max_unknown_tokens says
 }
 NOT_DROPPED = frozenset(code for code, (outcome, _) in OWN.items() if outcome != "dropped")
 """Codes of what is kept or invalid; all others are drops."""

@@ -136,3 +136,14 @@ def add_costs(total: Costs, more: Costs) -> None:
         sum_of_step.wall += cost.wall
         sum_of_step.cpu += cost.cpu
         sum_of_step.requests.add(cost.requests)
+
+
+def add_notes(total: dict[str, Any], more: dict[str, Any]) -> None:
+    """Adds what a box said of another batch of the shard: numbers are sums, of anything else the last word counts."""
+    for name, note in more.items():
+        if isinstance(note, dict):
+            add_notes(total.setdefault(name, {}), note)
+        elif isinstance(note, int):
+            total[name] = total.get(name, 0) + note
+        else:
+            total[name] = note

@@ -48,6 +48,28 @@ def sample_of(text: pa.StringArray, limit: int = SAMPLE_BYTES) -> pa.StringArray
     return sample[: max(1, int(np.count_nonzero(fitting)))]
 
 
+def lengths_and_unknown(
+    tokenizer: Tokenizer, text: pa.StringArray, encoded: pa.ListArray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens of each document without `bos` and `eos`, how much of it is unknown, and what share of it that is."""
+    lengths = np.maximum(np.diff(encoded.offsets.to_numpy()).astype(np.int64) - tokenizer.wrapping, 0)
+    unknown = tokenizer.unknown(text, encoded)
+    return lengths, unknown, unknown / np.maximum(lengths + (unknown if tokenizer.leaves_out else 0), 1)
+
+
+def spelling_of(tokenizer: Tokenizer, text: pa.StringArray, encoded: pa.ListArray) -> dict[str, int]:
+    """How well the tokenizer spells some documents, as a segment's note."""
+    lengths, unknown, share = lengths_and_unknown(tokenizer, text, encoded)
+    return {
+        "documents": len(lengths),
+        "tokens": int(lengths.sum()),
+        "unknown_tokens": int(unknown.sum()),
+        "documents_with_unknown_tokens": int(np.count_nonzero(unknown)),
+        "documents_over_a_tenth_unknown": int(np.count_nonzero(share > 0.1)),
+        "documents_without_tokens": int(np.count_nonzero(lengths == 0)),
+    }
+
+
 class _Encode(beam.DoFn):
     def __init__(self, options: Tokenization) -> None:
         self._options = options
@@ -63,6 +85,7 @@ class _Encode(beam.DoFn):
                 batch.notes["tokenizer"] = dataclasses.asdict(self._tokenizer.calibrate(sample_of(text)))
         with batch.at_work("Tokenize"):
             ids = self._tokenizer.encode(text)
+            batch.notes["spelling"] = spelling_of(self._tokenizer, text, ids)
         columns: dict[str, Any] = {"row": batch.data["row"], "input_ids": ids}
         if self._options.with_text:
             columns["text"] = text

@@ -15,7 +15,7 @@ from schemas.outcomes import NOT_DROPPED
 from schemas.segments import Segment
 from schemas.shards import document_id
 from transforms.accounting import count
-from transforms.batches import Batch, Costs, add_costs, costs_as_json, spending
+from transforms.batches import Batch, Costs, add_costs, add_notes, costs_as_json, spending
 from transforms.shard_writer import ShardWriter
 from transforms.stage_objects import ObjectWriter, StageObjects
 from transforms.verdicts import Verdict, segment_of
@@ -77,7 +77,7 @@ class _Write(ShardWriter[_Open]):
                 work.output.write(rows)
                 work.n_tokens.append(rows["n_tokens"].to_numpy())
         add_costs(work.costs, batch.costs)
-        work.notes |= batch.notes
+        add_notes(work.notes, batch.notes)
 
     def abandon(self, work: _Open) -> None:
         """Leaves no object."""

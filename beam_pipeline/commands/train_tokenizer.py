@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from beam_pipeline import failures, storage
+from beam_pipeline import failures, preflight, storage
 from beam_pipeline.options import add_flags, resolve_part
 from beam_pipeline.settings import NormalizationSettings
 from beam_pipeline.training import in_sample, train_tokenizer
 from schemas.shards import Shard, Source, document_id
 from transforms.kernels.normalization import Normalization, normalize
 from transforms.readers import ReadOptions, UnreadableSource, read, split
+
+DONE_WITH_UNREADABLE_SOURCES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,54 +32,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fraction", type=float, default=1.0, metavar="F", help="share of the documents to train on")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another sample")
     parser.add_argument("--text_column", default="text", metavar="NAME", help="column or field with the text")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there already")
     group = parser.add_argument_group("normalization", "Give what the runs will have that use the tokenizer.")
     add_flags({"normalization": group}, NormalizationSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains and writes; 0 done, 2 if nothing could be read."""
-    console = Console(stderr=True)
+    """Trains and writes; 0 done, 2 if nothing could be read, 3 done, but some sources were unreadable."""
     options = ReadOptions(text_column=arguments.text_column)
     given = {name: value for name, value in vars(arguments).items() if name in NormalizationSettings.model_fields}
+    unreadable: list[str] = []
+
+    def leave_out(uri: str, reason: str) -> None:
+        unreadable.append(uri)
+        Console(stderr=True).print(f"left out: {uri}: {reason}", markup=False, highlight=False, soft_wrap=True)
+
     with failures.before_work():
         normalization = resolve_part(NormalizationSettings, given).normalization()
+        output = storage.absolute(arguments.output)
+        if not arguments.overwrite and storage.stat(output) is not None:
+            raise ValueError(f"output: {output} is there already; --overwrite replaces it, or name another file")
         found = {info.uri: info for uri in arguments.input for info in storage.list_objects(uri)}
         sources = [Source(number, uri, found[uri].etag, found[uri].size) for number, uri in enumerate(sorted(found))]
+        preflight.check_columns(sources, options)
         shards = [shard for source in sources for shard in split(source, options)]
         for shard in shards:
             if shard.error:
-                console.print(f"left out: {shard.source.uri}: {shard.error}", markup=False, soft_wrap=True)
+                leave_out(shard.source.uri, shard.error)
         usable = [shard for shard in shards if not shard.error]
-        left_out: list[UnreadableSource] = []
         trained = train_tokenizer(
-            (
-                text
-                for shard in usable
-                for text in _texts(shard, options, normalization, arguments.fraction, arguments.seed, left_out)
-            ),
+            (text for shard in usable for text in _texts(shard, options, normalization, arguments, leave_out)),
             arguments.vocab_size,
             arguments.special_token,
         )
-        storage.write(arguments.output, trained)
-    for unreadable in left_out:
-        console.print(f"left out, from where it can't be read: {unreadable}", markup=False, soft_wrap=True)
+        storage.write(output, trained)
     sys.stdout.write(f"{arguments.output}: {len(trained):,} bytes, trained on {len(usable)} shards\n")
-    return 0
+    return DONE_WITH_UNREADABLE_SOURCES if unreadable else 0
 
 
 def _texts(
     shard: Shard,
     options: ReadOptions,
     normalization: Normalization,
-    fraction: float,
-    seed: int,
-    left_out: list[UnreadableSource],
+    arguments: argparse.Namespace,
+    leave_out: Callable[[str, str], None],
 ) -> Iterator[str]:
-    """The texts of a shard that are in the sample; what can't be read is noted."""
+    """The sampled texts of a shard; of one that turns out to be broken, those before the break."""
     try:
         for batch in read(shard, options):
             ids = batch["row"].to_numpy().astype(np.uint64) + np.uint64(document_id(shard.source.number, 0))
-            chosen = batch["text"].filter(pa.array(in_sample(ids, fraction, seed)))
+            chosen = batch["text"].filter(pa.array(in_sample(ids, arguments.fraction, arguments.seed)))
             yield from normalize(chosen.drop_null(), normalization).to_pylist()
-    except UnreadableSource as unreadable:
-        left_out.append(unreadable)
+    except UnreadableSource as broken:
+        leave_out(broken.uri, f"{broken.reason}; what stood before that was read")

@@ -20,6 +20,8 @@ _INVALID = {
     "invalid_json": "its line isn't a JSON object",
     "missing_text": "its line has no text field",
     "text_not_a_string": "its text field isn't a string",
+    "no_tokens": "the tokenizer makes no token of it",
+    "unknown_tokens": "the tokenizer can't spell it: more of its tokens are unknown than max_unknown_tokens allows",
 }
 
 

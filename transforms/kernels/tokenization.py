@@ -24,23 +24,15 @@ import hashlib
 import logging
 import os
 import unicodedata
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import tokenizers
 
 from transforms.kernels.disputed_code_points import disputed_code_points, documents_holding
-from transforms.kernels.tokenizer_definition import (
-    parse,
-    reachable_control_tokens,
-    unicode_normalizers,
-    with_unreachable,
-    without_control_tokens,
-)
+from transforms.kernels.tokenizer_definition import parse, unicode_normalizers, without_control_tokens
 from transforms.kernels.tokenizer_engines import (
     FAST,
     REFERENCE,
@@ -49,15 +41,13 @@ from transforms.kernels.tokenizer_engines import (
     GigatokenEngine,
     Ids,
     Offsets,
-    TokenizersEngine,
-    WithoutControlTokens,
-    load_reference,
     offsets_of,
     replaced,
     select,
     versions,
 )
 from transforms.kernels.tokenizer_probes import PROBES
+from transforms.kernels.tokenizer_reference import Reference
 
 _FAST_ENGINE_UNICODE = (16, 0, 0)  # found by comparing letters of each version; Python 3.11 has 14
 
@@ -98,7 +88,7 @@ class Tokenizer:
     """
 
     def __init__(
-        self, reference: Engine, fast: Engine | None, *, vocabulary: _Vocabulary, sha256: str, engine_reason: str
+        self, reference: Reference, fast: Engine | None, *, vocabulary: _Vocabulary, sha256: str, engine_reason: str
     ) -> None:
         self.sha256 = sha256
         self.vocab_size = vocabulary.size
@@ -130,9 +120,8 @@ class Tokenizer:
         """
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         definition = parse(data)
-        engine = load_reference(data)
-        vocabulary = _Vocabulary.of(engine, definition, bos, eos)
-        guarded = _guard(definition, hashlib.sha256(data).hexdigest())
+        reference = Reference.of(definition, data)
+        vocabulary = _Vocabulary.of(reference.vocabulary, definition, bos, eos)
         fast: Engine | None = None
         if not allow_fast:
             reason = "the fast engine is switched off"
@@ -140,12 +129,12 @@ class Tokenizer:
             reason = f"Python's Unicode tables ({unicodedata.unidata_version}) are newer than those of gigatoken"
         else:
             try:
-                fast = guarded(GigatokenEngine(without_control_tokens(definition)))
+                fast = reference.guarded(GigatokenEngine(without_control_tokens(definition)))
                 reason = "gigatoken has not been compared on a sample yet"
             except (RuntimeError, ValueError, TypeError) as error:
                 reason = f"gigatoken can't do this tokenizer: {' '.join(str(error).split('Location:')[0].split())}"
         return cls(
-            guarded(TokenizersEngine(engine)),
+            reference,
             fast,
             vocabulary=vocabulary,
             sha256=hashlib.sha256(data).hexdigest(),
@@ -169,9 +158,30 @@ class Tokenizer:
         if self.engine == FAST and self._fast is not None:
             ids, bounds = self._encode_fast(self._fast, data, offsets)
         else:
-            ids, bounds = self._reference.encode(data, offsets)
+            ids, bounds = self._reference.engine.encode(data, offsets)
         valid = np.asarray(pc.is_valid(text))
         return self._as_lists(ids, bounds, valid)
+
+    def unknown(self, text: pa.StringArray, encoded: pa.ListArray) -> npt.NDArray[np.int64]:
+        """How much of each document the tokenizer couldn't spell: its unknown tokens, or the characters it left out.
+
+        Args:
+          text: the documents.
+          encoded: what ``encode`` has made of them.
+        """
+        return self._reference.unknown(
+            *_text_buffers(text), encoded.values.to_numpy(), encoded.offsets.to_numpy().astype(np.int64)
+        )
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether what can't be spelled is left out, instead of becoming the unknown token."""
+        return self._reference.leaves_out
+
+    @property
+    def wrapping(self) -> int:
+        """How many tokens stand around each document: `bos` and `eos`."""
+        return (self._vocabulary.bos is not None) + (self._vocabulary.eos is not None)
 
     def calibrate(self, sample: pa.StringArray) -> Conformance:
         """Compares the engines on documents of the run, and lets the fast one work if and only if they agree.
@@ -241,7 +251,7 @@ class Tokenizer:
     def _differing(self, fast: Engine, data: Bytes, offsets: Offsets) -> int:
         data, offsets = self._undisputed(data, offsets)
         ids, bounds = fast.encode(data, offsets)
-        right_ids, right_bounds = self._reference.encode(data, offsets)
+        right_ids, right_bounds = self._reference.engine.encode(data, offsets)
         return sum(
             not np.array_equal(ids[bounds[i] : bounds[i + 1]], right_ids[right_bounds[i] : right_bounds[i + 1]])
             for i in range(len(offsets) - 1)
@@ -252,7 +262,7 @@ class Tokenizer:
         disputed = documents_holding(data, offsets, self._vocabulary.disputed)
         if not disputed.any():
             return ids, bounds
-        return replaced(ids, bounds, disputed, self._reference.encode(*select(data, offsets, disputed)))
+        return replaced(ids, bounds, disputed, self._reference.engine.encode(*select(data, offsets, disputed)))
 
     def _as_lists(self, ids: Ids, bounds: Offsets, valid: npt.NDArray[np.bool_]) -> pa.ListArray:
         prefix, suffix = self._vocabulary.bos, self._vocabulary.eos
@@ -288,20 +298,9 @@ def encode_reference(tokenizer_json: bytes, text: str) -> list[int]:
     ``tokenizers`` with ``encode_special_tokens`` (a special token in the text is encoded as characters), without the
     tokenizer's template, truncation, padding or BPE dropout.
     """
-    engine = TokenizersEngine(load_reference(tokenizer_json))
-    guarded = _guard(parse(tokenizer_json), hashlib.sha256(tokenizer_json).hexdigest())(engine)
-    ids: list[int] = guarded.encode(*_text_buffers(pa.array([text])))[0].tolist()
+    engine = Reference.of(parse(tokenizer_json), tokenizer_json).engine
+    ids: list[int] = engine.encode(*_text_buffers(pa.array([text])))[0].tolist()
     return ids
-
-
-def _guard(definition: dict[str, Any], sha256: str) -> Callable[[Engine], Engine]:
-    """What keeps the control tokens of a definition out of the ids that an engine makes of texts."""
-    control = reachable_control_tokens(definition)
-    if not control:
-        return lambda engine: engine
-    other = TokenizersEngine(load_reference(with_unreachable(definition, control, sha256)))
-    ids = np.array(sorted(control.values()), np.uint32)
-    return lambda engine: WithoutControlTokens(engine, ids, other)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,12 +323,11 @@ class _Vocabulary:
     @classmethod
     def of(
         cls,
-        engine: tokenizers.Tokenizer,
+        ids: dict[str, int],
         definition: dict[str, Any],
         bos: str | None,
         eos: str | None,
     ) -> _Vocabulary:
-        ids = engine.get_vocab(with_added_tokens=True)
         wrapping = {}
         for setting, token in (("bos", bos), ("eos", eos)):
             identifier = None if token is None else ids.get(token)

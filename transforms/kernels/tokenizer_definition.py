@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from tokenizers.pre_tokenizers import ByteLevel
+
 _UNICODE_NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
 BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """How ``byte_fallback`` looks up the token of a byte."""
@@ -86,6 +88,56 @@ def with_unreachable(definition: dict[str, Any], control: dict[str, int], sha256
     added = [token | {"content": names.get(token["content"], token["content"])} for token in definition["added_tokens"]]
     # The post-processor names control tokens, and no document gets its template.
     return definition | {"model": model, "added_tokens": added, "post_processor": None}
+
+
+def spells_everything(definition: dict[str, Any]) -> bool:
+    """Whether no text can hold anything that the model has no token for: it has one for every byte."""
+    model = definition["model"]
+    vocabulary = model.get("vocab") or {}
+    if model_type(model) == "Unigram":
+        return bool(model.get("byte_fallback")) and {*BYTE_TOKENS} <= {piece for piece, _ in vocabulary}
+    if model_type(model) != "BPE":
+        return False
+    if model.get("byte_fallback") and {*BYTE_TOKENS} <= vocabulary.keys():
+        return True
+    byte_level = any("ByteLevel" in _types(definition.get(part)) for part in ("pre_tokenizer", "normalizer"))
+    return byte_level and {*ByteLevel.alphabet()} <= vocabulary.keys()
+
+
+def unknown_token(definition: dict[str, Any]) -> int | None:
+    """The id that stands for what the model has no token for; None if it has none, or needs none."""
+    model = definition["model"]
+    if spells_everything(definition):
+        return None
+    if model_type(model) == "Unigram":
+        identifier: int | None = model.get("unk_id")
+        return identifier
+    return (model.get("vocab") or {}).get(model.get("unk_token"))
+
+
+def with_unknown_token(definition: dict[str, Any], identifier: int) -> dict[str, Any]:
+    """The definition with an unknown token, which it lacks, under a name that no text holds."""
+    model = dict(definition["model"])
+    name = "\0unknown"
+    if model_type(model) == "Unigram":
+        # The ids of a Unigram are places in its list; what lies between is never found in a text.
+        missing = identifier - len(model["vocab"])
+        model["vocab"] = [*model["vocab"], *([f"\0{i}", 0.0] for i in range(missing)), [name, 0.0]]
+        model["unk_id"] = identifier
+    else:
+        name = name if model_type(model) == "BPE" else model.get("unk_token") or name
+        model["vocab"] = model["vocab"] | {name: identifier}
+        model |= {"unk_token": name} | ({"fuse_unk": False} if model_type(model) == "BPE" else {})
+    return definition | {"model": model}
+
+
+def _types(part: Any) -> set[str]:
+    """The types of a normalizer or pre-tokenizer and of those within it."""
+    if isinstance(part, list):
+        return set().union(*map(_types, part))
+    if not isinstance(part, dict):
+        return set()
+    return {str(part.get("type"))}.union(*(_types(value) for value in part.values()))
 
 
 def model_type(model: dict[str, Any]) -> str:

@@ -80,6 +80,20 @@ class WithoutControlTokens:
         return replaced(ids, bounds, mask, self._other.encode(*select(data, offsets, mask)))
 
 
+class WithoutToken:
+    """An engine, and one of its ids left out of what it makes."""
+
+    def __init__(self, engine: Engine, token: int) -> None:
+        self._engine, self._token = engine, token
+
+    def encode(self, data: Bytes, offsets: Offsets) -> tuple[Ids, Offsets]:
+        """See ``Engine``."""
+        ids, bounds = self._engine.encode(data, offsets)
+        stays = ids != self._token
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(stays)])
+        return ids[stays], before[bounds]
+
+
 class TokenizersEngine:
     """The reference, in sub-batches: its Encoding objects are large."""
 

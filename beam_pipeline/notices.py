@@ -1,0 +1,114 @@
+"""What a user must know of a run that is done: it kept nothing, a source is mostly invalid, letters were lost.
+
+These sentences stand in ``run.json`` under ``warnings``, and last of all that the command prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from beam_pipeline.postgres import Connection
+
+MOST = 0.5
+"""A source of which a larger share is invalid for one reason is named."""
+SHOWN = 10
+UNKNOWN_SHARE = 0.001
+"""From this share of unknown tokens on, a tokenizer doesn't fit the text; a rare letter in a corpus is no news."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MostlyInvalid:
+    """Sources of which most documents can't be used for one reason.
+
+    Attributes:
+      sources: how many there are.
+      examples: URI, reason, documents with it, all documents; the largest ones.
+    """
+
+    sources: int
+    examples: tuple[tuple[str, str, int, int], ...]
+
+
+def mostly_invalid(connection: Connection, run: str) -> MostlyInvalid:
+    """Reads the counts of the finished shards."""
+    found = connection.execute(
+        "WITH cells AS (SELECT source, cell ->> 0 AS code, sum((cell ->> 2)::bigint)::bigint AS documents"
+        "  FROM segments, jsonb_array_elements(counts -> 'funnel') AS cell"
+        "  WHERE run = %(run)s AND state = 'done' GROUP BY 1, 2),"
+        " shares AS (SELECT source, code, documents, sum(documents) OVER (PARTITION BY source)::bigint AS total"
+        "  FROM cells)"
+        " SELECT sources.uri, meaning.reason, shares.documents, shares.total, count(*) OVER () FROM shares"
+        ' JOIN outcomes AS meaning ON meaning.run = %(run)s AND meaning.code = shares.code::"char"'
+        " JOIN sources ON sources.run = %(run)s AND sources.number = shares.source"
+        " WHERE meaning.outcome = 'invalid' AND shares.documents > %(most)s * shares.total"
+        " ORDER BY shares.documents DESC, sources.number LIMIT %(shown)s",
+        {"run": uuid.UUID(run), "most": MOST, "shown": SHOWN},
+    ).fetchall()
+    return MostlyInvalid(found[0][4] if found else 0, tuple(tuple(row[:4]) for row in found))
+
+
+def warnings_of(contents: Mapping[str, Any], invalid: MostlyInvalid) -> list[str]:
+    """The sentences for a run.
+
+    Args:
+      contents: of its manifest.
+      invalid: its sources that are mostly invalid.
+    """
+    sentences = [
+        f"{documents:,} of {total:,} documents of {uri} can't be used: {_words(reason)}"
+        for uri, reason, documents, total in invalid.examples
+    ]
+    if invalid.sources > len(invalid.examples):
+        sentences.append(f"the same goes for {invalid.sources - len(invalid.examples):,} more sources")
+    sentences += _spelling(contents["spelling"])
+    if not contents["books"]["kept"]:
+        sentences.append(why_nothing(contents))
+    return sentences
+
+
+def _spelling(spelling: Mapping[str, int]) -> list[str]:
+    """What the tokenizer lost of the documents kept."""
+    sentences = []
+    documents, unknown = spelling.get("documents", 0), spelling.get("unknown_tokens", 0)
+    over = spelling.get("documents_over_a_tenth_unknown", 0)
+    if over or unknown > UNKNOWN_SHARE * spelling.get("tokens", 0):
+        sentences.append(
+            f"the tokenizer can't spell this text: of {spelling['tokens']:,} tokens {unknown:,} are unknown, or letters"
+            f" that were left out, in {spelling['documents_with_unknown_tokens']:,} of {documents:,} documents kept; in"
+            f" {over:,} they are over a tenth. Take a byte-level tokenizer or one with byte fallback, or let"
+            " --max_unknown_tokens make such documents invalid"
+        )
+    if empty := spelling.get("documents_without_tokens", 0):
+        sentences.append(
+            f"{empty:,} of {documents:,} documents were kept without any token: the tokenizer makes nothing of them."
+            " --max_unknown_tokens 1 makes them invalid"
+        )
+    return sentences
+
+
+def why_nothing(contents: Mapping[str, Any]) -> str:
+    """Why a run has kept no document, the commonest reasons first."""
+    books, unreadable = contents["books"], contents["unreadable"]
+    reasons = [
+        (count, f"{outcome}: {_words(reason)}")
+        for outcome in ("invalid", "dropped")
+        for reason, count in books[outcome].items()
+    ]
+    said = [f"{count:,} {words}" for count, words in sorted(reasons, key=lambda item: -item[0])[:3]]
+    if unreadable:
+        count = contents["sources"]["count"]
+        said.append(
+            f"{len(unreadable):,} of {count:,} sources unreadable, the first because: {unreadable[0]['reason']}"
+        )
+    if books["dropped"].get("language_not_wanted"):
+        said.append(f"the languages kept are {', '.join(contents['settings']['languages'])}")
+    if not said:
+        said.append("the sources hold no documents")
+    return f"nothing was kept of {books['documents']:,} documents: {'; '.join(said)}"
+
+
+def _words(reason: str) -> str:
+    return reason.replace("_", " ")
