@@ -83,8 +83,10 @@ def with_unreachable(definition: dict[str, Any], control: dict[str, int], sha256
         model["vocab"] = [[names.get(piece, piece), score] for piece, score in model["vocab"]]
     else:
         model["vocab"] = {names.get(piece, piece): identifier for piece, identifier in model["vocab"].items()}
-    if model.get("merges"):
-        model["merges"] = [merge for merge in pairs(model["merges"]) if not names.keys() & {*merge, "".join(merge)}]
+    if model_type(model) == "BPE":
+        model["merges"] = [
+            merge for merge in pairs(model.get("merges") or []) if not names.keys() & {*merge, "".join(merge)}
+        ]
     added = [token | {"content": names.get(token["content"], token["content"])} for token in definition["added_tokens"]]
     # The post-processor names control tokens, and no document gets its template.
     return definition | {"model": model, "added_tokens": added, "post_processor": None}
@@ -164,7 +166,8 @@ def without_control_tokens(definition: dict[str, Any]) -> bytes:
     model = copy.copy(definition["model"])
     if "dropout" in model:
         model["dropout"] = None
-    merges = [merge if isinstance(merge, str) else tuple(merge) for merge in model.get("merges") or []]
+    listed = (model.get("merges") or []) if model_type(model) == "BPE" else []
+    merges = [merge if isinstance(merge, str) else tuple(merge) for merge in listed]
     if len(set(merges)) < len(merges):
         model["merges"] = [*reversed(dict.fromkeys(reversed(merges)))]
     return json.dumps({**definition, **plain, "model": model}).encode()
