@@ -143,10 +143,13 @@ class TestColumns:
         planned(source, tmp_path / "out", text_column="content")
 
     def test_one_source_of_many_with_it_is_enough(self, source: Path, tmp_path: Path) -> None:
-        pq.write_table(pa.table({"text": ["the same"]}), tmp_path / "a.parquet")
-        (tmp_path / "broken.jsonl").write_text('{"text": "half')
+        sources = tmp_path / "in"
+        sources.mkdir()
+        source.rename(sources / "texts.jsonl")
+        pq.write_table(pa.table({"text": ["the same"]}), sources / "a.parquet")
+        (sources / "broken.jsonl").write_text('{"text": "half')
         for column in ("text", "content"):
-            planned(tmp_path, tmp_path / column, text_column=column)
+            planned(sources, tmp_path / column, text_column=column)
 
     def test_sparse_fields_and_what_cannot_be_read_are_left_to_the_run(self, tmp_path: Path) -> None:
         sources = tmp_path / "in"
