@@ -195,6 +195,7 @@ def _store(settings: Settings, deciding: dict[str, Any], lineage_dsn: str) -> di
         "code_version": __version__,
         "settings": settings.model_dump(mode="json"),
         "deciding": deciding,
+        "outcomes": Outcomes.with_filters(settings.filter_reasons()).as_json(),
         "lineage_dsn": lineage_dsn,
     }
     uri, data = storage.join(settings.output, "plan.json"), json.dumps(contents, indent=2).encode()
@@ -217,6 +218,7 @@ def _deciding(
         own["tokenizer_sha256"] = tokenization.tokenizer.sha256
     return {
         "fingerprints": own
+        | {"filter_reasons": settings.filter_reasons()}
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
         "tokens": later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
     }

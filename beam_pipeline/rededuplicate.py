@@ -30,7 +30,7 @@ from transforms.check_room import CheckRoom
 from transforms.deduplicate import Deduplicate, Deduplication, partitions_for
 from transforms.list_sources import read_sources
 from transforms.stored_fingerprints import ListStoredShards, StoredFingerprints, StoredRun
-from transforms.write_decisions import WriteDecisions
+from transforms.write_decisions import FOR_AN_EARLIER_RUN, WITHOUT_TOKENS, WriteDecisions
 
 SAME = (
     "format", "unicode", "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
@@ -57,6 +57,8 @@ class Rededuplication:
       settings: those of the run in work, with the options of this pass.
       fingerprints: of the runs that it is held against, then of the run in work.
       documents: of the run in work, in the books of its manifest.
+      outcomes: what can become of its documents, as stored with it.
+      tokens_uri: its token objects.
     """
 
     output: str
@@ -64,6 +66,8 @@ class Rededuplication:
     fingerprints: StoredFingerprints
     options: Deduplication
     documents: int
+    outcomes: Outcomes
+    tokens_uri: str
 
     @property
     def decisions_uri(self) -> str:
@@ -85,6 +89,11 @@ class _Finished:
     output: str
     kept_uri: str
 
+    @property
+    def tokens_uri(self) -> str:
+        """The token objects of the run."""
+        return storage.join(self.output, "tokens")
+
 
 def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any]) -> Rededuplication:
     """Checks that the runs are there, finished and comparable.
@@ -105,7 +114,8 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
     in_work = _finished(run)
     if in_work.output != run:
         raise NotUsable(f"run: {run} has decisions only; give the run they are about, {in_work.output}")
-    settings = Settings(**(in_work.plan["settings"] | changed))
+    # The user's filters have had their say, and may be gone: what they said is in the fingerprints.
+    settings = Settings(**(in_work.plan["settings"] | {"filters": []} | changed))
     earlier = [_finished(place) for place in against]
     names = (*SAME, "language_model_sha256") if settings.duplicates_within == "language" else SAME
     mine = in_work.plan["deciding"]["fingerprints"]
@@ -137,7 +147,8 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
         partitions=settings.partitions or partitions_for(documents),
         always_kept=fingerprints.always_kept,
     )
-    return Rededuplication(output, settings, fingerprints, options, in_work.documents)
+    outcomes = Outcomes.from_json(in_work.plan["outcomes"])
+    return Rededuplication(output, settings, fingerprints, options, in_work.documents, outcomes, in_work.tokens_uri)
 
 
 def _finished(output: str) -> _Finished:
@@ -171,11 +182,10 @@ def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOW
     """Adds the DAG to a Beam pipeline; ``files`` as in ``beam_pipeline.pipeline``."""
     options = dataclasses.replace(planned.options, files=files)
     fingerprints = planned.fingerprints
-    outcomes = Outcomes.with_filters(planned.settings.filter_reasons())
     shards = root | "ListStoredShards" >> ListStoredShards(fingerprints) | "CheckRoom" >> CheckRoom(files)
     decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, options)
     _ = (shards, decisions) | "WriteDecisions" >> WriteDecisions(
-        planned.decisions_uri, planned.counts_uri, fingerprints, outcomes
+        planned.decisions_uri, planned.counts_uri, fingerprints, planned.outcomes, planned.tokens_uri
     )
 
 
@@ -189,7 +199,8 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
     with block_files(beam_options) as files, beam.Pipeline(options=beam_options) as root:
         build(root, planned, files)
     books = json.loads(storage.read_bytes(planned.counts_uri))
-    earlier = books.pop("with a witness in an earlier run", 0)
+    earlier = books.pop(FOR_AN_EARLIER_RUN, 0)
+    without_tokens = books.pop(WITHOUT_TOKENS, 0)
     if sum(books.values()) != planned.documents:
         raise Undecided(
             f"{run_output} has {planned.documents} documents, but its fingerprints {sum(books.values())}: "
@@ -210,6 +221,7 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
         "documents": planned.documents,
         "books": books,
         "dropped_for_an_earlier_run": earlier,
+        "kept_without_tokens": without_tokens,
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(time.perf_counter() - started, 3),
     }

@@ -31,7 +31,7 @@ def fingerprints(bands: int, signature_size: int) -> pa.Schema:
             pa.field("outcome", pa.uint8()),  # null while in play, else why it is out
             pa.field("language", pa.dictionary(pa.int32(), pa.string())),  # as the model gives it; null if out before
             pa.field("language_score", pa.float32()),  # the model's probability
-            pa.field("text_bytes", pa.uint32()),  # UTF-8 bytes of the normalized text
+            pa.field("text_bytes", pa.uint32()),  # UTF-8 bytes of the normalized text; null: never had one
             pa.field("clean", pa.bool_()),  # whether the text was normalized as it came; pass 3 leaves it as it is
             pa.field("content_hash", pa.binary(CONTENT_HASH_BYTES)),  # mmh3 x64 128 of the normalized text
             pa.field("signature", pa.binary(signature_size)),  # null if there are `shingles`, or none to be listed
@@ -81,7 +81,7 @@ AUDIT = pa.schema(
         pa.field("source_row", pa.uint32()),
         pa.field("witness_source", pa.uint32()),  # of the document that it was compared with
         pa.field("witness_row", pa.uint32()),
-        pa.field("similarity", pa.float32()),  # as estimated from the signatures
+        pa.field("similarity", pa.float32()),  # as pass 2 had it
         pa.field("true_similarity", pa.float64()),  # Jaccard similarity of the two texts' sets of shingles
     ]
 )
@@ -97,6 +97,7 @@ DECIDED = pa.schema(
         pa.field("witness_run", pa.dictionary(pa.int32(), pa.string())),  # id; null, as the next three: no duplicate
         pa.field("witness_source", pa.dictionary(pa.int32(), pa.string())),  # URI
         pa.field("witness_row", pa.uint32()),
-        pa.field("similarity", pa.float32()),  # as estimated, 1 if exact
+        pa.field("similarity", pa.float32()),  # 1 of the same text; estimated if one of the two is long
+        pa.field("has_tokens", pa.bool_()),  # whether the run has written its tokens
     ]
 )

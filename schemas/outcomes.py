@@ -62,6 +62,15 @@ class Outcomes:
                 raise ValueError(f"filters: the reason {reason!r} is empty, taken by the pipeline, or given twice")
         return cls(OWN | {FILTER_CODES[i]: ("dropped", reason) for i, reason in enumerate(reasons)})
 
+    @classmethod
+    def from_json(cls, table: dict[str, list[str]]) -> Outcomes:
+        """Those that ``as_json`` has stored."""
+        return cls({ord(letter): (outcome, reason) for letter, (outcome, reason) in table.items()})
+
+    def as_json(self) -> dict[str, list[str]]:
+        """The table as it is stored with a run: code as a character -> outcome and reason."""
+        return {chr(code): list(named) for code, named in sorted(self.table.items())}
+
     def code(self, reason: str) -> int:
         """The code of a reason; KeyError if no filter of the run has declared it."""
         for code, (_, known) in self.table.items():

@@ -81,12 +81,19 @@ def test_with_the_same_settings_it_decides_the_same(finished: Path, again: Path)
     assert manifest["books"]["kept"] == books["kept"]
     assert manifest["books"]["dropped: near_duplicate"] == books["dropped"]["near_duplicate"]
     assert sorted(path.name for path in again.iterdir()) == ["decisions", "dedup.json"]
+    assert all(row["has_tokens"] == (row["outcome"] == "kept") for row in decisions.values())
+    assert manifest["kept_without_tokens"] == 0
 
 
 def test_a_higher_threshold_drops_less_and_keeps_the_promises(finished: Path, again: Path, tmp_path: Path) -> None:
     said = dedup(finished, tmp_path, "--min_similarity", 0.95, "--partitions", 3)
     decisions, before = decided(tmp_path), decided(again)
     run = runs.manifest(finished)["run"]
+    have = kept(finished)
+    assert {place for place, row in decisions.items() if row["has_tokens"]} == have
+    without = {place for place, row in decisions.items() if row["outcome"] == "kept"} - have
+    assert json.loads((tmp_path / "dedup.json").read_text())["kept_without_tokens"] == len(without) > 0
+    assert f"{len(without):,} of the kept documents have no tokens" in said
     near = [row for row in decisions.values() if row["reason"] == "near_duplicate"]
     assert 0 < len(near) < sum(row["reason"] == "near_duplicate" for row in before.values())
     assert f"{len(near):,}" in said
@@ -154,6 +161,51 @@ def test_against_earlier_runs(finished: Path, corpus: Path, tmp_path: Path) -> N
         first
     }
     assert not [row for row in decided(tmp_path / "third").values() if row["outcome"] == "kept"]
+
+
+def test_reasons_are_those_of_the_run_when_the_filters_are_gone_or_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The funnel also says how much text each filter dropped."""
+    module = tmp_path / "code" / "filters_of_mine.py"
+    module.parent.mkdir()
+    module.write_text(
+        "import pyarrow as pa\n\nclass Ends:\n    reasons = ('ends_in_a', 'ends_in_b')\n"
+        "    def __call__(self, documents):\n"
+        "        texts = documents['text'].to_pylist()\n"
+        "        return pa.array([f'ends_in_{t[-1]}' if t[-1] != 'c' else None for t in texts], pa.string())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{module.parent}:{runs.ROOT}")
+    source = tmp_path / "in.jsonl"
+    texts = [f"text number {n} which ends in {'abc'[n % 3]}" for n in range(30)]
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    run = tmp_path / "run"
+    runs.run(source, run, "--direct_num_workers", 1, "--filters", "filters_of_mine:Ends")
+    expected = {str(n): {"a": "ends_in_a", "b": "ends_in_b", "c": ""}[text[-1]] for n, text in enumerate(texts)}
+
+    funnel = {cell["reason"]: cell for cell in runs.ask("funnel", "--output", run)}
+    for reason in ("ends_in_a", "ends_in_b"):
+        dropped = [text for n, text in enumerate(texts) if expected[str(n)] == reason]
+        assert (funnel[reason]["documents"], funnel[reason]["bytes"]) == (10, sum(map(len, dropped)))
+
+    module.write_text(module.read_text().replace("('ends_in_a', 'ends_in_b')", "('ends_in_b', 'ends_in_a')"))
+    again = runs.run(source, run, "--direct_num_workers", 1, "--filters", "filters_of_mine:Ends", status=2)
+    assert "filter_reasons: ['ends_in_a', 'ends_in_b'] there, ['ends_in_b', 'ends_in_a'] now" in again.stderr
+    for output in (tmp_path / "changed", tmp_path / "gone"):
+        dedup(run, output)
+        assert {str(row): found["reason"] for (_, row), found in decided(output).items()} == expected
+        module.unlink(missing_ok=True)
+
+
+def test_why_says_whether_a_similarity_is_exact(tmp_path: Path) -> None:
+    short, long = ([f"{name}{n}" for n in range(count)] for name, count in (("short", 100), ("long", 1000)))
+    texts = [" ".join(words + end) for words in (short, long) for end in ([], ["and", "more"])]
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    runs.run(source, tmp_path / "run", "--direct_num_workers", 1)
+    said = [runs.ask("why", "--output", tmp_path / "run", "--source", source, "--row", row) for row in (1, 3)]
+    assert f"is {96 / 98:.3f} (Jaccard similarity of their sets of word shingles, exact;" in said[0]["because"][0]
+    assert "estimated from 256 bytes of signature, with a standard error of 0.025 at 0.8" in said[1]["because"][0]
 
 
 def test_what_cant_be_compared_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """AuditDuplicates: reads a sample of what was removed, and of what nearly was, again and compares the texts themselves.
 
-What pass 2 knows of a text is 256 bytes. Here the true Jaccard similarity over all documented shingles is computed for
-a few hundred pairs: those removed as near-duplicates, with their witness, and near misses,
-candidates whose estimate lies just under ``min_similarity``. The sample is drawn by a hash of the ids, so it is the
-same in every run. Texts are read where they are, at most one row group of a Parquet source a document, and only hashes
-of their shingles are shuffled.
+What pass 2 knows of a long text is 256 bytes. Here the true Jaccard similarity over all documented shingles of the
+whole texts is computed for a few hundred pairs, in plain Python (``transforms.kernels.plain_shingles``): those removed
+as near-duplicates, with their witness, and near misses, candidates whose similarity lies just under ``min_similarity``.
+The sample is drawn by a hash of the ids, so it is the same in every run. Texts are read where they are, at most one row
+group of a Parquet source a document, and only hashes of their shingles are shuffled, in elements of 512 KiB at most.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from transforms.kernels.normalization import Normalization
 from transforms.readers import ReadOptions, read
 
 Wanted = tuple[int, tuple[int, int, int]]  # source number, (row, pair, side)
-Shingled = tuple[int, tuple[int, bytes]]  # pair, (side, hashed shingles)
+Shingled = tuple[tuple[int, int], tuple[int, bytes]]  # (pair, range), (side, hashed shingles in that range)
 
 
 class _Sample(beam.CombineFn):
@@ -76,15 +76,26 @@ def shingle_documents(
         for batch in read(shard, reading, keep) if here else ():
             shingles = auditing.hashed_shingles(batch["text"], normalization, options)
             for row, hashes in zip(batch["row"].to_pylist(), shingles, strict=True):
-                for pair, side in wanted[row]:
-                    yield pair, (side, hashes.tobytes())
+                for number, part in auditing.in_ranges(hashes):
+                    for pair, side in wanted[row]:
+                        yield (pair, number), (side, part.astype("<u8", copy=False).tobytes())
 
 
-def true_similarity(item: tuple[int, Iterable[tuple[int, bytes]]]) -> tuple[int, float]:
-    """The number of a pair and its Jaccard similarity."""
-    pair, sides = item
-    first, second = (np.frombuffer(hashes, "<u8") for _, hashes in sorted(sides))
-    return pair, auditing.jaccard(first, second)
+def compare(item: tuple[tuple[int, int], Iterable[tuple[int, bytes]]]) -> tuple[int, tuple[int, int]]:
+    """The number of a pair, and how many shingles it has in common and together, in a range."""
+    (pair, _), parts = item
+    sides: tuple[list[bytes], list[bytes]] = [], []
+    for side, part in parts:
+        sides[side].append(part)
+    return pair, auditing.common_and_union(*(np.frombuffer(b"".join(parts), "<u8") for parts in sides))
+
+
+def true_similarity(counted: Iterable[tuple[int, int]]) -> float:
+    """The Jaccard similarity of a pair from what its ranges have in common and together; 0 without shingles."""
+    common, union = 0, 0
+    for in_range, of_both in counted:
+        common, union = common + in_range, union + of_both
+    return common / max(1, union)
 
 
 def write_audit(item: tuple[None, dict[str, Iterable]], uri: str) -> None:
@@ -134,7 +145,9 @@ class AuditDuplicates(beam.PTransform):
                 accounted, shingle_documents, (self.reading, self.normalization, self.minhash)
             ).with_output_types(Shingled)
             | beam.GroupByKey()
-            | "Compare" >> beam.Map(true_similarity)
+            | "Compare" >> beam.Map(compare).with_output_types(tuple[int, tuple[int, int]])
+            | "OfPair" >> beam.GroupByKey()
+            | "Similarity" >> beam.MapTuple(lambda pair, counted: (pair, true_similarity(counted)))
         )
         return (
             {

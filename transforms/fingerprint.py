@@ -6,7 +6,6 @@ import dataclasses
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from transforms.batches import Batch
 from transforms.kernels.fingerprinting import MinHash, fingerprint
@@ -17,9 +16,9 @@ def fingerprint_batch(batch: Batch, options: MinHash) -> Batch:
     with batch.at_work("Fingerprint"):
         text = batch.data["text"]
         found = fingerprint(text, options)
-        columns = {name: batch.data[name] for name in ("id", "outcome", "language", "language_score")}
-        columns["text_bytes"] = pc.cast(pc.binary_length(text), pa.uint32())
-        columns["clean"] = batch.data["clean"]
+        columns = {
+            name: batch.data[name] for name in ("id", "outcome", "language", "language_score", "text_bytes", "clean")
+        }
         columns |= found._asdict()
         return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))
 

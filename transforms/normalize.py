@@ -18,7 +18,7 @@ def normalize_batch(batch: Batch, options: Normalization) -> Batch:
     """The batch with its texts normalized; a text in which nothing is to be seen is out as empty.
 
     In pass 1 the column ``clean`` says which texts were normalized as they came; in pass 3 these aren't looked at
-    again: the source is pinned, so they are the same.
+    again: the source is pinned, so they are the same. ``text_bytes`` says how long each was, whatever becomes of it.
     """
     if batch.verdict:
         with batch.at_work("NormalizeKept"):
@@ -27,11 +27,13 @@ def normalize_batch(batch: Batch, options: Normalization) -> Batch:
     with batch.at_work("Normalize"):
         text = normalize(batch.data["text"], options)
         clean = pc.equal(text, batch.data["text"])
+        text_bytes = pc.cast(pc.binary_length(text), pa.uint32())
         empty = pa.array(text.is_valid().to_numpy(zero_copy_only=False) & ~has_content(text))
         if not pc.any(empty).as_py():
-            return batch.with_columns(text=text, clean=clean)
+            return batch.with_columns(text=text, clean=clean, text_bytes=text_bytes)
         return batch.with_columns(
             clean=clean,
+            text_bytes=text_bytes,
             text=pc.if_else(empty, pa.scalar(None, text.type), text),
             outcome=pc.if_else(empty, pa.scalar(EMPTY_TEXT, pa.uint8()), batch.data["outcome"]),
         )
@@ -39,7 +41,7 @@ def normalize_batch(batch: Batch, options: Normalization) -> Batch:
 
 @dataclasses.dataclass
 class Normalize(beam.PTransform):
-    """From ``Batch``: the same with normalized ``text``, and in pass 1 ``clean``.
+    """From ``Batch``: the same with normalized ``text``, and in pass 1 ``clean`` and ``text_bytes``.
 
     Attributes:
       options: the rules.

@@ -78,16 +78,21 @@ class StoredFingerprints:
         run = self.run_of(shard.source.number)
         if not run.kept_uri:
             return None
-        with opened(storage.join(run.kept_uri, f"{_own(run, shard).name}.parquet")) as file:
-            object_ = pq.ParquetFile(file)
-            columns = [name for name in ("source_row", "outcome") if name in object_.schema_arrow.names]
-            table = object_.read(columns=columns)
-        rows = table["source_row"].to_numpy()
-        if "outcome" in columns:
-            rows = rows[table["outcome"].cast(pa.string()).to_numpy() == "kept"]
-        kept = np.zeros(shard.rows, np.bool_)
-        kept[rows.astype(np.int64) - shard.first_row] = True
-        return kept
+        return rows_of(storage.join(run.kept_uri, f"{_own(run, shard).name}.parquet"), shard)
+
+
+def rows_of(uri: str, shard: Shard) -> np.ndarray:
+    """Mask of the documents of a shard that a token object has, or of which an object of decisions says "kept"."""
+    with opened(uri) as file:
+        object_ = pq.ParquetFile(file)
+        columns = [name for name in ("source_row", "outcome") if name in object_.schema_arrow.names]
+        table = object_.read(columns=columns)
+    rows = table["source_row"].to_numpy()
+    if "outcome" in columns:
+        rows = rows[table["outcome"].cast(pa.string()).to_numpy() == "kept"]
+    there = np.zeros(shard.rows, np.bool_)
+    there[rows.astype(np.int64) - shard.first_row] = True
+    return there
 
 
 def _own(run: StoredRun, shard: Shard) -> Shard:

@@ -20,7 +20,7 @@ from schemas.shards import Shard, split_document_id
 from transforms.deduplicate import decisions, witnesses
 from transforms.list_sources import read_sources
 from transforms.own_objects import opened
-from transforms.stored_fingerprints import StoredFingerprints
+from transforms.stored_fingerprints import StoredFingerprints, rows_of
 from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide
 
 Counts = dict[str, int]
@@ -33,7 +33,13 @@ def _source_uris(sources_uri: str) -> dict[int, str]:
     return {source.number: source.uri for source in read_sources(sources_uri)}
 
 
-def decided_table(verdict: Verdict, outcomes: Outcomes, fingerprints: StoredFingerprints) -> pa.Table:
+FOR_AN_EARLIER_RUN = "with a witness in an earlier run"
+WITHOUT_TOKENS = "kept without tokens"
+
+
+def decided_table(
+    verdict: Verdict, outcomes: Outcomes, fingerprints: StoredFingerprints, has_tokens: np.ndarray
+) -> pa.Table:
     """A shard's decisions (``schemas.columns.DECIDED``), one row a document in source order."""
     rows = len(verdict.outcomes)
     named = [outcomes.table[code] for code in range(128) if code in outcomes.table]
@@ -72,12 +78,17 @@ def decided_table(verdict: Verdict, outcomes: Outcomes, fingerprints: StoredFing
         spread(uris, pa.string()).dictionary_encode(),
         spread(witness_rows, pa.uint32()),
         spread(verdict.duplicates["similarity"], pa.float32()),
+        pa.array(has_tokens),
     ]
     return pa.table(columns, schema=DECIDED)
 
 
 def write_shard(
-    item: tuple[int, dict[str, Iterable]], uri: str, fingerprints: StoredFingerprints, outcomes: Outcomes
+    item: tuple[int, dict[str, Iterable]],
+    uri: str,
+    fingerprints: StoredFingerprints,
+    outcomes: Outcomes,
+    tokens_uri: str,
 ) -> Iterator[Counts]:
     """Writes the object of a shard of the run in work; its counts."""
     _, joined = item
@@ -90,20 +101,22 @@ def write_shard(
         verdict = decide(shard, table, decisions(blocks), witnesses(blocks))
         number = shard.source.number - fingerprints.in_work.first_source
         named = dataclasses.replace(shard, source=dataclasses.replace(shard.source, number=number))
-        decided = decided_table(verdict, outcomes, fingerprints)
+        has_tokens = rows_of(storage.join(tokens_uri, f"{named.name}.parquet"), shard)
+        decided = decided_table(verdict, outcomes, fingerprints, has_tokens)
         with storage.open_output(storage.join(uri, f"{named.name}.parquet")) as file:
             pq.write_table(decided, file, compression="zstd", compression_level=1)
-        yield _count(verdict, outcomes, fingerprints.always_kept)
+        yield _count(verdict, outcomes, fingerprints.always_kept, has_tokens)
 
 
-def _count(verdict: Verdict, outcomes: Outcomes, always_kept: int) -> Counts:
+def _count(verdict: Verdict, outcomes: Outcomes, always_kept: int, has_tokens: np.ndarray) -> Counts:
     counts: Counts = {}
     for code, documents in enumerate(np.bincount(verdict.outcomes, minlength=128).tolist()):
         if documents:
             outcome, reason = outcomes.table[code]
             counts[f"{outcome}: {reason}" if reason else outcome] = documents
     earlier = int((verdict.duplicates["witness"] < always_kept).sum())
-    return counts | ({"with a witness in an earlier run": earlier} if earlier else {})
+    without_tokens = int(np.count_nonzero(verdict.kept & ~has_tokens))
+    return counts | {FOR_AN_EARLIER_RUN: earlier, WITHOUT_TOKENS: without_tokens}
 
 
 def add_counts(counts: Iterable[Counts]) -> Counts:
@@ -125,13 +138,14 @@ class WriteDecisions(beam.PTransform):
     Attributes:
       uri, counts_uri: where the objects go, and where the counts.
       fingerprints: those that pass 2 has read.
-      outcomes: of the run in work.
+      outcomes, tokens_uri: of the run in work: what can become of its documents, and its token objects.
     """
 
     uri: str
     counts_uri: str
     fingerprints: StoredFingerprints
     outcomes: Outcomes
+    tokens_uri: str
 
     def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[tuple[int, bytes]]]) -> beam.PCollection:
         """Joins on the shard's key."""
@@ -139,7 +153,7 @@ class WriteDecisions(beam.PTransform):
         return (
             {"shards": shards | "ByKey" >> beam.Map(lambda shard: (shard.key, shard)), "decisions": blocks}
             | "JoinDecisions" >> beam.CoGroupByKey()
-            | "Write" >> beam.FlatMap(write_shard, self.uri, self.fingerprints, self.outcomes)
+            | "Write" >> beam.FlatMap(write_shard, self.uri, self.fingerprints, self.outcomes, self.tokens_uri)
             | "Count" >> beam.CombineGlobally(add_counts)
             | "WriteCounts" >> beam.Map(_write_counts, self.counts_uri)
         )

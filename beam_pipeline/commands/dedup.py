@@ -60,5 +60,12 @@ def run(args: argparse.Namespace) -> int:
         table.add_section()
         table.add_row("dropped for a document of an earlier run", f"{contents['dropped_for_an_earlier_run']:,}")
     console.print(table)
+    if contents["kept_without_tokens"]:
+        console.print(
+            f"{contents['kept_without_tokens']:,} of the kept documents have no tokens, since run {contents['run']} "
+            "dropped them: in decisions/ they are those with outcome kept and has_tokens false. To get their tokens, "
+            "run the pipeline over the sources again with these settings.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     console.print(f"-> {planned.decisions_uri}", highlight=False, soft_wrap=True)
     return 0

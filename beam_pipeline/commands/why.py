@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from beam_pipeline import storage
 from beam_pipeline.commands.documents import add_document_arguments, trace, trace_asked
 from beam_pipeline.commands.duplicates import duplicates
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     def command(lineage: Lineage, run_id: str) -> None:
         found = trace_asked(lineage, run_id, args)
-        sentences, evidence = explain(lineage, run_id, found)
+        sentences, evidence = explain(lineage, run_id, found, args.output or "")
         if args.json:
             print_json({"document": found, "because": sentences} | evidence)
         else:
@@ -46,13 +47,14 @@ def run(args: argparse.Namespace) -> int:
     return with_lineage(args, command)
 
 
-def explain(lineage: Lineage, run_id: str, found: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = "") -> tuple[list[str], dict[str, Any]]:
     """The reason of a document's outcome.
 
     Args:
       lineage: asked for the witness, the duplicates and the settings.
       run_id: the run.
       found: the document as ``documents.trace`` returns it.
+      output: where the run's output is now; empty: where it was written.
 
     Returns:
       Sentences, and what they rest on: ``witness`` (its own trace), ``duplicates`` (how many), ``setting``.
@@ -71,10 +73,12 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any]) -> tuple[list[
             why = f"{place} was dropped: its normalized text is that of {where}."
             setting = None
         else:
-            setting = {"min_similarity": _settings(lineage, run_id).get("min_similarity")}
+            settings = _settings(lineage, run_id)
+            setting = {"min_similarity": settings.get("min_similarity")}
+            how = how_compared(settings, [found, witness], output)
             why = (
-                f"{place} was dropped: {found['similarity']:.3f} of its word shingles are those of {where} "
-                f"(Jaccard similarity, estimated; duplicates from {setting['min_similarity']})."
+                f"{place} was dropped: its similarity to {where} is {found['similarity']:.3f} (Jaccard similarity of "
+                f"their sets of word shingles, {how}; duplicates from {setting['min_similarity']})."
             )
         kept = f"That one was kept: it is row {witness['token_row']} of {witness['token_object']}."
         return [why, kept], {"witness": witness, "setting": setting}
@@ -83,6 +87,24 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any]) -> tuple[list[
     setting = _filter_of(_settings(lineage, run_id), reason)
     what = f"the filter {setting['use']} with {setting['arguments']}" if setting else "a filter"
     return [f"{place} was dropped by {what}: {reason}."], {"setting": setting}
+
+
+def how_compared(settings: dict[str, Any], documents: list[dict[str, Any]], output: str) -> str:
+    """Whether the similarity of two documents is exact or estimated, as the run's fingerprints tell."""
+    from beam_pipeline.stored_sketches import has_all_shingles  # brings pyarrow
+    from transforms.own_objects import DamagedObject
+
+    listed = []
+    for document in documents:
+        uri = storage.join(output or settings["output"], "fingerprints", f"{document['shard']}.parquet")
+        try:
+            listed.append(has_all_shingles(uri, document["source_row"]))
+        except (storage.StorageError, DamagedObject):
+            return f"exact if both are short, else estimated; {uri} would tell, but can't be read"
+    if all(listed):
+        return "exact"
+    size = settings["signature_size"]
+    return f"estimated from {size} bytes of signature, with a standard error of {(0.8 * 0.2 / size) ** 0.5:.3f} at 0.8"
 
 
 def _settings(lineage: Lineage, run_id: str) -> dict[str, Any]:

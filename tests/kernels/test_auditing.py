@@ -53,8 +53,20 @@ def test_near_misses_are_candidates_just_under_the_threshold():
 
 def test_true_similarity_over_the_documented_shingles():
     texts = ["a b c d e f", "A,b c\u200b d e g", "東京都に行く", ""]
-    shingles = auditing.hashed_shingles(pa.array(texts), DEFAULT, MinHash())
+    shingles = list(auditing.hashed_shingles(pa.array(texts), DEFAULT, MinHash()))
     assert [len(found) for found in shingles] == [2, 2, 2, 0]
-    assert auditing.jaccard(shingles[0], shingles[1]) == pytest.approx(1 / 3)
-    assert auditing.jaccard(shingles[2], shingles[2]) == 1
-    assert auditing.jaccard(shingles[3], shingles[3]) == 0
+    assert auditing.common_and_union(shingles[0], shingles[1]) == (1, 3)
+    assert auditing.common_and_union(shingles[2], shingles[2]) == (2, 2)
+    assert auditing.common_and_union(shingles[3], shingles[3]) == (0, 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 40, 500_000])
+def test_ranges_hold_every_hash_once_in_small_parts(count, monkeypatch):
+    monkeypatch.setattr(auditing, "HASHES_AT_ONCE", 10_000)
+    hashes = np.sort(np.random.default_rng(count).integers(0, 2**64, count, np.uint64))
+    parts = list(auditing.in_ranges(hashes))
+    assert (np.concatenate([part for _, part in parts]) == hashes).all()
+    assert parts[0][0] == 0
+    for number, part in parts:
+        assert len(part) <= 10_000
+        assert (part >> np.uint64(60) == number).all()

@@ -142,20 +142,6 @@ def fingerprint(
     )
 
 
-def shingle_hashes(text: pa.StringArray | pa.LargeStringArray, options: MinHash) -> list[np.ndarray]:
-    """The shingles of each text, at 200 MB/s: sorted distinct 32-bit hashes in uint64, none for a null.
-
-    The same shingles as `shingles_reference`, but for collisions. Args as of `fingerprint`.
-    """
-    table = folding.fold_table(options.fold_digits, options.fold_accents)
-    offsets, data = _offsets_and_data(text)
-    arrays = (table.codes, table.addends, table.powers, table.sequences, options.shingle_size, sketching.WORDS_HELD)
-    return [
-        np.sort(sketching.shingle_text(data, begin, end if valid else begin, *arrays))
-        for (begin, end), valid in zip(itertools.pairwise(offsets.tolist()), _validity(text), strict=True)
-    ]
-
-
 def estimate_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Estimated Jaccard similarity of n pairs of documents, as `transforms.kernels.sketches.similarities` has it.
 

@@ -43,7 +43,7 @@ MULTIPLIER = 0xD1342543DE82EF95  # odd, 1 modulo 4, from Steele and Vigna 2021, 
 _LETTER_SEED = 0x9E3779B97F4A7C15
 
 # Scripts whose words are not set apart by spaces: Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar, Tibetan.
-_UNSPACED = (
+UNSPACED_RANGES = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x0F00, 0x0FFF),  # Tibetan
     (0x1000, 0x109F),  # Myanmar
@@ -82,7 +82,7 @@ _DEFAULT_IGNORABLE = (
 
 
 # The bounds of sorted ranges in one row: an odd number of them is at or below what lies in a range.
-_UNSPACED_BOUNDS = [bound for first, last in _UNSPACED for bound in (first, last + 1)]
+_UNSPACED_BOUNDS = [bound for first, last in UNSPACED_RANGES for bound in (first, last + 1)]
 _IGNORABLE_BOUNDS = [bound for first, last in _DEFAULT_IGNORABLE for bound in (first, last + 1)]
 
 

@@ -139,25 +139,6 @@ def fingerprint_texts(
 
 
 @numba.njit(cache=True, nogil=True)
-def shingle_text(
-    data: np.ndarray,
-    begin: int,
-    end: int,
-    codes: np.ndarray,
-    addends: np.ndarray,
-    powers: np.ndarray,
-    sequences: np.ndarray,
-    shingle_size: int,
-    words_held: int,
-) -> np.ndarray:
-    """The distinct shingles of one text, uint64, in order of appearance."""
-    state = np.empty(5, np.uint64)
-    words = np.empty(max(words_held, 4 * (shingle_size + 1)), np.uint64)
-    _begin(state, begin)
-    return _distinct_shingles(data, end, codes, addends, powers, sequences, shingle_size, state, words)
-
-
-@numba.njit(cache=True, nogil=True)
 def _begin(state: np.ndarray, position: int) -> None:
     state[:] = 0
     state[_BEGUN_BY] = folding.SEPARATOR
