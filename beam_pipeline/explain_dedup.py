@@ -29,7 +29,7 @@ def show(minhash: MinHash, options: Deduplication, console: Console) -> None:
     """Prints the settings and their curve."""
     table = Table(
         title=f"pairs of documents, {minhash.shingle_size}-word shingles, {minhash.bands} bands of {minhash.rows} rows,"
-        f" verified at {options.min_similarity:g} with {minhash.signature_size} bytes",
+        f" verified at {options.min_similarity:g}, long ones with {minhash.signature_size} bytes",
         title_justify="left",
     )
     for name in ("true similarity", "found", "verified if found", "a duplicate"):
@@ -39,8 +39,10 @@ def show(minhash: MinHash, options: Deduplication, console: Console) -> None:
     console.print(table)
     console.print(
         "found: shares a bucket, 1 - (1 - s^rows)^bands. verified: the estimate reaches min_similarity; its standard "
-        "error at s is sqrt(s (1 - s) / signature_size). In a bucket each document is compared with the first and "
-        "with its predecessor: of two that are alike, one can also go for a third.",
+        "error at s is sqrt(s (1 - s) / signature_size). "
+        f"Two documents of {minhash.listed_shingles} shingles or fewer are compared exactly: verified from "
+        "min_similarity on, never under it. In a bucket each document is compared with the first and with its "
+        "predecessor: of two that are alike, one can also go for a third.",
         highlight=False,
     )
 
