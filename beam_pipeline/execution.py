@@ -56,6 +56,7 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
       Exception: the pipeline failed; ``root_cause`` says why.
     """
     _stop_when_told()
+    direct.worker_death()  # of an earlier attempt
     try:
         earlier = job and job.at_work()
         if job and earlier:

@@ -12,7 +12,6 @@ from rich.logging import RichHandler
 
 OWN = {"beam_pipeline": logging.INFO, "transforms": logging.WARNING, "runners": logging.INFO}
 """Our loggers, and from which level on the user is told: that shards come and go, the progress bar shows."""
-_BEAMS_THREADS = ("beam_control_read", "read_grpc_client_inputs")
 
 
 def set_up(console: Console, verbose: bool = False) -> None:
@@ -36,8 +35,8 @@ def set_up(console: Console, verbose: bool = False) -> None:
 
 
 def _say_of_thread(failure: threading.ExceptHookArgs) -> None:
-    """Says nothing of threads of Beam's that have lost their worker: the command says what became of it."""
-    if failure.thread is None or failure.thread.name not in _BEAMS_THREADS:
+    """Says nothing of Beam's threads whose worker or job server is gone: the command says what became of it."""
+    if not failure.exc_type.__module__.startswith("grpc"):
         threading.__excepthook__(failure)
 
 

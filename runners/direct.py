@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ _OURS = {f"{Path(__file__).parents[1] / name}/": name for name in ("beam_pipelin
 
 _OWN_FAULTS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _END_SECONDS = 10
+_ASKED_MEANWHILE, _PAUSE_SECONDS = 3, 0.5  # who was about to ask when the worker died gets an error, too
 _lock = threading.Lock()
 _at_work: list[WatchedWorker] = []
 _died: list[WorkerDied] = []
@@ -110,9 +112,13 @@ class WatchedWorker(GrpcWorkerHandler):
         self._watch = threading.Thread(target=self._wait, name=f"watch {self.worker_id}", daemon=True)
         self._watch.start()
 
+    def close(self) -> None:
+        """There is no more work: from here on the process may end."""
+        self._stopping = True
+        super().close()
+
     def stop_worker(self) -> None:
         """Waits until the process has ended, which it does when it is told that there is no more work."""
-        self._stopping = True
         try:
             self.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -126,12 +132,15 @@ class WatchedWorker(GrpcWorkerHandler):
             _at_work.remove(self)
             others = list(_at_work)
             if self._stopping:
+                self._fail("the run has ended")
                 return
             died = WorkerDied(f"worker process {self.process.pid} {how_it_ended(code)}", -code in _OWN_FAULTS)
             _died.append(died)
         for other in others:
             other.end()
-        self._fail(str(died))
+        for _ in range(_ASKED_MEANWHILE):
+            self._fail(str(died))
+            time.sleep(_PAUSE_SECONDS)
 
     def end(self) -> None:
         """Ends the process, as another has died; what it was at work on is done again."""
@@ -142,11 +151,10 @@ class WatchedWorker(GrpcWorkerHandler):
     def _fail(self, reason: str) -> None:
         """Whoever waits for an answer of this worker, or asks it later, gets an error."""
         connection: ControlConnection = self.control_conn
-        push = connection.push
 
         def refuse(request: Any) -> ControlFuture | None:
             if request is BeamFnControlServicer._DONE_MARKER:
-                return push(request)
+                return ControlConnection.push(connection, request)
             return ControlFuture(request.instruction_id, _error(request.instruction_id, reason))
 
         connection.push = refuse
