@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -28,22 +30,34 @@ NOBODY = "http://127.0.0.1:9"
 """A proxy that isn't there."""
 
 
-def _start(corpus: Path, output: Path, *flags: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        runs.command("--input", corpus, "--output", output, "--tokenizer", tokenizer_path(), *flags),
-        cwd=runs.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+@contextlib.contextmanager
+def _started(corpus: Path, output: Path, *flags: object) -> Iterator[subprocess.Popen[str]]:
+    """The command, which is at work; nothing of it is left after the block."""
+    arguments = runs.command("--input", corpus, "--output", output, "--tokenizer", tokenizer_path(), *flags)
+    with subprocess.Popen(
+        arguments, cwd=runs.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as command:
+        try:
+            yield command
+        finally:
+            command.kill()
 
 
 def _workers(command: subprocess.Popen[str]) -> list[psutil.Process]:
     """The worker processes of a command, once there is one."""
     while command.poll() is None:
-        children = psutil.Process(command.pid).children(recursive=True)
-        found = [child for child in children if "runners.worker_main" in " ".join(child.cmdline())]
+        found = [child for child in psutil.Process(command.pid).children(recursive=True) if _is_worker(child)]
         if found:
             return found
         time.sleep(0.02)
     raise AssertionError(f"the command has ended before it had workers:\n{command.communicate()[0]}")
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "runners.worker_main" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it has ended meanwhile
+        return False
 
 
 def _config(place: Path, used: type, **arguments: object) -> Path:
@@ -71,11 +85,9 @@ def test_localhost_never_goes_through_a_proxy(
 
 @pytest.mark.parametrize("when", ["as it starts", "in the middle"])
 def test_a_worker_that_is_killed_ends_the_run(corpus: Path, tmp_path: Path, when: str) -> None:
-    config = tmp_path / "slow.yaml"
-    config.write_text(yaml.safe_dump({"filters": [{"use": f"{Slow.__module__}:Slow", "arguments": {"seconds": 2.0}}]}))
+    config = _config(tmp_path, Slow, seconds=2.0)
     output = tmp_path / "out"
-    command = _start(corpus, output, "--config", config, *SMALL_SHARDS, *TWO_WORKERS)
-    try:
+    with _started(corpus, output, "--config", config, *SMALL_SHARDS, *TWO_WORKERS) as command:
         workers = _workers(command)
         while when != "as it starts" and not list((output / "fingerprints").glob("*.parquet")):
             assert command.poll() is None, command.communicate()[0]
@@ -83,9 +95,6 @@ def test_a_worker_that_is_killed_ends_the_run(corpus: Path, tmp_path: Path, when
         workers[0].kill()
         killed = time.monotonic()
         said, _ = command.communicate(timeout=MOST_SECONDS)
-    finally:
-        command.kill()
-        command.wait()
     assert time.monotonic() - killed < MOST_SECONDS
     assert command.returncode == 1
     assert f"worker process {workers[0].pid} was killed by signal 9 (SIGKILL): out of memory?" in said
@@ -176,12 +185,12 @@ def test_workers_that_others_kill_set_nothing_aside(corpus: Path, tmp_path: Path
     flags = ("--config", _config(tmp_path, Slow, seconds=1.0), *LARGE_SHARDS, *TWO_WORKERS)
     output = tmp_path / "out"
     for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
-        command = _start(corpus, output, *flags)
-        workers = _workers(command)
-        _until_at_work(command, output)
-        for worker in workers:
-            worker.send_signal(number)
-        said, _ = command.communicate(timeout=MOST_SECONDS)
+        with _started(corpus, output, *flags) as command:
+            workers = _workers(command)
+            _until_at_work(command, output)
+            for worker in workers:
+                worker.send_signal(number)
+            said, _ = command.communicate(timeout=MOST_SECONDS)
         assert f"was killed by signal {int(number)}" in said
         assert command.returncode == 1
     runs.run(corpus, output, *flags)
@@ -201,12 +210,12 @@ def test_status_says_of_a_command_that_was_ended_that_it_isnt_running(
     corpus: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     output = tmp_path / "out"
-    command = _start(corpus, output, "--config", _config(tmp_path, Slow, seconds=5.0), *TWO_WORKERS)
-    workers = _workers(command)
-    _until_at_work(command, output)
-    assert runs.ask("status", "--output", output)["state"] == "running"
-    command.send_signal(number)
-    said, _ = command.communicate(timeout=MOST_SECONDS)
+    with _started(corpus, output, "--config", _config(tmp_path, Slow, seconds=5.0), *TWO_WORKERS) as command:
+        workers = _workers(command)
+        _until_at_work(command, output)
+        assert runs.ask("status", "--output", output)["state"] == "running"
+        command.send_signal(number)
+        said, _ = command.communicate(timeout=MOST_SECONDS)
     if number != signal.SIGKILL:
         assert "was stopped. What is done is kept; run the same command to go on." in said
         assert "Traceback" not in said
