@@ -99,8 +99,8 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 3: read the kept texts again and tokenize them.
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)
-    verdicts = selected.verdicts | "ReshuffleKept" >> Spread()
-    kept = verdicts | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run, plan.fingerprints, plan.deaths)
+    decided = selected.decided | "ReshuffleKept" >> Spread()
+    kept = decided | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run, plan.fingerprints, plan.deaths)
     tokens = (
         kept.todo
         | "ReadKept" >> read

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import pyarrow.parquet as pq
 
 from schemas.segments import Segment
@@ -15,34 +16,40 @@ from transforms.accounting import accounted
 from transforms.deduplicate import decisions, witnesses
 from transforms.own_objects import opened
 from transforms.stage_objects import StageObjects
-from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide, segment_unreadable
+from transforms.verdicts import FINGERPRINT_COLUMNS, Decided, Verdict, decide, segment_unreadable
 
 
 class Selected(NamedTuple):
     """The outputs of ``SelectKept``."""
 
-    verdicts: beam.PCollection[Verdict]
+    decided: beam.PCollection[Decided]
     lineage: beam.PCollection[Segment]
+
+
+def verdict_on(shard: Shard, fingerprints: StageObjects, duplicates: np.ndarray, witnesses: np.ndarray) -> Verdict:
+    """The verdict, from a few columns of the shard's fingerprints; arguments and errors as of ``decide``."""
+    with opened(fingerprints.uri_of(shard)) as file:
+        table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
+    return decide(shard, table, duplicates, witnesses)
 
 
 def select(
     item: tuple[int, dict[str, Iterable]], fingerprints: StageObjects, run: str
-) -> Iterator[Verdict | beam.pvalue.TaggedOutput]:
-    """The verdict on a shard; of one that can't be read only its segment, on the output ``lineage``."""
+) -> Iterator[Decided | beam.pvalue.TaggedOutput]:
+    """A shard and what pass 2 says of it, once that is a verdict; of one that can't be read only its segment."""
     _, grouped = item
     for shard in grouped["shards"]:
         if shard.error:
             yield beam.pvalue.TaggedOutput("lineage", segment_unreadable(run, shard))
             continue
         blocks = list(grouped["decisions"])
-        with opened(fingerprints.uri_of(shard)) as file:
-            table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
-        yield decide(shard, table, decisions(blocks), witnesses(blocks))
+        duplicates, witnessed = decisions(blocks), witnesses(blocks)
+        yield Decided(shard, verdict_on(shard, fingerprints, duplicates, witnessed).size, duplicates, witnessed)
 
 
 @dataclasses.dataclass
 class SelectKept(beam.PTransform):
-    """From (``Shard``, decision blocks by shard key): ``verdicts``, and ``lineage`` of what can't be read."""
+    """From (``Shard``, decision blocks by shard key): ``decided``, and ``lineage`` of what can't be read."""
 
     fingerprints: StageObjects
     run: str
@@ -53,6 +60,6 @@ class SelectKept(beam.PTransform):
         outputs = (
             {"shards": shards | "ByKey" >> beam.Map(lambda shard: (shard.key, shard)), "decisions": blocks}
             | "JoinDecisions" >> beam.CoGroupByKey()
-            | beam.FlatMap(accounted, select, (self.fingerprints, self.run)).with_outputs("lineage", main="verdicts")
+            | beam.FlatMap(accounted, select, (self.fingerprints, self.run)).with_outputs("lineage", main="decided")
         )
-        return Selected(outputs.verdicts, outputs.lineage)
+        return Selected(outputs.decided, outputs.lineage)

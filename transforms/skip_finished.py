@@ -20,8 +20,9 @@ from schemas.shards import Shard
 from transforms.accounting import accounted, count
 from transforms.deaths import SET_ASIDE, Deaths
 from transforms.own_objects import MADE_AGAIN, DamagedObject, opened
+from transforms.select_kept import verdict_on
 from transforms.stage_objects import StageObjects
-from transforms.verdicts import Verdict, segment_of
+from transforms.verdicts import Decided, Verdict, segment_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def skip_fingerprinted(
 
 
 def skip_tokenized(
-    verdict: Verdict, tokens: StageObjects, run: str, fingerprints: StageObjects, deaths: Deaths
+    decided: Decided, tokens: StageObjects, run: str, fingerprints: StageObjects, deaths: Deaths
 ) -> Iterator[Verdict | beam.pvalue.TaggedOutput]:
     """The verdict; if the shard's tokens are there and match, only its segment, on the output ``lineage``.
 
@@ -67,11 +68,16 @@ def skip_tokenized(
     A shard that has killed its workers in this pass is set aside by its fingerprints, and yields nothing: duplicates
     have to be found again without it, so the run isn't complete, and goes on from the beginning.
     """
-    shard = verdict.shard
+    shard = decided.shard
     uri = tokens.uri_of(shard)
-    n_tokens = _tokens_of(verdict, uri) if tokens.find(shard) is not None else None
+    is_there, reason = tokens.find(shard) is not None, deaths.reason(shard.name)
+    if reason and not is_there:
+        fingerprints.set_aside(shard, reason)
+        return
+    verdict = verdict_on(shard, fingerprints, decided.duplicates, decided.witnesses)
+    n_tokens = _tokens_of(verdict, uri) if is_there else None
     if n_tokens is None:
-        if reason := deaths.reason(shard.name):
+        if reason:
             fingerprints.set_aside(shard, reason)
         else:
             yield verdict
@@ -125,16 +131,15 @@ class SkipFingerprinted(beam.PTransform):
 
 @dataclasses.dataclass
 class SkipTokenized(beam.PTransform):
-    """From ``Verdict``: ``todo``, and the ``lineage`` segments of shards whose tokens are there already."""
+    """From ``Decided``: ``todo``, and the ``lineage`` segments of shards whose tokens are there already."""
 
     tokens: StageObjects
     run: str
     fingerprints: StageObjects
     deaths: Deaths
 
-    def expand(self, verdicts: beam.PCollection[Verdict]) -> ToTokenize:
-        """One look at the store a shard."""
-        outputs = verdicts | beam.FlatMap(
-            accounted, skip_tokenized, (self.tokens, self.run, self.fingerprints, self.deaths)
-        ).with_outputs("lineage", main="todo")
+    def expand(self, decided: beam.PCollection[Decided]) -> ToTokenize:
+        """One look at the store a shard, and a few columns of its fingerprints."""
+        arguments = (self.tokens, self.run, self.fingerprints, self.deaths)
+        outputs = decided | beam.FlatMap(accounted, skip_tokenized, arguments).with_outputs("lineage", main="todo")
         return ToTokenize(outputs.todo, outputs.lineage)

@@ -9,7 +9,7 @@ from apache_beam.transforms.util import ReshufflePerKey
 
 
 class Work(Protocol):
-    """What is spread: a shard, or the verdict on one."""
+    """What is spread: a shard, or what is decided about one."""
 
     @property
     def name(self) -> str:

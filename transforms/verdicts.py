@@ -47,14 +47,31 @@ class Verdict:
         return self.outcomes == KEPT
 
     @property
-    def name(self) -> str:
-        """The shard's."""
-        return self.shard.name
-
-    @property
     def size(self) -> int:
         """Bytes of text that pass 3 has to do with."""
         return int(self.text_bytes[self.kept].sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """A shard that waits for pass 3, and what pass 2 has to say of it: 21 bytes a duplicate, 12 a witness.
+
+    The rest of a verdict, 12 bytes a document, is in the shard's fingerprints and read when its turn comes.
+
+    Attributes:
+      size: bytes of text that pass 3 has to do with.
+      duplicates, witnesses: as ``decide`` takes them.
+    """
+
+    shard: Shard
+    size: int
+    duplicates: np.ndarray
+    witnesses: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """The shard's."""
+        return self.shard.name
 
 
 class UnbalancedBooks(Exception):

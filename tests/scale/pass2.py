@@ -1,6 +1,6 @@
 """Pass 2 alone on DirectRunner and on a Flink cluster of this machine: same bytes, time, memory.
 
-    python -m tests.scale.pass2 [--documents N ...] [--runners direct batch streaming] [--kill]
+    python -m tests.scale.pass2 [--documents N ...] [--runners direct batch streaming] [--world SHAPE] [--kill N]
 
 Fingerprints are made once, in SCALE_DIR (the temporary folder): 400 bytes a document.
 """
@@ -8,13 +8,15 @@ Fingerprints are made once, in SCALE_DIR (the temporary folder): 400 bytes a doc
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import os
 import signal
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -25,12 +27,17 @@ from beam_pipeline.options import beam_options
 from beam_pipeline.scratch import block_files
 from runners import flink
 from runners.flink_local import Cluster
+from schemas.columns import fingerprints
 from tests.scale.measured import Documents, Measured, measure
 from tests.scale.shapes import one_bucket, one_full_partition, one_text
-from tests.scale.synthetic import World
+from tests.scale.synthetic import MINHASH, World
 from transforms.deduplicate import partitions_for
 
 WORKERS = 2
+MOST_MEMORY = 8e9
+"""Bytes of all processes together."""
+LAYOUT = f"{zlib.crc32(str(fingerprints(MINHASH.bands, MINHASH.signature_size)).encode()):08x}"
+"""Of fingerprints: what was written for another one is of no use."""
 WORLDS: dict[str, Callable[[int], Documents]] = {
     "planted": World,
     "one-text": one_text,
@@ -40,36 +47,96 @@ WORLDS: dict[str, Callable[[int], Documents]] = {
 }
 
 
-def direct(world: Documents, fingerprints: Path, output: Path) -> Measured:
+def direct(world: Documents, stored: Path, output: Path) -> Measured:
     """On the local runner, in processes."""
     options = beam_options([f"--direct_num_workers={WORKERS}"])
     with block_files(options) as files:
-        return measure(world, fingerprints, output, options, files=files)
+        return measure(world, stored, output, options, files=files)
 
 
-def on_flink(
-    world: Documents, fingerprints: Path, output: Path, cluster: Cluster, mode: str, flags: list[str]
-) -> Measured:
+def on_flink(world: Documents, stored: Path, output: Path, cluster: Cluster, mode: str, flags: list[str]) -> Measured:
     """On a cluster, in batch or streaming mode."""
     given = ["--runner", "FlinkRunner", "--flink_master", cluster.rest_address]
     given += ["--environment_config", cluster.environment_config, *flags]
     given.append("--streaming" if mode == "streaming" else "--no-streaming")
     options = PipelineOptions(flink.with_defaults(given))
-    return measure(world, fingerprints, output, options, lambda: filter(None, map(cluster.pid, cluster.names())))
+    return measure(world, stored, output, options, lambda: filter(None, map(cluster.pid, cluster.names())))
 
 
-def kill_in_the_middle(cluster: Cluster, seconds: float) -> None:
-    """Kills a TaskManager after so many seconds, and brings it back."""
+@contextlib.contextmanager
+def killed(cluster: Cluster, after: float) -> Iterator[None]:
+    """Kills a TaskManager after so many seconds, and brings it back.
+
+    Raises:
+      RuntimeError: the job was done before, or Flink didn't have to begin again.
+    """
 
     def strike() -> None:
-        time.sleep(seconds)
         process = cluster.pid("taskmanager-1")
         if process:
             os.killpg(process, signal.SIGKILL)
-            time.sleep(1)
             cluster.up()
 
-    threading.Thread(target=strike, daemon=True).start()
+    timer = threading.Timer(after, strike)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+    job = max(cluster.ask("/jobs/overview")["jobs"], key=lambda found: found["start-time"])["jid"]
+    [metric] = cluster.ask(f"/jobs/{job}/metrics?get=numRestarts")
+    if not int(metric["value"]):
+        raise RuntimeError("the TaskManager was killed too late: nothing had to begin again")
+
+
+@dataclasses.dataclass
+class Report:
+    """What was measured, a row a run, and what isn't as promised."""
+
+    table: Table = dataclasses.field(default_factory=lambda: Table(title="pass 2 alone", title_justify="left"))
+    wrong: list[str] = dataclasses.field(default_factory=list)
+    found: dict[tuple[str, int], Measured] = dataclasses.field(default_factory=dict)
+
+    def add(self, console: Console, name: str, documents: int, measured: Measured) -> None:
+        """Says it at once, too: a run takes minutes."""
+        self.found[name, documents] = measured
+        if not self.table.columns:
+            for column in (
+                "documents",
+                "runner",
+                "seconds",
+                "documents/s",
+                "GB, all",
+                "bytes a document, main",
+                "digest",
+            ):
+                self.table.add_column(column, justify="right")
+        memory = measured.memory
+        row = (
+            f"{documents:,}", name, f"{measured.seconds:.1f}", f"{documents / measured.seconds:,.0f}",
+            f"{memory.together / 1e9:.2f}", f"{memory.main / documents:.0f}", measured.digest[:8],
+        )  # fmt: skip
+        console.print(*row)
+        self.table.add_row(*row)
+
+    def judge(self) -> None:
+        """Holds it against what is promised."""
+        for (name, documents), measured in self.found.items():
+            direct = self.found.get(("direct", documents))
+            if direct and measured.digest != direct.digest:
+                self.wrong.append(f"{name}, {documents:,}: decides otherwise than DirectRunner")
+            if measured.memory.together > MOST_MEMORY:
+                self.wrong.append(f"{name}, {documents:,}: {measured.memory.together / 1e9:.1f} GB")
+            if name == "direct" and measured.memory.main > 350 * documents + 400e6:
+                self.wrong.append(f"direct, {documents:,}: {measured.memory.main / 1e6:.0f} MB in the main process")
+            large = documents >= 10_000_000 and "killed" not in name
+            if direct and large and measured.seconds > 2 * direct.seconds:
+                self.wrong.append(f"{name}, {documents:,}: less than half of DirectRunner's documents/s")
+            for (other, fewer), before in self.found.items():
+                times = documents / fewer
+                if other == name and large and times > 1 and measured.seconds > 1.2 * times * before.seconds:
+                    self.wrong.append(f"{name}: {times:.0f} times the documents take more than {1.2 * times:.0f} times")
 
 
 def main(arguments: list[str]) -> int:
@@ -78,50 +145,37 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--documents", type=int, nargs="+", default=[2_000_000, 20_000_000])
     parser.add_argument("--world", choices=WORLDS, default="planted", help="what shape the duplicates have")
     parser.add_argument("--runners", nargs="+", default=["direct", "batch", "streaming"])
-    parser.add_argument("--kill", action="store_true", help="kill a TaskManager in the middle of each run on Flink")
+    parser.add_argument("--kill", type=int, default=0, help="so many documents: a TaskManager is killed in the middle")
     parser.add_argument("--cluster", type=Path, help="folder of a cluster that runs; by default one is brought up")
     known, flags = parser.parse_known_args(arguments)
     console = Console(width=130)
     cache = Path(os.environ.get("SCALE_DIR", tempfile.gettempdir())) / "beam-pipeline-scale"
-    table = Table(title="pass 2 over synthetic fingerprints", title_justify="left")
-    for name in ("documents", "runner", "seconds", "documents/s", "GB, all processes", "B a document, main", "digest"):
-        table.add_column(name, justify="right")
-    wrong: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="pass2-") as work:
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="pass2-") as work, contextlib.ExitStack() as stack:
         cluster = Cluster.at(known.cluster or Path(work) / "flink")
-        on_cluster = [runner for runner in known.runners if runner != "direct"]
-        if on_cluster and not known.cluster:
+        if not known.cluster and set(known.runners) != {"direct"}:
             cluster.up()
-        try:
-            for documents in known.documents:
-                world = WORLDS[known.world](documents)
-                folder = cache / (str(documents) if known.world == "planted" else f"{known.world}-{documents}")
-                world.write(folder)
-                digests = set()
-                for runner in known.runners:
-                    output = Path(work) / f"{documents}-{runner}"
-                    if runner == "direct":
-                        found = direct(world, folder, output)
-                    else:
-                        if known.kill:
-                            kill_in_the_middle(cluster, documents / 200_000)
-                        found = on_flink(world, folder, output, cluster, runner, flags)
-                    digests.add(found.digest)
-                    row = (
-                        f"{documents:,}", runner, f"{found.seconds:.1f}", f"{documents / found.seconds:,.0f}",
-                        f"{found.memory.together / 1e9:.2f}", f"{found.memory.main / documents:.0f}", found.digest[:8],
-                    )  # fmt: skip
-                    console.print(*row)
-                    table.add_row(*row)
-                if len(digests) > 1:
-                    wrong.append(f"{documents} documents: the runners decide differently")
-        finally:
-            if on_cluster and not known.cluster:
-                cluster.down()
-    console.print(table)
-    for fault in wrong:
+            stack.callback(cluster.down)
+        for documents in known.documents:
+            world = WORLDS[known.world](documents)
+            stored = cache / f"{known.world}-{documents}-{LAYOUT}"
+            world.write(stored)
+            for runner in known.runners:
+                output = Path(work) / f"{documents}-{runner}"
+                if runner == "direct":
+                    report.add(console, runner, documents, direct(world, stored, output))
+                    continue
+                measured = on_flink(world, stored, output, cluster, runner, flags)
+                report.add(console, runner, documents, measured)
+                if documents == known.kill:
+                    with killed(cluster, measured.seconds / 2):
+                        again = on_flink(world, stored, Path(f"{output}-killed"), cluster, runner, flags)
+                    report.add(console, f"{runner}, killed", documents, again)
+    report.judge()
+    console.print(report.table)
+    for fault in report.wrong:
         console.print(f"WRONG: {fault}", style="red")
-    return bool(wrong)
+    return bool(report.wrong)
 
 
 if __name__ == "__main__":
