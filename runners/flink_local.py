@@ -48,7 +48,8 @@ _JAVA_OPTIONS = [  # Java 17 closes what Flink 1.19 reflects on; short-lived pro
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED.split()),
 ]  # fmt: skip
 
-# What Flink's start scripts would work out and pass on. Text never enters Flink: 400 MB of heap is plenty.
+# What Flink's start scripts would work out and pass on. Text never enters Flink; docs/flink.md, "Memory", says what does
+# and how much of it is in the heap at once.
 _JOB_MANAGER = {
     "jobmanager.memory.heap.size": 700 * _MB,
     "jobmanager.memory.off-heap.size": 128 * _MB,
@@ -320,11 +321,13 @@ def configuration(folder: Path, slots: int, checkpoints: str) -> dict[str, Any]:
         "taskmanager.numberOfTaskSlots": slots,
         # One worker of every step on each TaskManager before any gets a second.
         "taskmanager.load-balance.mode": "SLOTS",
+        # In batch, Flink first puts together what a slot has for a key, as one record. If nearly all is for one key,
+        # that doesn't fit into a sort buffer, and goes to disk aside.
         "taskmanager.runtime.large-record-handler": True,
         # Pass 2 has some forty exchanges, all of little data: the default of 512 buffers (16 MiB) for each is too many.
         "taskmanager.network.sort-shuffle.min-buffers": 32,
-        # What goes to pass 3 is 15 bytes a document and comes all at once; a checkpoint waits until it is in buffers,
-        # of which an exchange may have 256 (8 MiB) at each end where the default is 8.
+        # What goes to pass 3 is some 30 bytes a duplicate and comes all at once; a checkpoint waits until it is in
+        # buffers, of which an exchange may have 256 (8 MiB) at each end where the default is 8.
         "taskmanager.network.memory.floating-buffers-per-gate": 256,
         # A process that is gone is noticed when two messages to it fail; one that is merely busy has a minute.
         "heartbeat.interval": 2000,

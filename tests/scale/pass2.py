@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import multiprocessing
 import os
 import signal
 import sys
@@ -45,6 +46,11 @@ WORLDS: dict[str, Callable[[int], Documents]] = {
     "template": lambda documents: one_bucket(documents, 14),
     "one-partition": lambda documents: one_full_partition(documents, partitions_for(documents)),
 }
+
+
+def write_world(name: str, documents: int, folder: Path) -> None:
+    """Writes what isn't there yet of a world's fingerprints."""
+    WORLDS[name](documents).write(folder)
 
 
 def direct(world: Documents, stored: Path, output: Path) -> Measured:
@@ -159,7 +165,8 @@ def main(arguments: list[str]) -> int:
         for documents in known.documents:
             world = WORLDS[known.world](documents)
             stored = cache / f"{known.world}-{documents}-{LAYOUT}"
-            world.write(stored)
+            with multiprocessing.get_context("spawn").Pool(1) as pool:  # what it holds isn't pass 2's
+                pool.apply(write_world, (known.world, documents, stored))
             for runner in known.runners:
                 output = Path(work) / f"{documents}-{runner}"
                 if runner == "direct":
