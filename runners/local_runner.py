@@ -17,10 +17,14 @@ import apache_beam as beam
 from apache_beam.metrics import monitoring_infos
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_fn_api_pb2, beam_provision_api_pb2
-from apache_beam.runners.portability.fn_api_runner import execution, fn_runner
+from apache_beam.runners.portability.fn_api_runner import execution, fn_runner, worker_handlers
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import WorkerHandler
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.worker import bundle_processor
+
+# What goes to a worker Beam buffers, and a thread flushes the buffer every second: what is written while that is done is
+# lost (`TimeBasedBufferingClosableOutputStream.flush`). Without the thread it is flushed when full, and at the end.
+worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 NAME = f"{__name__}.LocalRunner"
 """As ``--runner`` takes it."""

@@ -12,6 +12,8 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.worker import data_plane
 
 from beam_pipeline.options import beam_options
 from tests import runs
@@ -57,6 +59,13 @@ def carry_out(folder: Path, pieces: list[Piece], workers: int = 2) -> tuple[dict
         for file in sorted(folder.glob("*[!s]")):
             done.setdefault(file.name.split("-")[1], []).append(int(file.read_text()))
     return done, sum(count.result for count in counted)
+
+
+def test_no_thread_flushes_what_goes_to_a_worker() -> None:
+    # Beam's flushes a buffer by `send(buffer.get()); buffer.clear()`: what the runner has written between is lost.
+    servicer = data_plane.BeamFnDataServicer(worker_handlers.DATA_BUFFER_TIME_LIMIT_MS)
+    stream = servicer.get_conn_by_worker_id("worker").output_stream("bundle", "transform")
+    assert not isinstance(stream, data_plane.TimeBasedBufferingClosableOutputStream)
 
 
 def pieces_of(sizes: list[int]) -> list[Piece]:

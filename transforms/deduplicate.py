@@ -80,9 +80,18 @@ def _for_key(
     return accounted(grouped[0], function, (files.read(grouped[1]), *arguments))
 
 
-def _sent(keyed: Keyed, files: BlockFiles) -> Keyed:
+def _send(keyed: Keyed, files: BlockFiles) -> Keyed:
     steps.count("shuffled_bytes", len(keyed[1]))
     return keyed[0], files.left(keyed[1])
+
+
+def _sent(blocks: Iterable[beam.PCollection[Keyed]], files: BlockFiles) -> beam.PCollection[Keyed]:
+    """All of these on their way to a GroupByKey, each sent where it is made: a runner may keep what it flattens."""
+    sent = [
+        each | f"Send[{number}]" >> beam.Map(_send, files).with_output_types(Keyed)
+        for number, each in enumerate(blocks)
+    ]
+    return sent[0] if len(sent) == 1 else sent | beam.Flatten()
 
 
 @dataclasses.dataclass
@@ -95,9 +104,7 @@ class _ForEachKey(beam.PTransform):
 
     def expand(self, blocks: tuple[beam.PCollection[Keyed], ...]) -> beam.PCollection[Keyed]:
         return (
-            blocks
-            | beam.Flatten()
-            | beam.Map(_sent, self.options.files).with_output_types(Keyed)
+            _sent(blocks, self.options.files)
             | beam.GroupByKey()
             | beam.FlatMap(_for_key, self.function, self.arguments, self.options.files).with_output_types(Keyed)
         )
@@ -116,17 +123,17 @@ def _for_shard(
 
 @dataclasses.dataclass
 class _ForEachShard(beam.PTransform):
-    """From shards and (shard key, block): ``function(shard, blocks)`` for every shard, blocks or none."""
+    """From shards, and one or more collections of (shard key, block): ``function(shard, blocks)`` for every shard."""
 
     function: Step
     fingerprints: StoredFingerprints
     options: Deduplication
 
-    def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
-        shards, blocks = inputs
+    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[Keyed]:
+        shards, *blocks = inputs
         keyed = shards | beam.Filter(_has_documents) | beam.WithKeys(_key).with_output_types(tuple[int, Shard])
         return (
-            (keyed, blocks | beam.Map(_sent, self.options.files).with_output_types(Keyed))
+            (keyed, _sent(blocks, self.options.files))
             | beam.CoGroupByKey()
             | beam.FlatMap(_for_shard, self.function, self.fingerprints, self.options).with_output_types(Keyed)
         )
@@ -208,8 +215,7 @@ class VerifyPairs(beam.PTransform):
         stored = (self.fingerprints, self.options)
         asked = (candidates,) | "Ask" >> _ForEachKey(steps.ask_for_sketches, self.options)
         sent = (shards, asked | "Wanted" >> _only(WANTED)) | "Send" >> _ForEachShard(steps.send_sketches, *stored)
-        to_compare = (asked | "Pairs" >> _only(PAIRS), sent) | "ToCompare" >> beam.Flatten()
-        return (shards, to_compare) | "Compare" >> _ForEachShard(steps.verify_pairs, *stored)
+        return (shards, asked | "Pairs" >> _only(PAIRS), sent) | "Compare" >> _ForEachShard(steps.verify_pairs, *stored)
 
 
 @dataclasses.dataclass
