@@ -48,8 +48,8 @@ _JAVA_OPTIONS = [  # Java 17 closes what Flink 1.19 reflects on; short-lived pro
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED.split()),
 ]  # fmt: skip
 
-# What Flink's start scripts would work out and pass on. Text never enters Flink; what does, and how much of it is in the
-# heap at once: docs/flink.md, "Memory".
+# What Flink's start scripts would work out and pass on. Text never enters Flink; what does, and how much is in the heap
+# at once: docs/flink.md, "Memory".
 _JOB_MANAGER = {
     "jobmanager.memory.heap.size": 700 * _MB,
     "jobmanager.memory.off-heap.size": 128 * _MB,
