@@ -11,7 +11,7 @@ import psycopg
 import psycopg.conninfo
 import pytest
 
-from beam_pipeline.lineage import Lineage
+from beam_pipeline.lineage import Lineage, LineageSchemaError, LineageUnavailable
 from schemas.segments import Segment, SourceState
 from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, segment, sources
 
@@ -86,6 +86,7 @@ def test_the_roles_may_what_they_need_and_no_more(lineage: Lineage, database: st
         try:
             with Lineage(logins[workers], 5) as worker:
                 worker.check_schema()
+                worker.check_rights()
                 worker.start_run(RUN, {}, "hash", "1.0", OUTCOMES)
                 worker.record_sources(RUN, sources(3))
                 worker.set_source_states(RUN, [SourceState(0, "ok", 100, 2)])
@@ -94,19 +95,21 @@ def test_the_roles_may_what_they_need_and_no_more(lineage: Lineage, database: st
                 worker.finish_run(RUN, "done", {})
                 worker.start_run(RUN, {}, "hash", "1.0", OUTCOMES)
                 assert worker.totals(RUN).documents == 150
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                with pytest.raises(LineageUnavailable, match="permission denied"):
                     worker.drop_run(RUN)
                 for table in ("runs", "segments", "sources"):
-                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    with pytest.raises(LineageUnavailable, match="permission denied"):
                         worker.read(lambda connection, table=table: connection.execute(f"DELETE FROM {table}".encode()))
             with Lineage(logins[readers], 5) as reader:
                 reader.check_schema()
+                with pytest.raises(LineageSchemaError, match="GRANT INSERT ON runs TO"):
+                    reader.check_rights()
                 assert reader.progress(RUN).done == 150
                 count = "SELECT count(*) FROM lineage"
                 assert reader.read(lambda connection: connection.execute(count).fetchall()) == [(150,)]
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                with pytest.raises(LineageUnavailable, match="permission denied"):
                     reader.upsert_segments(DONE)
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                with pytest.raises(LineageUnavailable, match="permission denied"):
                     reader.start_run(OTHER, {}, "hash", "1.0", OUTCOMES)
         finally:
             for name in (*logins, *(f"login_{name}" for name in logins)):
