@@ -27,7 +27,7 @@ OWN = {
     EXACT_DUPLICATE: ("dropped", "exact_duplicate"),  # the normalized text of an earlier document
     NEAR_DUPLICATE: ("dropped", "near_duplicate"),  # a verified pair with an earlier document that is kept
     NULL_TEXT: ("invalid", "null_text"),
-    EMPTY_TEXT: ("invalid", "empty_text"),  # no text, or none left after normalization
+    EMPTY_TEXT: ("invalid", "empty_text"),  # no text, or none that can be seen
     INVALID_UTF8: ("invalid", "invalid_utf8"),  # not UTF-8, or a lone surrogate in JSON
     INVALID_JSON: ("invalid", "invalid_json"),  # the line isn't a JSON object
     MISSING_TEXT: ("invalid", "missing_text"),  # a JSON object without the text field

@@ -16,7 +16,7 @@ from beam_pipeline.lineage import Lineage
 
 _INVALID = {
     "null_text": "its text is null",
-    "empty_text": "it has no text, or none is left after normalization",
+    "empty_text": "it has no text, or only white space and invisible characters",
     "invalid_utf8": "its text isn't UTF-8",
     "invalid_json": "its line isn't a JSON object",
     "missing_text": "its line has no text field",

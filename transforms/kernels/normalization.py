@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.kernels import normalization_passes as passes
+from transforms.kernels.normalization_lines import edit_lines
 from transforms.kernels.normalization_passes import MANY_MARKS, MAX_MARKS, NOT_COMPOSED
 from transforms.kernels.unicode_tables import (
     BLANKS,
@@ -156,9 +157,7 @@ def normalize(
     if options.strip_lines or options.max_blanks or options.max_blank_lines:
         most = options.max_blank_lines + 1 if options.max_blank_lines else 0
         output, output_offsets = _room(new_offsets)
-        if passes.edit_lines(
-            result, new_offsets, todo, options.strip_lines, options.max_blanks, most, output, output_offsets
-        ):
+        if edit_lines(result, new_offsets, todo, options.strip_lines, options.max_blanks, most, output, output_offsets):
             result, new_offsets = _read_only(output[: output_offsets[-1]]), output_offsets
     if result is values:
         return text

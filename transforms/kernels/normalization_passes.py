@@ -1,4 +1,4 @@
-"""The compiled passes of ``transforms.kernels.normalization`` over the bytes of a column of texts.
+"""The compiled passes of ``transforms.kernels.normalization`` that look at characters.
 
 All take the bytes of the column and where each text starts and ends in it. Those that edit copy late and in one go:
 bytes from `pending` to `position` belong to the output but aren't there yet, so that `written + position - pending` is
@@ -26,7 +26,6 @@ from transforms.kernels.utf8 import (
     has_controls,
     has_nul_or_return,
     is_ascii,
-    is_plain_ascii,
     load_word,
     sequence_length,
 )
@@ -45,16 +44,16 @@ MANY_MARKS = 4
 
 KEEP, UNIFORM, ALL = range(3)
 
-_SPACES = np.uint64(0x2020202020202020)
-
 
 @numba.njit(cache=True, inline="always")
-def _is_line_end(code_point: int) -> bool:
+def is_line_end(code_point: int) -> bool:
+    """Whether a character is in ``LINE_ENDS``."""
     return 0x0A <= code_point <= 0x0D or code_point == 0x85 or code_point == 0x2028 or code_point == 0x2029
 
 
 @numba.njit(cache=True, inline="always")
-def _is_blank(code_point: int) -> bool:
+def is_blank(code_point: int) -> bool:
+    """Whether a character is in ``BLANKS``."""
     if code_point < 0x1680:
         return code_point == 0x20 or code_point == 0x09 or code_point == 0xA0
     if 0x2000 <= code_point <= 0x200A:
@@ -63,18 +62,13 @@ def _is_blank(code_point: int) -> bool:
 
 
 @numba.njit(cache=True, inline="always")
-def _is_white(code_point: int) -> bool:
-    return _is_blank(code_point) or _is_line_end(code_point)
-
-
-@numba.njit(cache=True, inline="always")
-def _is_surely_content(byte: int) -> bool:
-    """Whether a byte is no white space, and begins none: that begins with 0xC2 or 0xE1 to 0xE3 beyond ASCII."""
-    return byte > 0x20 and byte != 0xC2 and not 0xE1 <= byte <= 0xE3
+def is_white(code_point: int) -> bool:
+    """Whether a character is white space."""
+    return is_blank(code_point) or is_line_end(code_point)
 
 
 @numba.njit(cache=True)
-def _append(values: Bytes, pending: int, output: Bytes, written: int, length: int) -> int:
+def append(values: Bytes, pending: int, output: Bytes, written: int, length: int) -> int:
     """Makes the output `length` bytes long: appends bytes from `pending` on, or takes back the last ones written."""
     # Unsigned indices need no check for being negative; with the check this copied a byte at a time.
     source, target = np.uint64(pending), np.uint64(written)
@@ -92,7 +86,7 @@ def _begins_with_mark(
         code_point = code_point_at(values, position)
         if code_point == 0xFEFF:
             return True
-        if not _is_white(code_point) and not character_properties(blocks, properties, code_point) & DROPPED:
+        if not is_white(code_point) and not character_properties(blocks, properties, code_point) & DROPPED:
             return False
         position += sequence_length(values[np.uint64(position)])
     return False
@@ -108,7 +102,7 @@ def find_visible(
         position = starts[row]
         while position < ends[row]:
             code_point = code_point_at(values, position)
-            if not _is_white(code_point) and not character_properties(blocks, properties, code_point) & DROPPED:
+            if not is_white(code_point) and not character_properties(blocks, properties, code_point) & DROPPED:
                 found[row] = True
                 break
             position += sequence_length(values[np.uint64(position)])
@@ -141,10 +135,10 @@ def trim_ends(
         while position < end:
             code_point = code_point_at(values, position)
             nothing = character_properties(blocks, properties, code_point) & DROPPED
-            if not (nothing or _is_white(code_point) or (drop_mark and code_point == 0xFEFF)):
+            if not (nothing or is_white(code_point) or (drop_mark and code_point == 0xFEFF)):
                 break
             position += sequence_length(values[np.uint64(position)])
-            if _is_line_end(code_point):
+            if is_line_end(code_point):
                 start = position
         if position == end:
             start = end
@@ -154,7 +148,7 @@ def trim_ends(
                 before -= 1
             code_point = code_point_at(values, before)
             nothing = character_properties(blocks, properties, code_point) & DROPPED
-            if not (nothing or _is_white(code_point)):
+            if not (nothing or is_white(code_point)):
                 break
             end = before
         moved |= start != starts[row] or end != ends[row]
@@ -281,7 +275,7 @@ def _content_start(
     """Where the white space, the byte order marks and the DROPPED characters end that a text begins with."""
     while position < end:
         code_point = code_point_at(values, position)
-        if not (_is_white(code_point) or code_point == 0xFEFF) and not (
+        if not (is_white(code_point) or code_point == 0xFEFF) and not (
             character_properties(blocks, properties, code_point) & DROPPED
         ):
             break
@@ -313,6 +307,26 @@ def _line_feed_follows(
 
 
 @numba.njit(cache=True)
+def _is_plain_windows_text(values: Bytes, position: int, end: int) -> bool:
+    """Whether every LF comes right after a CR and every CR right before an LF, and there is no NUL."""
+    after_return = np.uint64(0)
+    while position + 8 <= end:
+        word = load_word(values, position)
+        returns = bytes_equal(word, np.uint64(0x0D0D0D0D0D0D0D0D))
+        line_feeds = bytes_equal(word, np.uint64(0x0A0A0A0A0A0A0A0A))
+        if line_feeds != returns << np.uint64(8) | after_return or bytes_equal(word, np.uint64(0)):
+            return False
+        after_return = returns >> np.uint64(56)
+        position += 8
+    expects = after_return != 0
+    for i in range(np.uint64(position), np.uint64(end)):
+        if (values[i] == 0x0A) != expects or values[i] == 0:
+            return False
+        expects = values[i] == 0x0D
+    return not expects
+
+
+@numba.njit(cache=True)
 def _uses_one_line_end(
     values: Bytes,
     position: int,
@@ -321,19 +335,24 @@ def _uses_one_line_end(
     blocks: npt.NDArray[np.uint16],
     properties: npt.NDArray[np.uint32],
 ) -> bool:
-    """Whether every line of a text ends in CR LF, or every line in CR."""
+    """Whether every line of a text ends in CR LF, or every line in CR, but for what is dropped."""
     line_feeds = returns = pairs = 0
-    for i in range(np.uint64(position), np.uint64(end)):
-        line_feeds += values[i] == 0x0A
-        returns += values[i] == 0x0D
-    for i in range(np.uint64(position + 1), np.uint64(end)):
-        pairs += (values[i - np.uint64(1)] == 0x0D) & (values[i] == 0x0A)
-    if line_feeds == returns != pairs:  # unless what is between them is dropped
-        pairs = 0
-        for i in range(position, end):
-            if values[np.uint64(i)] == 0x0D:
-                pairs += _line_feed_follows(values, i + 1, end, content_start, blocks, properties)
+    for i in range(position, end):
+        byte = values[np.uint64(i)]
+        line_feeds += byte == 0x0A
+        if byte == 0x0D:
+            returns += 1
+            pairs += _line_feed_follows(values, i + 1, end, content_start, blocks, properties)
     return line_feeds == 0 or returns == line_feeds == pairs
+
+
+@numba.njit(cache=True)
+def _append_without_returns(values: Bytes, position: int, end: int, output: Bytes, written: int) -> int:
+    """Copies bytes but CR; the length of the output then."""
+    for i in range(np.uint64(position), np.uint64(end)):
+        output[np.uint64(written)] = values[i]
+        written += values[i] != 0x0D
+    return written
 
 
 @numba.njit(cache=True, nogil=True)
@@ -370,6 +389,12 @@ def edit_characters(
             content_start = _content_start(values, position, end, blocks, properties) if drop_mark else position
             replace = line_ends == ALL
             if line_ends == UNIFORM:
+                marked = drop_mark and _begins_with_mark(values, position, end, blocks, properties)
+                if not marked and not beyond_ascii and _is_plain_windows_text(values, position, end):
+                    written = append(values, pending, output, written, written + position - pending)
+                    written = _append_without_returns(values, position, end, output, written)
+                    pending = end
+                    continue
                 replace = _uses_one_line_end(values, position, end, content_start, blocks, properties)
             while position < end:
                 if position >= content_start:
@@ -387,7 +412,7 @@ def edit_characters(
                     position += 1
                     continue
                 if byte == 0x0D and replace and position + 1 < end and values[np.uint64(position + 1)] == 0x0A:
-                    written = _append(values, pending, output, written, written + position - pending)
+                    written = append(values, pending, output, written, written + position - pending)
                     position += 1
                     pending = position
                     continue
@@ -397,11 +422,11 @@ def edit_characters(
                 dropped = character & DROPPED != 0 or (code_point == 0xFEFF and position < content_start)
                 position += sequence_length(byte)
                 if dropped:
-                    written = _append(values, pending, output, written, here)
+                    written = append(values, pending, output, written, here)
                     pending = position
                     continue
                 if character & LINE_END or (character & RETURN and replace):
-                    written = _append(values, pending, output, written, here)
+                    written = append(values, pending, output, written, here)
                     pending = position
                     if character & RETURN and _line_feed_follows(
                         values, position, end, content_start, blocks, properties
@@ -410,109 +435,6 @@ def edit_characters(
                     output[written] = 0x0A
                     written += 1
         length = written + end - pending
-        written = _append(values, pending, output, written, length)
+        written = append(values, pending, output, written, length)
         pending = end
     output_offsets[-1] = written
-
-
-@numba.njit(cache=True, nogil=True)
-def edit_lines(
-    values: Bytes,
-    offsets: Offsets,
-    todo: npt.NDArray[np.bool_],
-    strip: bool,
-    max_spaces: int,
-    max_line_ends: int,
-    output: Bytes,
-    output_offsets: Offsets,
-) -> bool:
-    """The rules about white space within lines and between them (``Normalization``); 0: no bound.
-
-    Args:
-      output: room for the result, as long as the input.
-      output_offsets: where to put the offsets of the result.
-
-    Returns:
-      Whether anything was edited. If not, `output` wasn't written to; the result is the input.
-    """
-    written = 0
-    pending = offsets[0]
-    single = 0 < max_spaces < 14
-    for row in range(len(todo)):
-        position, end = offsets[row], offsets[row + 1]
-        output_offsets[row] = written + position - pending
-        if not todo[row]:
-            continue
-        white_start = written + position - pending  # of the white space that the line ends with so far
-        in_white = False
-        indenting = True
-        spaces = line_ends = 0
-        while position < end:
-            byte = values[np.uint64(position)]
-            if _is_surely_content(byte):
-                # Content. A row of words of it has at most 14 spaces in a row, with `single` one.
-                position += 1
-                last_is_space = np.uint64(0)
-                while position + 8 <= end:
-                    word = load_word(values, position)
-                    if not is_plain_ascii(word):
-                        break
-                    if single:
-                        spaces_found = bytes_equal(word, _SPACES)
-                        if spaces_found & (spaces_found << np.uint64(8) | last_is_space):
-                            break
-                        last_is_space = spaces_found >> np.uint64(56)
-                    position += 8
-                while position < end and _is_surely_content(values[np.uint64(position)]):
-                    position += 1
-                while values[np.uint64(position - 1)] == 0x20:
-                    position -= 1
-                in_white = indenting = False
-                spaces = line_ends = 0
-                continue
-            code_point = code_point_at(values, position)
-            here = written + position - pending
-            position += sequence_length(byte)
-            if code_point == 0x0A:
-                if not (strip and in_white):
-                    white_start = here
-                in_white = False
-                indenting = True
-                spaces = 0
-                line_ends += 1
-                if max_line_ends and line_ends > max_line_ends:
-                    written = _append(values, pending, output, written, white_start)
-                    pending = position
-                elif white_start < here:
-                    written = _append(values, pending, output, written, white_start)
-                    pending = position - 1
-                continue
-            line_end = _is_line_end(code_point)
-            if not line_end and not _is_blank(code_point):
-                in_white = indenting = False
-                spaces = line_ends = 0
-                continue
-            if not in_white:
-                white_start = here
-                in_white = True
-            if not strip:
-                line_ends = 0
-            if line_end:
-                indenting = True
-            if line_end or code_point == 0x09:
-                spaces = 0
-            elif not indenting:
-                spaces += 1
-                if max_spaces and spaces > max_spaces:
-                    written = _append(values, pending, output, written, here)
-                    pending = position
-        if strip and in_white and written + end - pending > white_start:
-            written = _append(values, pending, output, written, white_start)
-            pending = end
-
-    length = written + offsets[-1] - pending
-    output_offsets[-1] = length
-    if pending == offsets[0]:
-        return False
-    _append(values, pending, output, written, length)
-    return True
