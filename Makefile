@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
 
 .PHONY: acceptance bench bench-flink bench-memory bench-scale bench-storage clean conformance dedup-peer dedup-truth demo \
-	demo-flink fidelity format fuzz lint scale test test-faults test-flink test-k8s test-lineage test-s3
+	demo-flink fidelity format fuzz lint scale scale-flink test test-faults test-flink test-k8s test-lineage test-s3
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -118,6 +118,16 @@ test-s3: $(VENV)/.installed-test
 scale: $(VENV)/.installed-test
 	$(PYTHON) -m tests.scale.deduplication
 	$(PYTHON) -m pytest -s tests/scale/test_shapes.py
+
+# Pass 2 alone on DirectRunner and on Flink, in both modes: 2 and 20 million documents, and shapes of duplicates that meet
+# in one place; a TaskManager killed in the middle; then 4 million short documents, text and all (an hour on two cores,
+# 8 GB of memory, 25 GB in SCALE_DIR).
+scale-flink: $(VENV)/.installed-test
+	$(PYTHON) -m tests.scale.pass2 --documents 2000000 20000000 --kill 2000000
+	for world in one-text one-bucket one-partition; do \
+		$(PYTHON) -m tests.scale.pass2 --world $$world --documents 1000000 || exit 1; done
+	$(PYTHON) -m tests.scale.pass2 --world one-bucket --documents 10000000 --runners direct
+	$(PYTHON) -m tests.scale.short_documents 4000000
 
 # Both errors of near-duplicate removal beside datatrove 0.10.1, in whose environment DATATROVE is the interpreter.
 DATATROVE ?= $(HOME)/.cache/beam-pipeline/datatrove/bin/python

@@ -103,7 +103,9 @@ def here(table: pa.Table, tokenizer: Path, work: Path, rounds: int) -> tuple[Rat
     found = []
     for workers in WORKERS:
         start_up = statistics.median(run.cost.wall for run in runs["start-up", workers])
-        place = Cluster(workers, cores=min(cores, workers), stream=1e10, requests=0, network=1e10, straggling=0.0)
+        place = Cluster(
+            workers, cores=min(cores, workers), stream=1e10, requests=0, network=1e10, disk=1e10, straggling=0.0
+        )
         predicted = simulate(job, dataclasses.replace(rates, start_up=start_up), place).seconds
         measured = statistics.median(run.cost.wall for run in runs["all", workers])
         found.append({"workers": workers, "predicted": predicted, "measured": measured})

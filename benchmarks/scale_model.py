@@ -2,8 +2,8 @@
 
 Workers get their shards dealt out in turn, as Flink's rebalancing and DirectRunner do, and work on one after the other:
 fetch from the store, compute, commit to the store, segment to PostgreSQL. A pass ends when its last shard is done. What
-is shared is a queue with a rate: the store's bandwidth and requests, the database. Pass 2 is an even share of its CPU
-time and shuffle for each worker.
+is shared is a queue with a rate: the store's bandwidth and requests, the database. Pass 2 is an even share for each
+worker of its CPU time, by documents and by blocks, and of what is shuffled, over the network and to the disk and back.
 
 Everything in ``Rates`` is measured (``benchmarks.scale``); what is assumed stands in ``Cluster``, with its reason.
 """
@@ -17,6 +17,8 @@ from typing import Any
 
 import simpy
 
+from transforms.kernels.deduplication import partitions_for
+
 MB, GB, TB = 10**6, 10**9, 10**12
 _SLICE_SECONDS = 0.1  # of a core that several workers share
 
@@ -29,7 +31,9 @@ class Rates:
       first_pass, last_pass: CPU seconds for a byte of text, all that belongs to a shard included, once caches are warm.
       first_warm_up, last_warm_up: CPU seconds of each worker in a pass until they are (words of the language model and
         of the tokenizer).
-      pass2: CPU seconds for a document in pass 2.
+      pass2: CPU seconds for a document in pass 2, those of Flink included.
+      block: CPU seconds for a block in pass 2. One goes from every shard to every hash range, twice: with very many of
+        both, blocks are small and many (``python -m tests.scale.pass2``; docs/scale.md).
       start_up: seconds on the wall before the first shard and after the last.
       database: documents a second that PostgreSQL takes in as segments (`make test-lineage`: 4.4 M on two cores).
       fingerprint_bytes, token_bytes: written for a document and for a byte of text.
@@ -43,7 +47,8 @@ class Rates:
     database: float = 4.4e6
     fingerprint_bytes: float = 400.0
     token_bytes: float = 0.4
-    shuffle_bytes: float = 350.0
+    shuffle_bytes: float = 280.0
+    block: float = 2e-5
     first_warm_up: float = 0.0
     last_warm_up: float = 0.0
 
@@ -57,6 +62,13 @@ class Job:
     documents: float
     shards: int
 
+    @property
+    def blocks(self) -> float:
+        """Of pass 2, from shards to hash ranges: content hashes and bands, a document in each at least."""
+        ranges = partitions_for(int(self.documents))
+        in_shard = self.documents / self.shards
+        return self.shards * (min(ranges, in_shard) + min(ranges, 14 * in_shard))
+
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
@@ -69,6 +81,7 @@ class Cluster:
       store: bytes a second of all together; 0: no limit.
       requests: GET and PUT requests a second that the store answers.
       network: bytes a second of a worker's share of its machine's network.
+      disk: bytes a second of its share of its machine's disk.
       straggling: spread of a shard's time around the mean (sigma of a log-normal).
       losses: of a worker in an hour (spot machines).
       replacement: seconds until a lost worker is back.
@@ -83,6 +96,7 @@ class Cluster:
     store: float = 0.0
     requests: float = 5_500.0
     network: float = 100 * MB
+    disk: float = 100 * MB
     straggling: float = 0.2
     losses: float = 0.0
     replacement: float = 120.0
@@ -204,17 +218,19 @@ def simulate(job: Job, rates: Rates, cluster: Cluster, seed: int = 1) -> Outcome
     chance = random.Random(seed)
     first, last = (_TextPass(job, rates, cluster, is_last, chance) for is_last in (False, True))
     cores = min(cluster.workers, cluster.cores or cluster.workers)
-    shuffle = 2 * rates.shuffle_bytes * job.documents / (cluster.workers * cluster.network)
+    share = rates.shuffle_bytes * job.documents / cluster.workers
+    shuffle = share * (2 / cluster.network + 2 / cluster.disk)  # out and in, written and read
+    pass2 = rates.pass2 * job.documents + rates.block * job.blocks
     passes = {
         "start-up": rates.start_up + cluster.task_deployment * cluster.tasks * cluster.workers,
         "pass 1": first.run(),
-        "pass 2": rates.pass2 * job.documents / cores + shuffle,
+        "pass 2": pass2 / cores + shuffle,
         "pass 3": last.run(),
     }
     seconds = sum(passes.values())
     longer = first if passes["pass 1"] > passes["pass 3"] else last
     length = max(passes["pass 1"], passes["pass 3"])
-    useful = first.cpu + last.cpu + rates.pass2 * job.documents
+    useful = first.cpu + last.cpu + pass2
     return Outcome(
         seconds=seconds,
         passes=passes,

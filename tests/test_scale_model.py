@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.scale_model import GB, MB, TB, Cluster, Job, Rates, simulate
 
-RATES = Rates(first_pass=1 / (40 * MB), last_pass=1 / (40 * MB), pass2=1e-6, start_up=10.0)
+RATES = Rates(first_pass=1 / (40 * MB), last_pass=1 / (40 * MB), pass2=1e-6, start_up=10.0, block=0.0)
 JOB = Job(text_bytes=64 * GB, stored_bytes=24 * GB, documents=20e6, shards=480)
-IDEAL = Cluster(workers=16, stream=1e15, requests=0, network=1e15, straggling=0.0)
+IDEAL = Cluster(workers=16, stream=1e15, requests=0, network=1e15, disk=1e15, straggling=0.0)
 FREE_DATABASE = dataclasses.replace(RATES, database=0)
 
 
@@ -77,3 +77,14 @@ def test_the_reference_job_is_played_in_seconds() -> None:
     job = Job(text_bytes=18 * TB, stored_bytes=7 * TB, documents=6e9, shards=134_000)
     outcome = simulate(job, FREE_DATABASE, dataclasses.replace(IDEAL, workers=5000))
     assert outcome.passes["pass 1"] == pytest.approx(27 * 18 * TB / 134_000 / (40 * MB), rel=0.05)
+
+
+def test_pass_2_takes_what_its_documents_blocks_and_bytes_take() -> None:
+    job = Job(text_bytes=18 * TB, stored_bytes=7 * TB, documents=6e9, shards=134_000)
+    assert job.blocks == 134_000 * 2 * 30_000
+    assert JOB.blocks == 480 * 2 * 100
+    rates = dataclasses.replace(FREE_DATABASE, block=1e-5, shuffle_bytes=300.0)
+    place = dataclasses.replace(IDEAL, workers=1000, network=100 * MB, disk=50 * MB)
+    share = 300 * job.documents / 1000
+    expected = (1e-6 * job.documents + 1e-5 * job.blocks) / 1000 + 2 * share / (100 * MB) + 2 * share / (50 * MB)
+    assert simulate(job, rates, place).passes["pass 2"] == pytest.approx(expected)

@@ -44,11 +44,13 @@ class Measured:
     """One run of pass 2.
 
     Attributes:
+      cpu: seconds of all processes.
       digest: of every decision and witness, by shard.
       dropped: number of documents.
     """
 
     seconds: float
+    cpu: float
     memory: Memory
     digest: str
     dropped: int
@@ -75,11 +77,25 @@ def family(process: int) -> Iterator[int]:
         yield from family(child)
 
 
+def cpu_seconds(process: int) -> float:
+    """Of a process that runs; 0 if it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Watch:
-    """Looks at the memory of this process and of some others while it is entered."""
+    """Looks at the memory and the CPU time of this process and of some others while it is entered.
+
+    Attributes:
+      cpu: seconds of all of them since it was entered, but for the last half second of those that have ended.
+    """
 
     def __init__(self, others: Callable[[], Iterable[int]] = tuple) -> None:
         self.memory = Memory()
+        self._cpu: dict[int, tuple[float, float]] = {}  # by process: at the first look and at the last
         self._others, self._stop = others, threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -87,10 +103,22 @@ class Watch:
         while not self._stop.wait(0.5):
             roots = [os.getpid(), *self._others()]
             every = {process for root in roots for process in family(root)}
+            self._count(every, new=0.0)
             self.memory.main = max(self.memory.main, pss(os.getpid()))
             self.memory.together = max(self.memory.together, sum(map(pss, every)))
 
+    def _count(self, processes: set[int], new: float | None) -> None:
+        for process in processes:
+            now = cpu_seconds(process)
+            first, last = self._cpu.get(process, (now if new is None else new, 0.0))
+            self._cpu[process] = first, max(last, now)
+
+    @property
+    def cpu(self) -> float:
+        return sum(last - first for first, last in self._cpu.values())
+
     def __enter__(self) -> Watch:
+        self._count({process for root in (os.getpid(), *self._others()) for process in family(root)}, new=None)
         self._thread.start()
         return self
 
@@ -138,4 +166,4 @@ def measure(
         content = path.read_bytes()
         digest.update(path.name.encode() + content)
         dropped += int.from_bytes(content[:8], "little")
-    return Measured(seconds, watch.memory, digest.hexdigest(), dropped)
+    return Measured(seconds, watch.cpu, watch.memory, digest.hexdigest(), dropped)

@@ -108,20 +108,12 @@ class Report:
         """Says it at once, too: a run takes minutes."""
         self.found[name, documents] = measured
         if not self.table.columns:
-            for column in (
-                "documents",
-                "runner",
-                "seconds",
-                "documents/s",
-                "GB, all",
-                "bytes a document, main",
-                "digest",
-            ):
+            for column in ("documents", "runner", "seconds", "documents/s", "CPU s", "GB, all", "MB, main", "digest"):
                 self.table.add_column(column, justify="right")
         memory = measured.memory
         row = (
             f"{documents:,}", name, f"{measured.seconds:.1f}", f"{documents / measured.seconds:,.0f}",
-            f"{memory.together / 1e9:.2f}", f"{memory.main / documents:.0f}", measured.digest[:8],
+            f"{measured.cpu:.0f}", f"{memory.together / 1e9:.2f}", f"{memory.main / 1e6:.0f}", measured.digest[:8],
         )  # fmt: skip
         console.print(*row)
         self.table.add_row(*row)
