@@ -1,0 +1,1 @@
+"""Recipes: what a lab decides about its documents, as an ordered list of steps."""

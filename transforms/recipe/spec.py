@@ -1,0 +1,147 @@
+"""How a recipe names its steps: by the name of a built-in one or an import path, with arguments.
+
+In YAML a step is one of::
+
+    - gopher_quality                                        # a built-in step, or one of its names below
+    - my_steps:drop_cookie_banner                           # a function or class of yours, by import path
+    - urls: {block_domains: s3://lists/adult.txt}           # with arguments
+    - {use: fasttext, name: edu, model: s3://models/edu.bin}
+    - {use: "my_steps:Mentions", arguments: {word: river}}
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import pydantic
+
+from transforms.recipe.per_document import per_document, takes_a_text
+from transforms.recipe.steps import RESERVED, Step
+
+BUILT_IN = {
+    "length": "transforms.recipe.built_in:Length",
+    "languages": "transforms.recipe.built_in:Languages",
+    "rule": "transforms.recipe.built_in:Rule",
+}
+"""The steps that come with the package, by name."""
+
+
+class StepSpec(pydantic.BaseModel):
+    """A step of a recipe by name, not imported yet.
+
+    Attributes:
+      use: the name of a built-in step, or ``package.module:name``.
+      name: its label in this run; by default the last part of ``use``.
+      arguments: of its class.
+
+    Raises:
+      pydantic.ValidationError: the form isn't one of those above.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    use: str
+    name: str = ""
+    arguments: dict[str, Any] = {}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"use": value}
+        if not isinstance(value, dict):
+            return value
+        if "use" not in value:
+            if len(value) != 1:
+                raise ValueError(
+                    f"a step is a name or `name: {{arguments}}`, but this has {', '.join(map(str, value))}"
+                )
+            [(use, arguments)] = value.items()
+            if arguments is not None and not isinstance(arguments, dict):
+                raise ValueError(f"{use}: its arguments are `name: value`, not {arguments!r}")
+            return {"use": use, "arguments": arguments or {}}
+        flat = {key: value[key] for key in value if key not in ("use", "name", "arguments")}
+        return {
+            "use": value["use"],
+            "name": value.get("name", ""),
+            "arguments": {**(value.get("arguments") or {}), **flat},
+        }
+
+    @classmethod
+    def of(cls, step_class: type, **arguments: Any) -> StepSpec:
+        """The spec that loads this class with these arguments."""
+        return cls(use=f"{step_class.__module__}:{step_class.__qualname__}", arguments=arguments)
+
+    @property
+    def label(self) -> str:
+        """The step's name in this run; a rule without one is called like its reason."""
+        reason = self.arguments.get("reason") if self.use == "rule" else None
+        return self.name or reason or self.use.rpartition(":")[2].rpartition(".")[2]
+
+    def load(self) -> Step:
+        """Imports the step.
+
+        Raises:
+          ValueError: there is no such step, or it doesn't take these arguments.
+        """
+        found = self._imported()
+        if inspect.isclass(found):
+            try:
+                found = found(**self.arguments)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"recipe: {self.use} doesn't take {self.arguments}: {error}") from error
+        elif self.arguments:
+            raise ValueError(f"recipe: {self.use} is a function and takes no arguments; make it a class")
+        elif takes_a_text(found):
+            found = per_document(found)
+        try:
+            return Step.of(found, self.label, named=bool(self.name))
+        except ValueError as error:
+            raise ValueError(f"recipe: {self.use}: {error}") from error
+
+    def _imported(self) -> Any:
+        path = BUILT_IN.get(self.use, self.use)
+        module_name, colon, name = path.partition(":")
+        if not colon:
+            close = difflib.get_close_matches(self.use, BUILT_IN, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(
+                f"recipe: there is no step {self.use!r}{hint}. Built in are {', '.join(sorted(BUILT_IN))}; your own is "
+                f"named package.module:name"
+            )
+        try:
+            found: Any = importlib.import_module(module_name)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"recipe: {self.use} can't be imported ({error}); is its folder on PYTHONPATH?") from error
+        return found
+
+
+def load(specs: Sequence[StepSpec], columns: Sequence[str] = ()) -> list[Step]:
+    """Imports the steps of a recipe and holds them against each other.
+
+    Args:
+      columns: the source columns that are kept.
+
+    Raises:
+      ValueError: a step can't be loaded, or two have one label, give one reason, or add one column.
+    """
+    steps = [spec.load() for spec in specs]
+    labels: set[str] = set()
+    taken = dict.fromkeys((*RESERVED, *columns), "the pipeline or keep_columns")
+    reasons: dict[str, str] = {}
+    for step in steps:
+        if step.label in labels:
+            raise ValueError(f"recipe: two steps are called {step.label}; give one another `name`")
+        labels.add(step.label)
+        for kind, names, known in (("column", step.columns, taken), ("reason", step.reasons, reasons)):
+            for name in names:
+                if name in known:
+                    raise ValueError(f"recipe: the {kind} {name!r} of {step.label} is already that of {known[name]}")
+                known[name] = step.label
+    return steps
