@@ -1,0 +1,394 @@
+"""Statistics of texts on which the published quality rules decide: one walk over the UTF-8 of a batch.
+
+Every statistic is a whole number, so that a rule can form its ratios from stored attributes
+(``docs/rules.md`` has the rules). Lines end with ``\\n``; words are those of ``transforms.kernels.statistics.words``.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+
+from transforms.kernels.folding import CODE_POINTS, MULTIPLIER
+from transforms.kernels.statistics.words import (
+    ENDS_IN_WORD_CHARACTER,
+    HAS_LETTER,
+    LETTER,
+    NUMBER,
+    SPACE,
+    UPPER,
+    WORD,
+    class_of,
+    decode,
+    next_token,
+    tokens_reference,
+)
+
+STATISTICS = {
+    "characters": "code points",
+    "words": "words",
+    "symbols": "tokens that are no words",
+    "word_characters": "code points of all words",
+    "letter_words": "words with a letter",
+    "stop_words": "how many of the eight stop words of Gopher occur: the, be, to, of, and, that, have, with",
+    "hashes": "characters #",
+    "ellipses": "... and …, counted as str.count does",
+    "letters": "letters and marks",
+    "uppercase": "capital letters",
+    "digits": "numbers (general category N)",
+    "newlines": "characters \\n",
+    "lines": "lines; a last one without \\n counts if it isn't empty",
+    "bullet_lines": "lines whose first characters but white space are • or -",
+    "ellipsis_lines": "lines that end in ... or …, white space apart",
+    "filled_lines": "lines that aren't only white space",
+    "terminal_lines": "of these, lines whose last character ends a sentence",
+    "short_lines": "of these, lines of at most 30 characters",
+    "duplicate_filled_characters": "characters of the filled lines that have occurred before",
+    "separate_lines": "lines where runs of \\n separate them, as Gopher counts for repetition",
+    "duplicate_lines": "of these, lines that have occurred before",
+    "duplicate_line_characters": "the characters of those",
+    "paragraphs": "paragraphs: what two or more \\n separate, white space at the ends of the text apart",
+    "duplicate_paragraphs": "paragraphs that have occurred before",
+    "duplicate_paragraph_characters": "the characters of those",
+}
+"""The statistics of a text, each a whole number, and what they count."""
+
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+SHORT_LINE = 30
+
+(
+    CHARACTERS, WORDS, SYMBOLS, WORD_CHARACTERS, LETTER_WORDS, STOPS, HASHES, ELLIPSES, LETTERS, UPPERCASE, DIGITS,
+    NEWLINES, LINES, BULLET_LINES, ELLIPSIS_LINES, FILLED_LINES, TERMINAL_LINES, SHORT_LINES, DUPLICATE_FILLED,
+    SEPARATE_LINES, DUPLICATE_LINES, DUPLICATE_LINE_CHARACTERS, PARAGRAPHS, DUPLICATE_PARAGRAPHS,
+    DUPLICATE_PARAGRAPH_CHARACTERS,
+) = range(len(STATISTICS))  # fmt: skip
+
+_TERMINAL_RANGES = (
+    (0x21, 0x21), (0x2E, 0x2E), (0x3F, 0x3F), (0x589, 0x589), (0x61D, 0x61F), (0x6D4, 0x6D4), (0x700, 0x702),
+    (0x7F9, 0x7F9), (0x837, 0x837), (0x839, 0x839), (0x83D, 0x83E), (0x964, 0x965), (0x104A, 0x104B), (0x1362, 0x1362),
+    (0x1367, 0x1368), (0x166E, 0x166E), (0x1735, 0x1736), (0x17D4, 0x17D6), (0x17D9, 0x17DA), (0x1803, 0x1803),
+    (0x1809, 0x1809), (0x1944, 0x1945), (0x1AA8, 0x1AAB), (0x1B5A, 0x1B5B), (0x1B5E, 0x1B5F), (0x1B7D, 0x1B7E),
+    (0x1C3B, 0x1C3C), (0x1C7E, 0x1C7F), (0x203C, 0x203D), (0x2047, 0x2049), (0x2E2E, 0x2E2E), (0x2E3C, 0x2E3C),
+    (0x2E53, 0x2E54), (0x3002, 0x3002), (0xA4FF, 0xA4FF), (0xA60E, 0xA60F), (0xA6F3, 0xA6F3), (0xA6F7, 0xA6F7),
+    (0xA876, 0xA877), (0xA8CE, 0xA8CF), (0xA92F, 0xA92F), (0xA9C8, 0xA9C9), (0xAA5D, 0xAA5F), (0xAAF0, 0xAAF1),
+    (0xABEB, 0xABEB), (0xFE52, 0xFE52), (0xFE56, 0xFE57), (0xFF01, 0xFF01), (0xFF0E, 0xFF0E), (0xFF1F, 0xFF1F),
+    (0xFF61, 0xFF61), (0x10A56, 0x10A57), (0x10F55, 0x10F59), (0x10F86, 0x10F89), (0x11047, 0x11048),
+    (0x110BE, 0x110C1), (0x11141, 0x11143), (0x111C5, 0x111C6), (0x111CD, 0x111CD), (0x111DE, 0x111DF),
+    (0x11238, 0x11239), (0x1123B, 0x1123C), (0x112A9, 0x112A9), (0x1144B, 0x1144C), (0x115C2, 0x115C3),
+    (0x115C9, 0x115D7), (0x11641, 0x11642), (0x1173C, 0x1173E), (0x11944, 0x11944), (0x11946, 0x11946),
+    (0x11A42, 0x11A43), (0x11A9B, 0x11A9C), (0x11C41, 0x11C42), (0x11EF7, 0x11EF8), (0x11F43, 0x11F44),
+    (0x16A6E, 0x16A6F), (0x16AF5, 0x16AF5), (0x16B37, 0x16B38), (0x16B44, 0x16B44), (0x16E98, 0x16E98),
+    (0x1BC9F, 0x1BC9F), (0x1DA88, 0x1DA88),
+)  # fmt: skip
+TERMINAL = frozenset(chr(code_point) for first, last in _TERMINAL_RANGES for code_point in range(first, last + 1))
+"""Characters with which a sentence ends: Unicode's Sentence_Terminal and its like, as FineWeb's published rule has them."""
+
+
+@functools.cache
+def terminal_table() -> np.ndarray:
+    """Whether each code point is in ``TERMINAL`` (bool[0x110000])."""
+    table = np.zeros(CODE_POINTS, np.bool_)
+    for first, last in _TERMINAL_RANGES:
+        table[first : last + 1] = True
+    table.flags.writeable = False
+    return table
+
+
+def text_statistics_reference(text: str) -> dict[str, int]:
+    """The statistics of a text: slow and obvious."""
+    tokens = tokens_reference(text)
+    words = [token.text for token in tokens if token.is_word]
+    kinds = [class_of(character) for character in text]
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    filled = [line for line in text.split("\n") if line.strip()]
+    separate = [line for place, line in enumerate(text.split("\n")) if line or place == 0]
+    if text.endswith("\n"):
+        separate.append("")  # as re.split says
+    stripped = text.strip()
+    paragraphs = _split_paragraphs(stripped)
+    duplicate_lines = _duplicates(separate)
+    duplicate_paragraphs = _duplicates(paragraphs)
+    return {
+        "characters": len(text),
+        "words": len(words),
+        "symbols": len(tokens) - len(words),
+        "word_characters": sum(map(len, words)),
+        "letter_words": sum(any(character.isalpha() for character in word) for word in words),
+        "stop_words": len({*STOP_WORDS} & {*words}),
+        "hashes": text.count("#"),
+        "ellipses": text.count("...") + text.count("…"),
+        "letters": sum(bool(kind & LETTER) for kind in kinds),
+        "uppercase": sum(bool(kind & UPPER) for kind in kinds),
+        "digits": sum(bool(kind & NUMBER) for kind in kinds),
+        "newlines": text.count("\n"),
+        "lines": len(lines),
+        "bullet_lines": sum(line.lstrip().startswith(("•", "-")) for line in lines),
+        "ellipsis_lines": sum(line.rstrip().endswith(("...", "…")) for line in lines),
+        "filled_lines": len(filled),
+        "terminal_lines": sum(line[-1] in TERMINAL for line in filled),
+        "short_lines": sum(len(line) <= SHORT_LINE for line in filled),
+        "duplicate_filled_characters": sum(map(len, _duplicates(filled))),
+        "separate_lines": len(separate),
+        "duplicate_lines": len(duplicate_lines),
+        "duplicate_line_characters": sum(map(len, duplicate_lines)),
+        "paragraphs": len(paragraphs),
+        "duplicate_paragraphs": len(duplicate_paragraphs),
+        "duplicate_paragraph_characters": sum(map(len, duplicate_paragraphs)),
+    }
+
+
+def _split_paragraphs(text: str) -> list[str]:
+    """What two or more newlines separate."""
+    parts, part = [], ""
+    place = 0
+    while place < len(text):
+        run = 0
+        while place + run < len(text) and text[place + run] == "\n":
+            run += 1
+        if run >= 2:
+            parts.append(part)
+            part = ""
+        elif run:
+            part += "\n"
+        else:
+            part += text[place]
+            run = 1
+        place += run
+    return [*parts, part]
+
+
+def _duplicates(parts: list[str]) -> list[str]:
+    seen: set[str] = set()
+    found = []
+    for part in parts:
+        if part in seen:
+            found.append(part)
+        seen.add(part)
+    return found
+
+
+def word_hash(word: str) -> int:
+    """The hash that ``next_token`` gives a word."""
+    hashed = 0
+    for byte in word.encode():
+        hashed = (hashed * MULTIPLIER + byte + 1) & 0xFFFFFFFFFFFFFFFF
+    return hashed
+
+
+@numba.njit(cache=True, inline="always")
+def _mixed(hashed: np.uint64) -> np.uint64:
+    """A hash in which every bit depends on every bit, never 0."""
+    hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (hashed ^ (hashed >> np.uint64(31))) | np.uint64(1)
+
+
+@numba.njit(cache=True, inline="always")
+def seen_before(table: np.ndarray, mask: np.uint64, hashed: np.uint64) -> bool:
+    """Whether a hash is in an open-addressed set already; it is afterwards."""
+    key = _mixed(hashed)
+    slot = (key >> np.uint64(20)) & mask
+    while table[slot] != 0:
+        if table[slot] == key:
+            return True
+        slot = (slot + np.uint64(1)) & mask
+    table[slot] = key
+    return False
+
+
+@numba.njit(cache=True)
+def _trimmed(data: np.ndarray, begin: int, end: int, kinds: np.ndarray) -> tuple[int, int]:
+    """Where a text begins and ends without the white space at its ends."""
+    while begin < end:
+        code, size = decode(data, begin)
+        if kinds[code] & SPACE == 0:
+            break
+        begin += size
+    while end > begin:
+        last = end - 1
+        while data[last] & 0xC0 == 0x80:
+            last -= 1
+        code, _ = decode(data, last)
+        if kinds[code] & SPACE == 0:
+            break
+        end = last
+    return begin, end
+
+
+@numba.njit(cache=True)
+def _count_lines(
+    data: np.ndarray, begin: int, end: int, kinds: np.ndarray, terminal: np.ndarray, table: np.ndarray,
+    mask: np.uint64, out: np.ndarray,
+) -> None:  # fmt: skip
+    """All statistics of a text that are of its characters and lines."""
+    factor = np.uint64(MULTIPLIER)
+    place, hashed = begin, np.uint64(0)
+    length = letters = uppercase = digits = hashes = dots = ellipses = characters = 0
+    last = before_last = third = 0
+    end_1 = end_2 = end_3 = first_filled = 0
+    while True:
+        if place < end:
+            code, size = decode(data, place)
+        else:
+            code, size = 0x0A, 0
+        if code == 0x0A:
+            if size > 0:
+                out[NEWLINES] += 1
+                out[LINES] += 1
+                characters += 1
+            elif length > 0:
+                out[LINES] += 1
+            if first_filled == 0x2D or first_filled == 0x2022:
+                out[BULLET_LINES] += 1
+            if end_1 == 0x2026 or (end_1 == 0x2E and end_2 == 0x2E and end_3 == 0x2E):
+                out[ELLIPSIS_LINES] += 1
+            if first_filled != 0:
+                out[FILLED_LINES] += 1
+                out[TERMINAL_LINES] += terminal[last]
+                out[SHORT_LINES] += length <= SHORT_LINE
+            if length > 0:
+                out[SEPARATE_LINES] += 1
+                if seen_before(table, mask, hashed):
+                    out[DUPLICATE_LINES] += 1
+                    out[DUPLICATE_LINE_CHARACTERS] += length
+                    if first_filled != 0:
+                        out[DUPLICATE_FILLED] += length
+            ellipses += dots // 3
+            hashed = np.uint64(0)
+            characters += length
+            length = dots = last = before_last = third = end_1 = end_2 = end_3 = first_filled = 0
+            if size == 0:
+                break
+            place += 1
+            continue
+        kind = kinds[code]
+        third, before_last, last = before_last, last, code
+        length += 1
+        if kind & SPACE == 0:
+            end_1, end_2, end_3 = last, before_last, third
+            if first_filled == 0:
+                first_filled = code
+        letters += kind & LETTER
+        digits += (kind & NUMBER) >> 1
+        uppercase += (kind & UPPER) >> 2
+        hashes += code == 0x23
+        if code == 0x2E:
+            dots += 1
+        else:
+            ellipses += dots // 3 + (code == 0x2026)
+            dots = 0
+        for i in range(place, place + size):
+            hashed = hashed * factor + np.uint64(data[i]) + np.uint64(1)
+        place += size
+    # Runs of newlines at the ends of a text have an empty line on their outer side.
+    outer = 0
+    if begin == end or data[begin] == 0x0A:
+        outer += 1
+    if end > begin and data[end - 1] == 0x0A:
+        outer += 1
+    out[SEPARATE_LINES] += outer
+    out[DUPLICATE_LINES] += outer == 2
+    out[CHARACTERS], out[LETTERS], out[UPPERCASE], out[DIGITS] = characters, letters, uppercase, digits
+    out[HASHES], out[ELLIPSES] = hashes, ellipses
+
+
+@numba.njit(cache=True)
+def _count_paragraphs(
+    data: np.ndarray, begin: int, end: int, table: np.ndarray, mask: np.uint64, out: np.ndarray
+) -> None:
+    """The statistics of a trimmed text that are of its paragraphs."""
+    factor = np.uint64(MULTIPLIER)
+    hashed, length, place = np.uint64(0), 0, begin
+    while True:
+        newlines = 0
+        while place < end and data[place] == 0x0A:
+            newlines += 1
+            place += 1
+        if newlines >= 2 or place >= end:
+            out[PARAGRAPHS] += 1
+            if seen_before(table, mask, hashed):
+                out[DUPLICATE_PARAGRAPHS] += 1
+                out[DUPLICATE_PARAGRAPH_CHARACTERS] += length
+            hashed, length = np.uint64(0), 0
+            if place >= end:
+                return
+        elif newlines == 1:
+            hashed = hashed * factor + np.uint64(0x0B)
+            length += 1
+        while place < end and data[place] != 0x0A:
+            hashed = hashed * factor + np.uint64(data[place]) + np.uint64(1)
+            length += data[place] & 0xC0 != 0x80
+            place += 1
+
+
+@numba.njit(cache=True)
+def _count_words(
+    data: np.ndarray, begin: int, end: int, kinds: np.ndarray, stop_words: np.ndarray, out: np.ndarray
+) -> None:
+    """The statistics of a text that are of its tokens."""
+    place, word_before = begin, False
+    words = symbols = word_characters = letter_words = 0
+    stops = 0
+    while True:
+        start, stop, flags, characters, hashed = next_token(data, place, end, kinds, word_before)
+        if start >= end:
+            break
+        if flags & WORD != 0:
+            words += 1
+            word_characters += characters
+            letter_words += flags & HAS_LETTER != 0
+            if stop - start <= 4:
+                for i in range(len(stop_words)):
+                    if stop_words[i] == hashed:
+                        stops |= 1 << i
+        else:
+            symbols += 1
+        place, word_before = stop, flags & ENDS_IN_WORD_CHARACTER != 0
+    out[WORDS], out[SYMBOLS], out[WORD_CHARACTERS], out[LETTER_WORDS] = words, symbols, word_characters, letter_words
+    while stops:
+        out[STOPS] += stops & 1
+        stops >>= 1
+
+
+@numba.njit(cache=True)
+def table_for(entries: int, table: np.ndarray) -> tuple[np.ndarray, np.uint64]:
+    """An empty set for so many hashes, in the array given if it is large enough; and its mask."""
+    size = 16
+    while size < 2 * entries:
+        size *= 2
+    if size > len(table):
+        table = np.empty(size, np.uint64)
+    table[:size] = 0
+    return table, np.uint64(size - 1)
+
+
+@numba.njit(cache=True)
+def count_texts(
+    data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, kinds: np.ndarray, terminal: np.ndarray,
+    stop_words: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    """Fills uint32[texts, statistics] with the statistics of each valid text; ``out`` must be 0.
+
+    Needs 16 to 32 bytes for each line of the longest text.
+    """
+    table = np.empty(1024, np.uint64)
+    for text in range(len(offsets) - 1):
+        if not valid[text]:
+            continue
+        begin, end = offsets[text], offsets[text + 1]
+        newlines = 0
+        for i in range(begin, end):
+            newlines += data[i] == 0x0A
+        table, mask = table_for(newlines + 1, table)
+        _count_lines(data, begin, end, kinds, terminal, table, mask, out[text])
+        first, last = _trimmed(data, begin, end, kinds)
+        table, mask = table_for(newlines + 1, table)
+        _count_paragraphs(data, first, last, table, mask, out[text])
+        _count_words(data, begin, end, kinds, stop_words, out[text])
+
+
+STOP_HASHES = np.array([word_hash(word) for word in STOP_WORDS], np.uint64)
