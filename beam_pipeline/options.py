@@ -51,7 +51,7 @@ def add_flags(groups: Mapping[str, argparse._ArgumentGroup], settings: type[pyda
         else:
             if metavar_of(name):
                 arguments["metavar"] = metavar_of(name)
-            if get_origin(field.annotation) is list and "," not in metavar_of(name):
+            if get_origin(field.annotation) is list and name != "recipe" and "," not in metavar_of(name):
                 arguments |= {"action": "extend", "nargs": "+"}
         groups[group_of(name)].add_argument(f"--{name}", default=argparse.SUPPRESS, **arguments)
 

@@ -2,12 +2,12 @@
 
     ListSources -> SplitShards -> Reshuffle
                                     |
-      ReadDocuments -> Normalize -> IdentifyLanguage -> Filter -> Fingerprint -> WriteFingerprints     pass 1, text
+      ReadDocuments -> Normalize -> IdentifyLanguage -> Recipe -> Fingerprint -> WriteFingerprints     pass 1, text
                                                                                      |
                        ExactDuplicates -> BandRecords -> VerifyPairs -> ResolveDuplicates              pass 2, no text
                                                                                      | decisions, by shard
                                                                                      |-> AuditDuplicates
-      SelectKept -> Reshuffle -> ReadDocuments -> Normalize -> Tokenize -> WriteTokens                 pass 3, text
+      SelectKept -> Reshuffle -> ReadDocuments -> Normalize -> Edit -> Tokenize -> WriteTokens         pass 3, text
                                                                                |
                                                                           WriteLineage -> PostgreSQL   side outputs
 
@@ -26,12 +26,13 @@ import dataclasses
 import apache_beam as beam
 
 from beam_pipeline.plan import Plan
+from transforms.apply_recipe import Recipe
 from transforms.audit_duplicates import AuditDuplicates
 from transforms.block_files import NOWHERE, BlockFiles
 from transforms.check_room import CheckRoom
 from transforms.check_spelling import CheckSpelling
 from transforms.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
-from transforms.filter import Filter
+from transforms.edit import Edit
 from transforms.fingerprint import Fingerprint
 from transforms.identify_language import IdentifyLanguage
 from transforms.list_sources import ListSources
@@ -68,19 +69,20 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 1: read every text once and keep what identifies it.
     fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints, plan.deaths)
+    attributes = plan.recipe.attributes
     usable = (
         fingerprints.todo
         | "ReadDocuments" >> read
         | "Normalize" >> Normalize(settings.normalization())
         | "IdentifyLanguage" >> IdentifyLanguage(plan.language_model, settings.language_identification())
-        | "Filter" >> Filter(tuple(settings.all_filters()), plan.outcomes)
+        | "Recipe" >> Recipe(plan.recipe.steps, plan.outcomes, settings.annotate_all)
     )
     if settings.max_unknown_tokens is not None:
         usable |= "CheckSpelling" >> CheckSpelling(plan.tokenization, settings.max_unknown_tokens)
     written = (
         usable
-        | "Fingerprint" >> Fingerprint(settings.minhash())
-        | "WriteFingerprints" >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash())
+        | "Fingerprint" >> Fingerprint(settings.minhash(), tuple(field.name for field in attributes))
+        | "WriteFingerprints" >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash(), attributes)
     )
     written.lineage | "WriteLineage (fingerprinted)" >> WriteLineage(plan.lineage_dsn)
     fingerprinted = (fingerprints.done, written.shards) | "Fingerprinted" >> beam.Flatten()
@@ -105,6 +107,7 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
         kept.todo
         | "ReadKept" >> read
         | "NormalizeKept" >> Normalize(settings.normalization())
+        | "Edit" >> Edit(plan.recipe.editors, plan.outcomes)
         | "Tokenize" >> Tokenize(plan.tokenization)
         | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
     )

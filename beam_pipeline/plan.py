@@ -37,6 +37,7 @@ from transforms.deduplicate import Deduplication
 from transforms.kernels.normalization import UNICODE_VERSION
 from transforms.pinned_files import PinnedFile
 from transforms.readers import check
+from transforms.recipe.spec import PlannedRecipe
 from transforms.stage_objects import StageObjects, made_by
 from transforms.tokenize import Tokenization
 
@@ -55,6 +56,7 @@ class Plan:
       created: ISO 8601, UTC.
       deciding: everything that decides the results; the hash of it is the run's settings hash.
       documents: about how many there are; the shuffles are sized by it.
+      recipe: the steps that say what is good data.
       lineage_dsn: where the workers find PostgreSQL; no password.
       resumed: whether the plan was there already.
       prediction: what ``--plan`` has said about this run, if the settings name it.
@@ -70,6 +72,7 @@ class Plan:
     language_model: PinnedFile
     tokenization: Tokenization
     token_schema: pa.Schema
+    recipe: PlannedRecipe
     lineage_dsn: str
     resumed: bool
     prediction: dict[str, Any] | None
@@ -114,7 +117,7 @@ class Plan:
     @property
     def outcomes(self) -> Outcomes:
         """What can become of a document in this run."""
-        return Outcomes.with_filters(self.settings.filter_reasons())
+        return self.recipe.outcomes
 
     @property
     def deduplication(self) -> Deduplication:
@@ -130,6 +133,7 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
       UnusableSettings: settings can't work with this language model or these sources.
       StorageError: the store refuses.
     """
+    recipe = plan_recipe(settings)
     sources = list_sources(settings)
     language_model = PinnedFile.pin(settings.language_model)
     tokenization = Tokenization(
@@ -141,14 +145,14 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
     preflight.check_languages(settings, language_model)
     preflight.check_columns(sources, settings.reading(), settings.named_id_column())
-    deciding = _deciding(settings, sources, language_model, tokenization)
+    deciding = _deciding(settings, sources, language_model, tokenization, recipe)
     prediction = _read_prediction(settings.prediction) if settings.prediction else None
     stored = read_plan(settings.output)
     if stored is None:
         _refuse_strangers(settings, deciding)
         if settings.strict:
             _refuse_unreadable(sources, settings)
-        stored = _store(settings, deciding, lineage_dsn)
+        stored = _store(settings, deciding, recipe, lineage_dsn)
     resumed = not stored.pop("mine", False)
     if resumed:
         _refuse_differences(stored, deciding, sources, settings)
@@ -163,6 +167,7 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         language_model=language_model,
         tokenization=tokenization,
         token_schema=columns.tokens(id_type, settings.with_text),
+        recipe=recipe,
         lineage_dsn=lineage_dsn,
         resumed=resumed,
         prediction=prediction,
@@ -170,6 +175,18 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     if not resumed or not is_listed(plan.sources_uri, deciding):
         write_sources(plan.sources_uri, sources)
     return plan
+
+
+def plan_recipe(settings: Settings) -> PlannedRecipe:
+    """The recipe of a run; its steps are imported here.
+
+    Raises:
+      PlanError: a step can't be imported, or the steps don't go together.
+    """
+    try:
+        return PlannedRecipe.of(settings.steps())
+    except ValueError as error:
+        raise PlanError(str(error)) from error
 
 
 def read_plan(output: str) -> dict[str, Any] | None:
@@ -187,7 +204,7 @@ def read_plan(output: str) -> dict[str, Any] | None:
     return None
 
 
-def _store(settings: Settings, deciding: dict[str, Any], lineage_dsn: str) -> dict[str, Any]:
+def _store(settings: Settings, deciding: dict[str, Any], recipe: PlannedRecipe, lineage_dsn: str) -> dict[str, Any]:
     """Stores a new plan, and returns it as ``mine``; or the one that another command has stored meanwhile."""
     contents = {
         "run": str(uuid.uuid4()),
@@ -195,7 +212,7 @@ def _store(settings: Settings, deciding: dict[str, Any], lineage_dsn: str) -> di
         "code_version": __version__,
         "settings": settings.model_dump(mode="json"),
         "deciding": deciding,
-        "outcomes": Outcomes.with_filters(settings.filter_reasons()).as_json(),
+        "outcomes": recipe.outcomes.as_json(),
         "lineage_dsn": lineage_dsn,
     }
     uri, data = storage.join(settings.output, "plan.json"), json.dumps(contents, indent=2).encode()
@@ -208,7 +225,11 @@ def _store(settings: Settings, deciding: dict[str, Any], lineage_dsn: str) -> di
 
 
 def _deciding(
-    settings: Settings, sources: list[Source], language_model: PinnedFile, tokenization: Tokenization
+    settings: Settings,
+    sources: list[Source],
+    language_model: PinnedFile,
+    tokenization: Tokenization,
+    recipe: PlannedRecipe,
 ) -> dict[str, Any]:
     """All that decides results, by pass: nothing about where things are or how fast they're done."""
     own = settings.deciding()
@@ -218,7 +239,7 @@ def _deciding(
         own["tokenizer_sha256"] = tokenization.tokenizer.sha256
     return {
         "fingerprints": own
-        | {"filter_reasons": settings.filter_reasons()}
+        | {"outcomes": recipe.outcomes.as_json(), "attributes": [str(field) for field in recipe.attributes]}
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
         "tokens": later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
     }

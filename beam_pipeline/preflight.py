@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from beam_pipeline.settings import Settings
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.shards import Source
-from transforms.filters import Languages
 from transforms.kernels import language
 from transforms.pinned_files import PinnedFile
 from transforms.readers import ReadOptions, first_looks
+from transforms.recipe.built_in import Languages
 
 _SHOWN = 20
 
@@ -52,11 +52,11 @@ def _labels_in(settings: Settings) -> Iterable[tuple[str, Iterable[str]]]:
     """Every setting that names labels, the arguments of filters included."""
     yield "languages", settings.languages
     yield "min_language_scores", settings.min_language_scores
-    for spec in settings.filters:
-        found = spec.load()
+    for spec in (*settings.filters, *settings.recipe):
+        found = spec.load().function
         if isinstance(found, Languages):
-            yield f"filters: {spec.use}: keep", found.keep
-            yield f"filters: {spec.use}: min_scores", found.min_scores
+            yield f"recipe: {spec.label}: keep", found.keep
+            yield f"recipe: {spec.label}: min_scores", found.min_scores
 
 
 def _no_such_label(settings: Settings, label: str, labels: Sequence[str]) -> str:

@@ -114,8 +114,7 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
     in_work = _finished(run)
     if in_work.output != run:
         raise NotUsable(f"run: {run} has decisions only; give the run they are about, {in_work.output}")
-    # The user's filters have had their say, and may be gone: what they said is in the fingerprints.
-    settings = Settings(**(in_work.plan["settings"] | {"filters": []} | changed))
+    settings = Settings(**(in_work.plan["settings"] | changed))
     earlier = [_finished(place) for place in against]
     names = (*SAME, "language_model_sha256") if settings.duplicates_within == "language" else SAME
     mine = in_work.plan["deciding"]["fingerprints"]

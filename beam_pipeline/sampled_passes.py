@@ -7,14 +7,14 @@ import io
 
 import pyarrow as pa
 
+from beam_pipeline.plan import plan_recipe
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import Settings
 from schemas import columns
-from schemas.outcomes import Outcomes
 from schemas.shards import Shard, Source
+from transforms.apply_recipe import step_batch
 from transforms.batches import Batch, Costs, spending
 from transforms.check_spelling import Spelled, check_spelling
-from transforms.filter import apply_filter
 from transforms.fingerprint import fingerprint_batch
 from transforms.kernels import language
 from transforms.kernels.normalization import normalize
@@ -63,8 +63,10 @@ class SampledPasses:
         self.costs: Costs = {}
         self._settings = settings
         self._language = language.load(PinnedFile.pin(settings.language_model).local_path())
-        self._filters = [(spec.use, spec.load()) for spec in settings.all_filters()]
-        self._outcomes = Outcomes.with_filters(settings.filter_reasons())
+        self._recipe = plan_recipe(settings)
+        self._steps = [spec.load() for spec in self._recipe.steps]
+        for step in self._steps:
+            step.setup()
         tokenization = Tokenization(
             PinnedFile.pin(settings.tokenizer), settings.bos, settings.eos, fast=settings.fast_tokenizer
         )
@@ -98,17 +100,17 @@ class SampledPasses:
                 batch.data["text"], window=self._settings.language_window, min_letters=self._settings.min_letters
             )
         batch = batch.with_columns(language=labels, language_score=scores)
-        with spending(costs, "Filter"):
-            for name, function in self._filters:
-                batch = batch.with_data(apply_filter(batch.data, name, function, self._outcomes))
+        for step in self._steps:
+            batch = step_batch(batch, step, self._recipe.outcomes)
         if self._settings.max_unknown_tokens is not None:
             with spending(costs, "CheckSpelling"):
                 batch = check_spelling(batch, Spelled(self._tokenizer, self._settings.max_unknown_tokens))
         text = batch.data["text"].drop_null()
         minhash = self._settings.minhash()
-        prints = fingerprint_batch(batch, minhash).data
+        attributes = self._recipe.attributes
+        prints = fingerprint_batch(batch, minhash, tuple(field.name for field in attributes)).data
         with spending(costs, "WriteFingerprints"):
-            schema = columns.fingerprints(minhash.bands, minhash.signature_size)
+            schema = columns.fingerprints(minhash.bands, minhash.signature_size, attributes)
             self.sample.fingerprint_bytes += _written(pa.RecordBatch.from_arrays(prints.columns, schema=schema))
         self.sample.fingerprints.append(prints.select(["content_hash", "signature", "shingles", "bands"]))
         with spending(costs, "Tokenize"):

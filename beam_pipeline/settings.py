@@ -11,14 +11,13 @@ import json
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
+import yaml
 from pydantic import Field
 
 from beam_pipeline import storage
 from beam_pipeline.bill import Prices
 from beam_pipeline.postgres import has_password
-from schemas.outcomes import Outcomes
 from transforms.deduplicate import Deduplication, partitions_for
-from transforms.filters import FilterSpec, Languages, Length
 from transforms.identify_language import LanguageIdentification
 from transforms.kernels.fingerprinting import MinHash
 from transforms.kernels.normalization import DEFAULT as NORMALIZATION
@@ -26,6 +25,7 @@ from transforms.kernels.normalization import Normalization
 from transforms.kernels.unicode_tables import DROPPABLE
 from transforms.pinned_files import DEFAULT_LANGUAGE_MODEL
 from transforms.readers import ReadOptions
+from transforms.recipe.spec import StepSpec
 
 GROUPS = {
     "input and output": "Where the text is and where everything about the run goes. Local paths or s3:// URIs.",
@@ -56,6 +56,20 @@ def _split_scores(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return dict(part.strip().split("=", 1) for part in value.split(",") if "=" in part or _refuse_score(part))
+
+
+def _read_recipe(value: Any) -> Any:
+    """A recipe as it stands in the settings, or the one in the YAML file that a flag names."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = yaml.safe_load(storage.read_bytes(storage.absolute(value)))
+    except (yaml.YAMLError, storage.StorageError) as error:
+        raise ValueError(f"{value}: {error}") from error
+    steps = found.get("recipe") if isinstance(found, dict) else found
+    if not isinstance(steps, list):
+        raise ValueError(f"{value}: expected a list of steps, or one under the key `recipe`")
+    return steps
 
 
 def _refuse_score(part: str) -> bool:
@@ -214,11 +228,20 @@ class Settings(NormalizationSettings):
     )
     min_characters: int = _setting("filters", 0, ge=0, metavar="N", description="shortest document kept")
     max_characters: int = _setting("filters", 0, ge=0, metavar="N", description="longest document kept; 0: any")
-    filters: list[FilterSpec] = _setting(
+    filters: list[StepSpec] = _setting(
         "filters",
         default_factory=list,
         metavar="MODULE:NAME",
-        description="your own filter by import path; repeatable; with arguments in YAML (docs/filters.md)",
+        description="a step by its name or import path; repeatable; with arguments in YAML (docs/recipes.md)",
+    )
+    recipe: Annotated[list[StepSpec], pydantic.BeforeValidator(_read_recipe)] = _setting(
+        "filters",
+        default_factory=list,
+        metavar="FILE",
+        description="YAML with a list of steps, behind the filters; in --config the list itself (docs/recipes.md)",
+    )
+    annotate_all: bool = _setting(
+        "filters", False, description="give a document that was dropped the attributes of the steps behind, too"
     )
 
     shingle_size: int = _setting("deduplication", 5, ge=1, metavar="N", description="words in a shingle")
@@ -308,7 +331,6 @@ class Settings(NormalizationSettings):
     def _build_options(self) -> Settings:
         """The options of every step check themselves when they are built: do it before any work."""
         self.minhash(), self.deduplication(), self.reading(), self.language_identification()
-        Outcomes.with_filters(self.filter_reasons())
         if has_password(self.lineage_dsn):
             raise ValueError("lineage_dsn: leave the password out and set PGPASSWORD or PGPASSFILE instead")
         if self.max_characters and self.max_characters < self.min_characters:
@@ -327,25 +349,23 @@ class Settings(NormalizationSettings):
         """The window and the letter minimum."""
         return LanguageIdentification(self.language_window, self.min_letters)
 
-    def all_filters(self) -> list[FilterSpec]:
-        """The built-in filters that are set, then the user's, in order."""
-        built_in: list[FilterSpec] = []
-        if self.min_characters or self.max_characters:
-            built_in.append(FilterSpec.of(Length, minimum=self.min_characters, maximum=self.max_characters))
-        if self.languages or self.min_language_score or self.min_language_scores:
-            built_in.append(
-                FilterSpec.of(
-                    Languages,
-                    keep=self.languages,
-                    min_score=self.min_language_score,
-                    min_scores=self.min_language_scores,
-                )
-            )
-        return built_in + self.filters
+    def steps(self) -> list[StepSpec]:
+        """The steps of the recipe: those that have settings of their own, then the filters, then ``recipe``.
 
-    def filter_reasons(self) -> list[str]:
-        """The reasons that the filters can give, in order."""
-        return [reason for spec in self.all_filters() for reason in spec.load().reasons]
+        They are not imported here: ``transforms.recipe.spec.load`` does that.
+        """
+        built_in: list[StepSpec] = []
+        if self.min_characters or self.max_characters:
+            lengths = {"minimum": self.min_characters, "maximum": self.max_characters}
+            built_in.append(StepSpec(use="length", arguments=lengths))
+        if self.languages or self.min_language_score or self.min_language_scores:
+            wanted = {
+                "keep": self.languages,
+                "min_score": self.min_language_score,
+                "min_scores": self.min_language_scores,
+            }
+            built_in.append(StepSpec(use="languages", arguments=wanted))
+        return [*built_in, *self.filters, *self.recipe]
 
     def minhash(self) -> MinHash:
         """How documents are fingerprinted."""

@@ -29,7 +29,7 @@ from benchmarks.whole_run import START_UP_DOCUMENTS, Bench, Run, beyond
 WORKERS = (1, 2, 4)
 SHARDS = 16
 """Of the runs here: four for each of four workers."""
-FIRST_PASS = ("ReadDocuments", "Normalize", "IdentifyLanguage", "Filter", "Fingerprint", "WriteFingerprints")
+FIRST_PASS = ("ReadDocuments", "Normalize", "IdentifyLanguage", "Fingerprint", "WriteFingerprints")
 LAST_PASS = ("SelectKept", "ReadKept", "NormalizeKept", "CompareTokenizers", "Tokenize", "WriteTokens")
 
 REFERENCE_JOB = Job(text_bytes=18 * TB, stored_bytes=7 * TB, documents=6e9, shards=18 * TB // (128 * 2**20))

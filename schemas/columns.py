@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 CONTENT_HASH_BYTES = 16
@@ -18,12 +20,14 @@ DOCUMENTS = pa.schema(
 )
 
 
-def fingerprints(bands: int, signature_size: int) -> pa.Schema:
+def fingerprints(bands: int, signature_size: int, attributes: Iterable[pa.Field] = ()) -> pa.Schema:
     """One row a document of the shard, in source order: row k is the shard's first row plus k.
 
     Args:
       bands: number of LSH bands.
       signature_size: bytes of the MinHash signature, one byte a bin.
+      attributes: what the recipe's steps have found out about each document, dropped ones too; null behind the step
+        that dropped it.
     """
     return pa.schema(
         [
@@ -37,6 +41,7 @@ def fingerprints(bands: int, signature_size: int) -> pa.Schema:
             pa.field("signature", pa.binary(signature_size)),  # null if there are `shingles`, or none to be listed
             pa.field("shingles", pa.large_binary()),  # of a short text, all: sorted distinct hashes, uint32 each
             pa.field("bands", pa.binary(8 * bands)),  # one little-endian 64-bit hash a band; null: too short to shingle
+            *attributes,
         ]
     )
 

@@ -162,12 +162,12 @@ def test_the_root_cause_is_the_last_exception_of_python() -> None:
         "Pipeline job_1 failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness:\n"
         "Traceback (most recent call last):\n"
         '  File "filter.py", line 1, in process\n'
-        "transforms.filter.FilterFailed: filter f failed at a.jsonl, row 3\n"
+        "transforms.recipe.steps.StepFailed: step f failed at a.jsonl, row 3\n"
         "\n"
         "\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.onNext(FnApiControlClient.java:180)\n"
         "Caused by: java.lang.IllegalStateException: closed\n"
     )
-    assert execution.root_cause(error) == "transforms.filter.FilterFailed: filter f failed at a.jsonl, row 3"
+    assert execution.root_cause(error) == "transforms.recipe.steps.StepFailed: step f failed at a.jsonl, row 3"
 
 
 def test_the_root_cause_is_the_last_one_of_java_where_flink_failed() -> None:

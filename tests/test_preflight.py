@@ -76,8 +76,8 @@ class TestLabels:
             ({"min_language_scores": {"EN": 0.5}}, "min_language_scores: .* no label 'EN'; did you mean 'en'?"),
             ({"languages": ["qqq"]}, "no label 'qqq'; it has 177: "),
             (
-                {"filters": [{"use": "transforms.filters:Languages", "arguments": {"keep": ["german"]}}]},
-                "filters: transforms.filters:Languages: keep: .* did you mean 'de'?",
+                {"recipe": [{"languages": {"keep": ["german"]}}]},
+                "recipe: languages: keep: .* did you mean 'de'?",
             ),
         ],
     )  # fmt: skip

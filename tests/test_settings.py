@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline import options
+from beam_pipeline.plan import plan_recipe
+from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import GROUPS, Settings, group_of
 from transforms.kernels.deduplication_blocks import MAX_PARTITIONS
 
@@ -46,9 +48,6 @@ def test_lists_come_with_commas_repeated_or_together() -> None:
         (("--min_language_scores", "de"), "LABEL=SCORE"),
         (("--min_characters", "10", "--max_characters", "5"), "max_characters"),
         (("--lineage_dsn", "postgresql://me:secret@db/lineage"), "PGPASSWORD"),
-        (("--filters", "tests.example_filters"), "package.module:name"),
-        (("--filters", "tests.example_filters:Mentions"), "Mentions"),
-        (("--filters", *["tests.example_filters:no_digits"] * 2), "no_digits"),
         (("--keep_duplicate", "shortest"), "keep_duplicate"),
         (("--no_such_flag", "1"), "--no_such_flag"),
         (("--bnads", "1"), "did you mean --bands"),
@@ -58,6 +57,20 @@ def test_what_is_wrong_is_named(arguments: tuple[str, ...], named: str) -> None:
     with pytest.raises(options.UsageError, match=named) as refused:
         resolve(*arguments)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("filters", "named"),
+    [
+        (["tests.example_filters"], "package.module:name"),
+        (["tests.example_filters:Mentions"], "Mentions"),
+        (["tests.example_filters:no_digits"] * 2, "no_digits"),
+    ],
+)
+def test_a_step_is_imported_when_the_run_is_planned_and_not_before(filters: list[str], named: str) -> None:
+    settings = resolve("--filters", *filters)
+    with pytest.raises(PlanError, match=named):
+        plan_recipe(settings)
 
 
 def test_a_config_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def fingerprints() -> pa.Table:
             "language_score": pa.array([0.9, None, 0.8, 0.7, 0.0], pa.float32()),
             "text_bytes": pa.array([10, None, 30, 40, 50], pa.uint32()),
             "clean": pa.array([True, None, False, True, True]),
+            "content_hash": pa.array([bytes([row] * 16) for row in range(5)], pa.binary(16)),
         }
     )
 

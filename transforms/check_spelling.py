@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from schemas.outcomes import NO_TOKENS, OWN, UNKNOWN_TOKENS, Outcomes
 from transforms.batches import Batch
-from transforms.filter import apply_filter
 from transforms.kernels.tokenization import Tokenizer
+from transforms.recipe.steps import Step, apply_step
 from transforms.tokenize import Tokenization, lengths_and_unknown, sample_of
 
 STEP = "CheckSpelling"
@@ -25,7 +25,7 @@ STEP = "CheckSpelling"
 
 @dataclasses.dataclass(frozen=True)
 class Spelled:
-    """Called with documents as a filter is: why each can't be used, null if it can.
+    """A filter (``transforms.recipe.steps``): why each document can't be used, null if it can.
 
     Attributes:
       max_unknown: share of a document's tokens that may be unknown.
@@ -49,7 +49,7 @@ class Spelled:
 
 def check_spelling(batch: Batch, spelled: Spelled) -> Batch:
     """The batch, documents that can't be spelled out of play with the reason as outcome."""
-    return batch.with_data(apply_filter(batch.data, STEP, spelled, Outcomes(OWN)))
+    return batch.with_data(apply_step(batch.data, Step.of(spelled, STEP), Outcomes(OWN)))
 
 
 class _Check(beam.DoFn):

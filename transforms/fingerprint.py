@@ -11,7 +11,7 @@ from transforms.batches import Batch
 from transforms.kernels.fingerprinting import MinHash, fingerprint
 
 
-def fingerprint_batch(batch: Batch, options: MinHash) -> Batch:
+def fingerprint_batch(batch: Batch, options: MinHash, attributes: tuple[str, ...] = ()) -> Batch:
     """The batch with its texts replaced by their fingerprints (``schemas.columns.fingerprints``)."""
     with batch.at_work("Fingerprint"):
         text = batch.data["text"]
@@ -19,16 +19,21 @@ def fingerprint_batch(batch: Batch, options: MinHash) -> Batch:
         columns = {
             name: batch.data[name] for name in ("id", "outcome", "language", "language_score", "text_bytes", "clean")
         }
-        columns |= found._asdict()
+        columns |= found._asdict() | {name: batch.data[name] for name in attributes}
         return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))
 
 
 @dataclasses.dataclass
 class Fingerprint(beam.PTransform):
-    """From ``Batch`` with texts: the same documents as fingerprints, without text."""
+    """From ``Batch`` with texts: the same documents as fingerprints, without text.
+
+    Attributes:
+      attributes: the columns of the recipe's steps, which stay.
+    """
 
     options: MinHash
+    attributes: tuple[str, ...] = ()
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """A pure function of each batch."""
-        return batches | beam.Map(fingerprint_batch, self.options).with_output_types(Batch)
+        return batches | beam.Map(fingerprint_batch, self.options, self.attributes).with_output_types(Batch)

@@ -13,7 +13,7 @@ from schemas.segments import Segment
 from schemas.shards import Shard, split_document_id
 from transforms.batches import Costs, costs_as_json
 
-FINGERPRINT_COLUMNS = ["outcome", "language", "language_score", "text_bytes", "clean"]
+FINGERPRINT_COLUMNS = ["outcome", "language", "language_score", "text_bytes", "clean", "content_hash"]
 """What ``decide`` needs of a shard's fingerprints."""
 
 
@@ -28,6 +28,7 @@ class Verdict:
       cluster_sizes: 1 + documents dropped with this one as witness; 0 for those not kept.
       text_bytes: UTF-8 bytes of the normalized text, 0 if there is none.
       clean: whether the text was normalized as it came.
+      content_hashes: binary(16), of the text that was fingerprinted; null where there is none.
       duplicates: one entry a dropped duplicate, by document id; ``transforms.deduplicate.DECISIONS``.
     """
 
@@ -39,6 +40,7 @@ class Verdict:
     cluster_sizes: np.ndarray
     text_bytes: np.ndarray
     clean: np.ndarray
+    content_hashes: pa.FixedSizeBinaryArray
     duplicates: np.ndarray
 
     @property
@@ -112,6 +114,7 @@ def decide(shard: Shard, fingerprints: pa.Table, duplicates: np.ndarray, witness
         cluster_sizes=cluster_sizes,
         text_bytes=fingerprints["text_bytes"].fill_null(0).to_numpy(),
         clean=fingerprints["clean"].fill_null(False).to_numpy(),
+        content_hashes=fingerprints["content_hash"].combine_chunks(),
         duplicates=duplicates,
     )
 

@@ -35,10 +35,10 @@ class _Open:
 
 
 class _Write(ShardWriter[_Open]):
-    def __init__(self, objects: StageObjects, run: str, options: MinHash) -> None:
+    def __init__(self, objects: StageObjects, run: str, options: MinHash, attributes: tuple[pa.Field, ...]) -> None:
         super().__init__(run, "fingerprints")
         self._objects = objects
-        self._schema = columns.fingerprints(options.bands, options.signature_size)
+        self._schema = columns.fingerprints(options.bands, options.signature_size, attributes)
 
     def _output(self, batch: Batch) -> ObjectWriter:
         plain = [name for name in self._schema.names if name not in RANDOM]
@@ -99,9 +99,10 @@ class WriteFingerprints(beam.PTransform):
     objects: StageObjects
     run: str
     options: MinHash
+    attributes: tuple[pa.Field, ...] = ()
 
     def expand(self, batches: beam.PCollection[Batch]) -> Fingerprinted:
         """One object a shard."""
-        write = beam.ParDo(_Write(self.objects, self.run, self.options))
+        write = beam.ParDo(_Write(self.objects, self.run, self.options, self.attributes))
         outputs = batches | write.with_outputs("lineage", main="shards")
         return Fingerprinted(outputs.shards, outputs.lineage)

@@ -84,8 +84,8 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = 
         return [why, kept], {"witness": witness, "setting": setting}
     if outcome == "invalid":
         return [f"{place} can't be used: {_INVALID.get(reason, reason)}."], {}
-    setting = _filter_of(_settings(lineage, run_id), reason)
-    what = f"the filter {setting['use']} with {setting['arguments']}" if setting else "a filter"
+    setting = _step_of(_settings(lineage, run_id), reason)
+    what = f"the step {setting['use']} with {setting['arguments']}" if setting else "a step of the recipe"
     return [f"{place} was dropped by {what}: {reason}."], {"setting": setting}
 
 
@@ -114,12 +114,12 @@ def _settings(lineage: Lineage, run_id: str) -> dict[str, Any]:
     return dict(found.fetchall()[0][0])
 
 
-def _filter_of(settings: dict[str, Any], reason: str) -> dict[str, Any] | None:
-    """The filter that gives a reason, if the filters can be loaded here, and the settings are of this version."""
+def _step_of(settings: dict[str, Any], reason: str) -> dict[str, Any] | None:
+    """The step that gives a reason, if the steps can be loaded here, and the settings are of this version."""
     from beam_pipeline.settings import Settings  # brings Beam
 
     try:
-        for spec in Settings(**settings).all_filters():
+        for spec in Settings(**settings).steps():
             if reason in spec.load().reasons:
                 return spec.model_dump()
     except ValueError:

@@ -92,7 +92,7 @@ def test_a_run_is_watched_left_and_waited_for_again(
 def test_a_failure_is_one_sentence(cluster: Cluster, corpus: Path, tmp_path: Path) -> None:
     failing = ("--filters", "tests.example_filters:fails")
     failed = runs.run(corpus, tmp_path / "out", *on(cluster), *failing, status=1, timeout=PATIENCE_SECONDS)
-    assert "filter tests.example_filters:fails failed at shard 0000" in failed.stderr
+    assert "step fails failed at shard 0000" in failed.stderr
     assert "part-" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert "org.apache" not in failed.stderr

@@ -42,7 +42,7 @@ class Answers:
         self.__dict__ |= declared
 
     def __call__(self, shown: pa.RecordBatch) -> Any:
-        assert "outcome" not in shown.schema.names
+        assert not {"outcome", "row", "clean", "text_bytes"} & {*shown.schema.names}
         self.shown.append(shown["text"].to_pylist())
         return self.answer
 

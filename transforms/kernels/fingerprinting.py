@@ -118,7 +118,7 @@ def fingerprint(
         raise TypeError(f"text: must be a pyarrow array of string or large_string, not {getattr(text, 'type', text)!r}")
     table = folding.fold_table(options.fold_digits, options.fold_accents)
     valid = _validity(text)
-    offsets, data = _offsets_and_data(text)
+    offsets, data = offsets_and_data(text)
     signatures, listed, counts, bands = sketching.fingerprint_texts(
         data,
         offsets,
@@ -269,7 +269,7 @@ def _validity(array: pa.Array) -> np.ndarray:
     return array.is_valid().to_numpy(zero_copy_only=False)
 
 
-def _offsets_and_data(text: pa.StringArray | pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
+def offsets_and_data(text: pa.StringArray | pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
     """int64[n + 1] and uint8[bytes]: text i is data[offsets[i]:offsets[i + 1]]. Not to be written to."""
     _, offset_buffer, data_buffer = text.buffers()
     offsets: np.ndarray

@@ -11,21 +11,27 @@ In YAML a step is one of::
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pydantic
 
+from schemas.outcomes import Outcomes
+from transforms.recipe.expressions import Expression
 from transforms.recipe.per_document import per_document, takes_a_text
-from transforms.recipe.steps import RESERVED, Step
+from transforms.recipe.steps import RESERVED, SHOWN, Step
 
 BUILT_IN = {
     "length": "transforms.recipe.built_in:Length",
     "languages": "transforms.recipe.built_in:Languages",
+    "repetition": "transforms.recipe.statistics:Repetition",
     "rule": "transforms.recipe.built_in:Rule",
+    "text_statistics": "transforms.recipe.statistics:TextStatistics",
 }
 """The steps that come with the package, by name."""
 
@@ -120,6 +126,51 @@ class StepSpec(pydantic.BaseModel):
         except (ImportError, AttributeError) as error:
             raise ValueError(f"recipe: {self.use} can't be imported ({error}); is its folder on PYTHONPATH?") from error
         return found
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRecipe:
+    """The recipe of a run, held against itself; what workers and readers of its output need to know of it.
+
+    Attributes:
+      steps: in order, by name: workers import them.
+      editors: those of them that change texts.
+      attributes: the columns that they add.
+      outcomes: what can become of a document in the run.
+    """
+
+    steps: tuple[StepSpec, ...] = ()
+    editors: tuple[StepSpec, ...] = ()
+    attributes: tuple[pa.Field, ...] = ()
+    outcomes: Outcomes = dataclasses.field(default_factory=lambda: Outcomes.with_filters([]))
+
+    @classmethod
+    def of(cls, specs: Sequence[StepSpec]) -> PlannedRecipe:
+        """Imports the steps once, to learn what they declare.
+
+        Raises:
+          ValueError: a step can't be loaded, two are in each other's way, or a rule reads a column that isn't there.
+        """
+        steps = load(specs)
+        fields = tuple(pa.field(name, kind) for step in steps for name, kind in step.columns.items())
+        _check_rules(steps)
+        reasons = [reason for step in steps for reason in step.reasons]
+        editors = tuple(spec for spec, step in zip(specs, steps, strict=True) if step.kind == "editor")
+        return cls(tuple(specs), editors, fields, Outcomes.with_filters(reasons))
+
+
+def _check_rules(steps: Sequence[Step]) -> None:
+    """Refuses a rule that reads a column that no step before it adds."""
+    schema = pa.schema(SHOWN)
+    for step in steps:
+        expression = getattr(step.function, "expression", None)
+        if isinstance(expression, Expression):
+            try:
+                expression.check_condition(schema)
+            except ValueError as error:
+                raise ValueError(f"recipe: {step.label}: {error}") from error
+        for name, kind in step.columns.items():
+            schema = schema.append(pa.field(name, kind))
 
 
 def load(specs: Sequence[StepSpec], columns: Sequence[str] = ()) -> list[Step]:

@@ -34,6 +34,18 @@ RESERVED = ("row", "id", "text", "outcome", "language", "language_score", "text_
 """Columns that are the pipeline's own: no attribute and no kept column has such a name."""
 
 
+HIDDEN = ("row", "outcome", "text_bytes", "clean")
+"""Columns that no step is shown."""
+
+SHOWN = (
+    pa.field("id", pa.string()),
+    pa.field("text", pa.string()),
+    pa.field("language", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("language_score", pa.float32()),
+)
+"""The columns that every step is shown, beside kept columns and attributes."""
+
+
 class StepFailed(Exception):
     """A step of a recipe raised an error, or its answer isn't one for every document."""
 
@@ -132,7 +144,8 @@ def apply_step(data: pa.RecordBatch, step: Step, outcomes: Outcomes, annotate_al
     if not len(shown):
         return _with(data, {name: pa.nulls(len(data), kind) for name, kind in step.columns.items()})
     documents = data if len(shown) == len(data) else data.take(pa.array(shown))
-    answer = step.function(documents.drop_columns(["outcome"]))
+    own = [name for name in HIDDEN if name in documents.schema.names]
+    answer = step.function(documents.drop_columns(own))
     if step.kind == "annotator":
         return _with(data, _attributes(step, answer, shown, len(data)))
     if step.kind == "editor":

@@ -17,7 +17,9 @@ from transforms.kernels.statistics.text_statistics import (
 from transforms.kernels.statistics.words import classes
 
 LINES = st.lists(
-    st.sampled_from(["the end.", "", " ", "- a", "• b", "so...", "so…  ", "x" * 31, "of and to be 3.", "#a # b.", "中。"]),
+    st.sampled_from(
+        ["the end.", "", " ", "- a", "• b", "so...", "so…  ", "x" * 31, "of and to be 3.", "#a # b.", "中。"]
+    ),
     max_size=12,
 ).map("\n".join)
 GRAMS = st.lists(st.sampled_from(["a", "bb", "c,", "the", "中", "\n"]), max_size=60).map(" ".join)

@@ -21,7 +21,7 @@ REPETITION = {
     **{f"top_{n}gram_characters": f"characters of the commonest {n}-gram, with its blanks, in all places" for n in TOP},
     **{f"duplicate_{n}gram_characters": f"characters of the {n}-grams that have occurred before" for n in DUPLICATE},
 }
-"""The figures of a text, each a whole number, and what they count. Divided by ``characters`` they are Gopher's shares."""
+"""The figures of a text and what they count: whole numbers. Divided by ``characters`` they are Gopher's shares."""
 
 
 def repetition_reference(text: str) -> dict[str, int]:
@@ -49,8 +49,8 @@ def repetition_reference(text: str) -> dict[str, int]:
 
 @numba.njit(cache=True)
 def _top(
-    grams: np.ndarray, lengths: np.ndarray, count: int, n: int, keys: np.ndarray, counts: np.ndarray, firsts: np.ndarray,
-    mask: np.uint64,
+    grams: np.ndarray, lengths: np.ndarray, count: int, n: int, keys: np.ndarray, counts: np.ndarray,
+    firsts: np.ndarray, mask: np.uint64,
 ) -> int:  # fmt: skip
     """Characters of the commonest n-gram in all its places; of several as common, the first."""
     most, first = 0, 0
@@ -73,9 +73,7 @@ def _top(
 
 
 @numba.njit(cache=True)
-def measure_texts(
-    data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, kinds: np.ndarray, out: np.ndarray
-) -> None:
+def measure_texts(data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, kinds: np.ndarray, out: np.ndarray) -> None:
     """Fills uint32[texts, figures] with the figures of each valid text; ``out`` must be 0.
 
     Needs 60 to 90 bytes for each token of the longest text.

@@ -83,7 +83,7 @@ _TERMINAL_RANGES = (
     (0x1BC9F, 0x1BC9F), (0x1DA88, 0x1DA88),
 )  # fmt: skip
 TERMINAL = frozenset(chr(code_point) for first, last in _TERMINAL_RANGES for code_point in range(first, last + 1))
-"""Characters with which a sentence ends: Unicode's Sentence_Terminal and its like, as FineWeb's published rule has them."""
+"""Characters with which a sentence ends: Unicode's Sentence_Terminal and its like, as FineWeb's rule has them."""
 
 
 @functools.cache

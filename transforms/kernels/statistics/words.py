@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -85,7 +85,7 @@ def classes() -> np.ndarray:
     """The class bits of every code point (uint8[0x110000]). Built once a process, in 0.4 s."""
     table = np.zeros(CODE_POINTS, np.uint8)
     for code_point in range(CODE_POINTS):
-        if 0xE1000 <= code_point or 0x40000 <= code_point < 0xE0000 or 0xD800 <= code_point < 0xF900:
+        if code_point >= 0xE1000 or 0x40000 <= code_point < 0xE0000 or 0xD800 <= code_point < 0xF900:
             continue  # unassigned, surrogates, or for private use
         table[code_point] = class_of(chr(code_point))
     table.flags.writeable = False
@@ -167,7 +167,7 @@ def _separates(text: str, kinds: list[int], start: int, end: int) -> bool:
 
 
 @numba.njit(cache=True, inline="always")
-def decode(data: np.ndarray, place: int) -> tuple[int, int]:
+def decode(data: np.ndarray, place: int) -> tuple[Any, int]:
     """The code point at a place of valid UTF-8, and its bytes."""
     first = np.int64(data[place])
     if first < 0x80:
@@ -179,8 +179,6 @@ def decode(data: np.ndarray, place: int) -> tuple[int, int]:
         return (first & 0x0F) << 12 | second << 6 | (np.int64(data[place + 2]) & 0x3F), 3
     third = np.int64(data[place + 2]) & 0x3F
     return (first & 0x07) << 18 | second << 12 | third << 6 | (np.int64(data[place + 3]) & 0x3F), 4
-
-
 
 
 @numba.njit(cache=True)

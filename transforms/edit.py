@@ -1,0 +1,104 @@
+"""Edit: the recipe's editors again, in pass 3, and the proof that both passes over the text made the same of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import apache_beam as beam
+import mmh3
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.outcomes import Outcomes
+from transforms.batches import Batch, ShardFailed
+from transforms.recipe.spec import StepSpec
+from transforms.recipe.steps import Step, apply_step
+from transforms.verdicts import Verdict
+
+CHECKED = 16
+"""Documents of each batch whose text is held against the hash that pass 1 has stored."""
+
+
+class TextChanged(Exception):
+    """A text of pass 3 isn't the one that pass 1 has fingerprinted."""
+
+
+def edit_batch(batch: Batch, editors: list[Step], outcomes: Outcomes) -> Batch:
+    """The batch with its texts edited as in pass 1.
+
+    Raises:
+      ShardFailed: an editor raised an error, or a text isn't what it was in pass 1.
+    """
+    verdict = batch.verdict
+    if verdict is None:
+        raise ShardFailed(f"shard {batch.shard.name} has come to Edit without a verdict")
+    index = batch.data["row"].to_numpy().astype(np.int64) - batch.shard.first_row
+    if editors:
+        data = _with_language(batch.data, verdict, index)
+        for step in editors:
+            with batch.at_work(f"{step.label} (kept)"):
+                data = apply_step(data, step, outcomes)
+        batch = batch.with_columns(text=data["text"])
+    with batch.at_work("Edit"):
+        _check(batch.data["text"], verdict, index)
+    return batch
+
+
+def _with_language(data: pa.RecordBatch, verdict: Verdict, index: np.ndarray) -> pa.RecordBatch:
+    """The documents with the columns that an editor has seen in pass 1."""
+    languages = pa.DictionaryArray.from_arrays(
+        pa.array(verdict.languages[index].astype(np.int32)), pa.array(verdict.language_names, pa.string())
+    )
+    data = data.append_column("language", languages)
+    return data.append_column("language_score", pa.array(verdict.language_scores[index]))
+
+
+def _check(text: pa.StringArray, verdict: Verdict, index: np.ndarray) -> None:
+    """Holds some texts, spread over the batch, against the hashes of pass 1.
+
+    Raises:
+      TextChanged: one differs, or is gone.
+    """
+    if not len(text):
+        return
+    places = np.unique(np.linspace(0, len(text) - 1, CHECKED).astype(np.int64))
+    stored = verdict.content_hashes.take(pa.array(index[places])).to_pylist()
+    texts = pc.cast(text.take(pa.array(places)), pa.binary()).to_pylist()
+    for place, encoded, expected in zip(places.tolist(), texts, stored, strict=True):
+        if encoded is None or mmh3.mmh3_x64_128_digest(encoded) != expected:
+            raise TextChanged(
+                f"document {index[place]} of the shard has another text than in pass 1: an editor of the recipe "
+                "doesn't give the same text twice, or its code was changed since. Start again with another output"
+            )
+
+
+class _Edit(beam.DoFn):
+    def __init__(self, editors: tuple[StepSpec, ...], outcomes: Outcomes) -> None:
+        self._specs, self._outcomes = editors, outcomes
+
+    def setup(self) -> None:
+        """Imports and prepares the editors, once a worker."""
+        self._editors = [spec.load() for spec in self._specs]
+        for step in self._editors:
+            step.setup()
+
+    def process(self, batch: Batch) -> list[Batch]:
+        return [batch if batch.error else edit_batch(batch, self._editors, self._outcomes)]
+
+
+@dataclasses.dataclass
+class Edit(beam.PTransform):
+    """From ``Batch`` of kept documents: the same with the texts that pass 1 has fingerprinted.
+
+    Attributes:
+      editors: the recipe's, in order; they see ``id``, ``text``, ``language`` and ``language_score``.
+      outcomes: of the run.
+    """
+
+    editors: tuple[StepSpec, ...]
+    outcomes: Outcomes
+
+    def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
+        """The editors in order, then the comparison."""
+        return batches | beam.ParDo(_Edit(self.editors, self.outcomes)).with_output_types(Batch)
