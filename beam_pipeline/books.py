@@ -126,17 +126,23 @@ def totals_of(connection: Connection, run: uuid.UUID) -> Totals:
         {"run": run},
     ).fetchall()
     gaps = connection.execute(
-        # `expected` is where the shard before ended: a shard that starts elsewhere leaves a gap or overlaps.
+        # `expected` is where the shard before ended: a shard that starts elsewhere leaves a gap or overlaps. A packed
+        # shard counts as its first source's, and has each of its sources whole.
         "SELECT source.number, source.uri, source.rows, coalesce(finished.rows, 0)::bigint, source.shards,"
         " coalesce(finished.shards, 0) FROM sources AS source LEFT JOIN ("
         "  SELECT source, sum(rows) AS rows, count(*) AS shards, bool_and(first_row = expected) AS contiguous FROM ("
         "   SELECT source, rows, first_row, coalesce(lag(first_row + rows)"
         "     OVER (PARTITION BY source ORDER BY first_row, rows), 0) AS expected"
-        "   FROM segments WHERE run = %(run)s AND state = 'done') AS ordered GROUP BY source"
+        "   FROM segments WHERE run = %(run)s AND state = 'done' AND first_places IS NULL) AS ordered GROUP BY source"
+        "  UNION ALL SELECT source + position::integer - 1,"
+        "   (lead(start, 1, rows::integer + 1) OVER (PARTITION BY source ORDER BY position) - start)::bigint,"
+        "   (position = 1)::integer, true FROM segments"
+        "   CROSS JOIN LATERAL unnest(first_places) WITH ORDINALITY AS part (start, position)"
+        "   WHERE run = %(run)s AND state = 'done' AND first_places IS NOT NULL"
         " ) AS finished ON finished.source = source.number"
         " WHERE source.run = %(run)s AND source.state = 'ok' AND NOT EXISTS (SELECT FROM segments AS broken"
         "  WHERE broken.run = source.run AND broken.source = source.number AND broken.state = 'unreadable')"
-        " AND (source.shards IS DISTINCT FROM coalesce(finished.shards, 0)"
+        " AND (source.shards IS DISTINCT FROM coalesce(finished.shards, 0) OR finished.source IS NULL"
         "  OR coalesce(source.rows, finished.rows, 0) <> coalesce(finished.rows, 0) OR NOT coalesce(contiguous, true))"
         " ORDER BY source.number",
         {"run": run},

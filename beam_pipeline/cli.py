@@ -97,7 +97,8 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
         "       %(prog)s COMMAND ...",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Beam's own flags go beside these, e.g. --direct_num_workers 4 (DirectRunner, the default). "
+        epilog="Beam's own flags go beside these, e.g. --direct_num_workers 4 (DirectRunner, the default); "
+        "--runner local-flink [--slots N] brings up a Flink cluster here for the run, with a slot for every core. "
         "--verbose, with any command, shows all that Beam says, and the stack of what fails.",
         allow_abbrev=False,
     )
@@ -124,9 +125,11 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
             return _explain_dedup(parser, [flag for flag in arguments if flag != "--explain-dedup"])
         settings, beam = options.resolve(parser, arguments)
         from beam_pipeline import run
+        from runners import local_flink
 
         prepared = run.prepare(settings)
-    return run.carry_out(prepared, beam, console)
+    with local_flink.brought_up(beam) as brought_up:
+        return run.carry_out(prepared, brought_up, console)
 
 
 def _predict(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from runners import direct
-from runners.flink_jobs import FlinkJob
+from runners.flink_jobs import TEMPORARY, FlinkJob
 from transforms.deaths import Deaths
 
 LOGGER = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ def new_deaths(deaths: Deaths, known: int, error: BaseException) -> list[str]:
 
 def _left_at_work(job: FlinkJob) -> str | None:
     """How to go on with a job that isn't waited for any more; None if it doesn't work."""
+    if job.address in TEMPORARY:
+        return None
     again = "To wait for it again, run the same command."
     try:
         working = job.at_work()

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from beam_pipeline import storage
 from beam_pipeline.plan import read_plan
 from beam_pipeline.settings import stable_hash
-from transforms.list_sources import read_sources
+from schemas.shards import Shard
+from transforms.list_sources import read_planned
 from transforms.own_objects import DamagedObject, opened
 
 SHARD_NAME = re.compile(r"(\d{7,})-\d{5,}\.parquet")
@@ -54,7 +55,8 @@ def leftovers(output: str, older_than: datetime.timedelta) -> Iterator[Leftover]
     if plan is None:
         return
     deciding = plan["deciding"]
-    etags = [source.etag for source in read_sources(storage.join(output, "sources.parquet"))]
+    planned = read_planned(storage.join(output, "sources.parquet"))
+    etags = {(item.source if isinstance(item, Shard) else item).number: item.etag for item in planned}
     yield from _unknown(storage.join(output, "fingerprints"), stable_hash(deciding["fingerprints"]), etags)
     yield from _unknown(storage.join(output, "tokens"), stable_hash(deciding), etags)
 
@@ -67,7 +69,7 @@ def remove(leftover: Leftover) -> None:
         storage.discard(leftover.unfinished)
 
 
-def _unknown(uri: str, settings_hash: str, etags: list[str]) -> Iterator[Leftover]:
+def _unknown(uri: str, settings_hash: str, etags: dict[int, str]) -> Iterator[Leftover]:
     try:
         for info in storage.list_objects(uri):
             reason = _reason(info.uri, settings_hash, etags)
@@ -77,13 +79,13 @@ def _unknown(uri: str, settings_hash: str, etags: list[str]) -> Iterator[Leftove
         return  # nothing was written there
 
 
-def _reason(uri: str, settings_hash: str, etags: list[str]) -> str:
+def _reason(uri: str, settings_hash: str, etags: dict[int, str]) -> str:
     """Why an object is a leftover; empty if it is none."""
     name = SHARD_NAME.fullmatch(uri.rpartition("/")[2])
     if name is None:
         return "its name is no shard's"
-    if int(name[1]) >= len(etags):
-        return f"the plan has {len(etags)} sources, and none with number {int(name[1])}"
+    if int(name[1]) not in etags:
+        return f"the plan has no shard that begins with source {int(name[1])}"
     try:
         with opened(uri) as file:
             stored: dict[bytes, Any] = pq.read_metadata(file).metadata or {}

@@ -64,6 +64,7 @@ _SEGMENT_COLUMNS: dict[str, str | int] = {
     "source": "int4",
     "first_row": "int8",
     "rows": "int8",
+    "first_places": INT4_ARRAY,
     "state": "text",
     "error": "text",
     "token_object": "text",
@@ -79,6 +80,7 @@ _SEGMENT_COLUMNS: dict[str, str | int] = {
 }
 _MERGED = ("counts", "costs")  # what pass 1 said stays beside what pass 3 says
 _NOT_A_RESULT = ("writer",)  # the same from another worker is the same
+_STATE_COLUMNS = {"run": "uuid", "number": "int4", "rows": "int8", "state": "text"}
 _SOURCE_COLUMNS = {"run": "uuid", "number": "int4", "uri": "text", "etag": "text", "bytes": "int8"}
 
 
@@ -233,23 +235,39 @@ class Lineage:
         """
         key = uuid.UUID(run)
         ordered = sorted(states, key=lambda state: state.number)
-        rows = [
+        alone = [
             (_escaped(state.state), None if state.rows < 0 else state.rows, state.shards, key, state.number)
             for state in ordered
+            if state.packed == 1
+        ]
+        # Their rows and states come with their segment, and may have come already.
+        packed = [
+            (state.number, state.shards, key, state.number, state.number + state.packed - 1)
+            for state in ordered
+            if state.packed > 1
         ]
 
         def update(connection: Connection) -> None:
             with connection.cursor() as cursor:
-                cursor.executemany(
-                    "UPDATE sources SET state = %s, rows = %s, shards = %s WHERE run = %s AND number = %s", rows
-                )
-                if cursor.rowcount != len(rows):
+                missing = sum(state.packed for state in ordered)
+                for statement, rows in (
+                    ("UPDATE sources SET state = %s, rows = %s, shards = %s WHERE run = %s AND number = %s", alone),
+                    (
+                        "UPDATE sources SET shards = CASE WHEN number = %s THEN %s ELSE 0 END"
+                        " WHERE run = %s AND number BETWEEN %s AND %s",
+                        packed,
+                    ),
+                ):
+                    if rows:
+                        cursor.executemany(statement.encode(), rows)
+                        missing -= cursor.rowcount
+                if missing:
                     raise ValueError(
-                        f"run {run}: of the sources {ordered[0].number} to {ordered[-1].number} "
-                        f"{len(rows) - cursor.rowcount} weren't recorded"
+                        f"run {run}: of the sources {ordered[0].number} to "
+                        f"{ordered[-1].number + ordered[-1].packed - 1} {missing} weren't recorded"
                     )
 
-        if rows:
+        if ordered:
             self._transaction(update)
 
     def upsert_segments(self, segments: Sequence[Segment]) -> list[tuple[str, str, int]]:
@@ -286,6 +304,7 @@ class Lineage:
                     if error.diag.constraint_name is None:  # no partition takes it
                         raise ValueError(f"run {next(iter(rows))[0]} wasn't started in this database") from error
                     raise
+            _record_packed(connection, segments)
             return written
 
         return self._transaction(upsert) if rounds else []
@@ -356,6 +375,25 @@ class Lineage:
         return retrying(attempt, self._dsn, self._retry_seconds)
 
 
+def _record_packed(connection: Connection, segments: Sequence[Segment]) -> None:
+    """Rows and states of the sources of packed shards, which are known with their segments."""
+    rows = [
+        (uuid.UUID(segment.run), segment.source + position, count, segment.census.errors.get(position))
+        for segment in segments
+        if segment.census is not None
+        for position, count in enumerate(segment.census.rows.tolist())
+    ]
+    if not rows:
+        return
+    states = [(*row[:3], "ok" if row[3] is None else f"unreadable: {_escaped(row[3])}") for row in rows]
+    _stage(connection, "sources", _STATE_COLUMNS, states, "_states")
+    connection.execute(
+        "UPDATE sources AS old SET rows = new.rows, state = new.state FROM staged_sources_states AS new"
+        " WHERE old.run = new.run AND old.number = new.number"
+        " AND (old.rows, old.state) IS DISTINCT FROM (new.rows, new.state)"
+    )
+
+
 def _segment_row(segment: Segment) -> tuple[Any, ...]:
     place = f"segment of shard {segment.shard}"
     for name in ("shard", "token_object"):
@@ -370,6 +408,7 @@ def _segment_row(segment: Segment) -> tuple[Any, ...]:
         segment.source,
         segment.first_row,
         segment.rows,
+        None if segment.census is None else segment.census.starts + 1,
         segment.state,
         _escaped(segment.error),
         segment.token_object or None,
@@ -386,16 +425,21 @@ def _segment_row(segment: Segment) -> tuple[Any, ...]:
 
 
 def _stage(
-    connection: Connection, table: str, columns: Mapping[str, str | int], rows: Iterable[tuple[Any, ...]]
+    connection: Connection,
+    table: str,
+    columns: Mapping[str, str | int],
+    rows: Iterable[tuple[Any, ...]],
+    kind: str = "",
 ) -> None:
-    """Puts rows into ``staged_<table>``, a temporary table with those columns that is emptied by the commit."""
-    staged = sql.Identifier(f"staged_{table}")
+    """Puts rows into ``staged_<table><kind>``, a temporary table with those columns that is emptied by the commit."""
+    name = f"staged_{table}{kind}"
+    staged = sql.Identifier(name)
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    if connection.execute("SELECT to_regclass(%s) IS NULL", (f"pg_temp.staged_{table}",)).fetchone() == (True,):
+    if connection.execute("SELECT to_regclass(%s) IS NULL", (f"pg_temp.{name}",)).fetchone() == (True,):
         template = "CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA"
         connection.execute(sql.SQL(template).format(staged, names, sql.Identifier(table)))
-        for name, kind in columns.items():
-            if isinstance(kind, int):  # an array: compressing it twice costs more than storing it for a moment
+        for name, type_ in columns.items():
+            if isinstance(type_, int):  # an array: compressing it twice costs more than storing it for a moment
                 column = sql.Identifier(name)
                 connection.execute(sql.SQL("ALTER TABLE {} ALTER {} SET STORAGE EXTERNAL").format(staged, column))
     else:

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 
 from beam_pipeline import storage
 from beam_pipeline.settings import GROUPS, Settings, group_of, metavar_of
-from runners import flink, local_runner
+from runners import flink, local_flink, local_runner
 from schemas.errors import WRONG_USAGE, ToldError
 
 DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
@@ -91,8 +91,10 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(list(flags))
     view = options.view_as(StandardOptions)
     runner = (view.runner or "DirectRunner").rsplit(".", 1)[-1]
-    if runner in flink.RUNNERS:
+    if runner in (*flink.RUNNERS, local_flink.NAME):
         try:
+            if runner == local_flink.NAME:
+                return local_flink.LocalFlinkOptions.of(flags)
             return PipelineOptions(flink.with_defaults(flags))
         except (flink.FlinkOptionsError, flink.FlinkUnavailable) as error:
             raise UsageError(str(error)) from error

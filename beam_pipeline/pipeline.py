@@ -57,7 +57,7 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     """
     settings = plan.settings
     deduplication = dataclasses.replace(plan.deduplication, files=files)
-    read = ReadDocuments(settings.reading(), plan.deaths)
+    read = ReadDocuments(settings.reading(), plan.sources_uri, plan.deaths)
 
     split = (
         root
@@ -89,14 +89,14 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 2: which documents are duplicates, from fingerprints alone.
     fingerprinted = fingerprinted | "CheckRoom" >> CheckRoom(files)
-    stored = StoredFingerprints.of(plan.fingerprints.uri)
+    stored = StoredFingerprints.of(plan.fingerprints.uri, plan.sources_uri)
     exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, deduplication)
     candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, deduplication)
     pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication)
     decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication)
     sampled = (fingerprinted, pairs, decisions)
     _ = sampled | "AuditDuplicates" >> AuditDuplicates(
-        plan.audit_uri, settings.reading(), settings.normalization(), settings.minhash()
+        plan.audit_uri, plan.sources_uri, stored, settings.reading(), settings.normalization(), settings.minhash()
     )
 
     # Pass 3: read the kept texts again and tokenize them.

@@ -173,7 +173,7 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         prediction=prediction,
     )
     if not resumed or not is_listed(plan.sources_uri, deciding):
-        write_sources(plan.sources_uri, sources)
+        write_sources(plan.sources_uri, sources, settings.reading().shard_bytes)
     return plan
 
 

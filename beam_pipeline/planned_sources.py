@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import logging
@@ -18,7 +17,7 @@ from beam_pipeline.storage import globs
 from schemas import columns
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.shards import MAX_SOURCES, Source
-from transforms.list_sources import read_sources
+from transforms.list_sources import SOURCES_AT_ONCE, packing, read_sources
 from transforms.own_objects import DamagedObject
 
 LOGGER = logging.getLogger(__name__)
@@ -106,9 +105,11 @@ def differing_sources(uri: str, sources: Iterable[Source]) -> list[str]:
     return differences
 
 
-def write_sources(uri: str, sources: list[Source]) -> None:
-    """Stores the list (``schemas.columns.SOURCES``)."""
+def write_sources(uri: str, sources: list[Source], shard_bytes: int) -> None:
+    """Stores the list, and which small sources share a shard (``schemas.columns.SOURCES``)."""
     buffer = io.BytesIO()
-    table = pa.Table.from_pylist([dataclasses.asdict(source) for source in sources], schema=columns.SOURCES)
-    pq.write_table(table, buffer, compression="zstd")
+    values = {name: [getattr(source, name) for source in sources] for name in ("number", "uri", "etag", "size")}
+    values["packed"] = packing(values["size"], shard_bytes)
+    table = pa.Table.from_pydict(values, schema=columns.SOURCES)
+    pq.write_table(table, buffer, compression="zstd", row_group_size=SOURCES_AT_ONCE)
     storage.write(uri, buffer.getbuffer())

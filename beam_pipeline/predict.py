@@ -24,6 +24,7 @@ from beam_pipeline.storage.tally import FIELDS
 from schemas.shards import Shard, Source
 from transforms.batches import Costs, spending
 from transforms.kernels.near_duplicate_estimate import duplicate_share
+from transforms.list_sources import packing
 from transforms.pinned_files import PinnedFile
 from transforms.readers import UnreadableSource, read, split
 from transforms.readers.batching import cut_batches, string_lengths
@@ -85,7 +86,7 @@ def predict(settings: Settings) -> dict[str, Any]:
     of_sample = text_bytes / max(1, sample.text_bytes)
     unique = 1 - duplicate_share(sample.fingerprints, settings.deduplication(), sample.documents / max(1, documents))
 
-    shards = round(scale * sum(len(split(source, settings.reading())) for source in looked_at))
+    shards = _shards(settings, sources, looked_at)
     cpu = PASS2_CPU_SECONDS * documents + passes.comparing * shards
     cpu += reading["Read"].cpu * (1 + unique) * text_bytes / max(1, seen.text_bytes) if reading else 0
     cpu += sum(cost.cpu * (unique if step in passes.OF_KEPT else 1) for step, cost in passes.costs.items()) * of_sample
@@ -97,6 +98,17 @@ def predict(settings: Settings) -> dict[str, Any]:
         "sample": {"documents": sample.documents, "places": len(chosen), "duplicate_share": round(1 - unique, 4)},
         **bill(requests, cpu, stored_bytes, settings.prices()),
     }
+
+
+def _shards(settings: Settings, sources: Sequence[Source], looked_at: Sequence[Source]) -> int:
+    """About how many: those of packed sources, and those of the others by the footers that were looked at."""
+    reading = settings.reading()
+    packed = packing([source.size for source in sources], reading.shard_bytes)
+    alone = sum(source.size for source in sources if packed[source.number] == 1)
+    seen = [source for source in looked_at if packed[source.number] == 1]
+    scale = alone / max(1, sum(source.size for source in seen))
+    of_alone = scale * sum(len(split(source, reading)) for source in seen)
+    return max(1, sum(count > 1 for count in packed) + round(of_alone))
 
 
 def _sample(

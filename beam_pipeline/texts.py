@@ -70,16 +70,18 @@ def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str,
 def source_text(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str, row: int) -> str | None:
     """The text of a source's row, None if it has none that can be used. Reads its row group, or the JSON Lines."""
 
-    def query(connection: Connection) -> tuple[Source, dict[str, int]]:
-        number, etag, size = connection.execute(
-            "SELECT number, etag, bytes FROM sources WHERE run = %s AND uri = %s", (run, uri)
+    def query(connection: Connection) -> tuple[Source, int]:
+        number, etag, size, rows = connection.execute(
+            "SELECT number, etag, bytes, coalesce(rows, (SELECT sum(segment.rows) FROM segments AS segment"
+            " WHERE segment.run = source.run AND segment.source = source.number))::bigint"
+            " FROM sources AS source WHERE run = %s AND uri = %s",
+            (run, uri),
         ).fetchall()[0]
-        shards = connection.execute("SELECT shard, rows FROM segments WHERE run = %s AND source = %s", (run, number))
-        return Source(number, uri, etag, size), dict(shards.fetchall())
+        return Source(number, uri, etag, size), rows
 
-    source, shards = lineage.read(query)
+    source, rows_of_source = lineage.read(query)
     for shard in split(source, options):
-        rows = shards[shard.name]
+        rows = rows_of_source if shard.rows < 0 else shard.rows
         place = row - shard.first_row
         if not 0 <= place < rows:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import concurrent.futures
 import uuid
 
@@ -32,16 +33,21 @@ def find_by_user_id(lineage: Lineage, run: str, user_id: str, output: str = "") 
     """
     shards = lineage.read(
         lambda connection: connection.execute(
-            "SELECT settings ->> 'output', shard, source, first_row FROM segments JOIN runs USING (run)"
+            "SELECT settings ->> 'output', shard, source, first_row, first_places FROM segments JOIN runs USING (run)"
             " WHERE run = %s AND rows > 0 ORDER BY source, first_row",
             (uuid.UUID(run),),
         ).fetchall()
     )
 
-    def search(row: tuple[str, str, int, int]) -> list[int]:
-        written_to, shard, source, first_row = row
+    def search(row: tuple[str, str, int, int, list[int] | None]) -> list[int]:
+        written_to, shard, source, first_row, first_places = row
         places = rows_with_id(storage.join(output or written_to, "fingerprints", f"{shard}.parquet"), user_id)
-        return [document_id(source, first_row + place) for place in places]
+        if first_places is None:
+            return [document_id(source, first_row + place) for place in places]
+        position = [bisect.bisect_right(first_places, place + 1) - 1 for place in places]  # they count from 1
+        return [
+            document_id(source + at, place + 1 - first_places[at]) for at, place in zip(position, places, strict=True)
+        ]
 
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
         return [document for found in pool.map(search, shards) for document in found]

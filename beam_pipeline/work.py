@@ -48,11 +48,15 @@ def work_of(connection: Connection, run: str) -> Work:
         (key,),
     ).fetchall()
     warned = connection.execute(
-        "SELECT DISTINCT sources.number, uri, warning FROM segments"
-        " JOIN sources ON sources.run = segments.run AND sources.number = segments.source,"
-        " LATERAL jsonb_array_elements_text(counts -> 'warnings') AS each (warning)"
-        " WHERE segments.run = %s AND counts ? 'warnings' ORDER BY sources.number, warning LIMIT %s",
-        (key, SHOWN_WARNINGS),
+        "SELECT DISTINCT number, uri, warning FROM sources JOIN ("
+        " SELECT source AS number, warning FROM segments,"
+        "  LATERAL jsonb_array_elements_text(counts -> 'warnings') AS each (warning)"
+        "  WHERE run = %(run)s AND counts ? 'warnings'"
+        " UNION ALL SELECT (entry ->> 0)::integer, entry ->> 1 FROM segments,"
+        "  LATERAL jsonb_array_elements(counts -> 'packed_warnings') AS each (entry)"
+        "  WHERE run = %(run)s AND counts ? 'packed_warnings'"
+        ") AS warned USING (number) WHERE sources.run = %(run)s ORDER BY number, warning LIMIT %(most)s",
+        {"run": key, "most": SHOWN_WARNINGS},
     ).fetchall()
     spelling = connection.execute(
         "SELECT kind, sum(number::bigint)::bigint FROM segments, jsonb_each_text(counts -> 'spelling') AS note (kind,"

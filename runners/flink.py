@@ -44,12 +44,16 @@ class FlinkOptionsError(ValueError):
     """The flags can't be used on Flink; nothing was submitted."""
 
 
-def with_defaults(flags: Sequence[str]) -> list[str]:
+def with_defaults(flags: Sequence[str], cluster: Cluster | None = None) -> list[str]:
     """The flags of a run on Flink, completed with what suits this pipeline and the cluster.
 
     With ``--runner FlinkRunner --flink_master HOST:PORT`` a job server is started for the run; with ``--runner
     PortableRunner --job_endpoint HOST:PORT`` one that runs is used. A ``PortableRunner`` that is neither given a
     ``--flink_master`` nor the job server of ``flink-local`` may be any runner: its flags are left alone.
+
+    Args:
+      flags: of the run.
+      cluster: of this machine; the one in the default folder, if none is given.
 
     Raises:
       FlinkOptionsError: no Flink cluster answers, it is of another version or has no slots and none are asked for by
@@ -60,7 +64,7 @@ def with_defaults(flags: Sequence[str]) -> list[str]:
     runner = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
     master = str(options.view_as(FlinkRunnerOptions).flink_master).removeprefix("http://")
     endpoint = options.view_as(PortableOptions).job_endpoint
-    local = Cluster.at()
+    local = cluster or Cluster.at()
     if runner == "PortableRunner" and master.startswith("["):
         if not local.ports or endpoint not in (local.job_endpoint, f"localhost:{local.ports['job']}"):
             return list(flags)

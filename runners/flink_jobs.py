@@ -16,6 +16,10 @@ _SILENT_SECONDS = 120
 _ENDED = ("FINISHED", "CANCELED", "FAILED")
 
 
+TEMPORARY: set[str] = set()
+"""URLs of JobManagers that end with this command: so do the jobs there."""
+
+
 class FlinkJobFailed(Exception):
     """A job that was waited for has ended otherwise than FINISHED; the message has Flink's reason."""
 

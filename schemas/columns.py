@@ -12,7 +12,7 @@ CONTENT_HASH_BYTES = 16
 # `text` is null exactly where `outcome` is set, so every kernel works on the texts that are still in play.
 DOCUMENTS = pa.schema(
     [
-        pa.field("row", pa.uint32()),  # row in the source
+        pa.field("row", pa.uint32()),  # row in the source; in a packed shard, the place
         pa.field("id", pa.string()),  # the user's own id, null if there is none
         pa.field("text", pa.string()),  # null if the document is out of play
         pa.field("outcome", pa.uint8()),  # null while in play, else why it is out (schemas.outcomes)
@@ -21,7 +21,7 @@ DOCUMENTS = pa.schema(
 
 
 def fingerprints(bands: int, signature_size: int, attributes: Iterable[pa.Field] = ()) -> pa.Schema:
-    """One row a document of the shard, in source order: row k is the shard's first row plus k.
+    """One row a document of the shard, in source order: row k is at place k (``schemas.shards``).
 
     Args:
       bands: number of LSH bands.
@@ -75,6 +75,9 @@ SOURCES = pa.schema(
         pa.field("uri", pa.string()),
         pa.field("etag", pa.string()),
         pa.field("size", pa.int64()),  # bytes as stored
+        pa.field(
+            "packed", pa.uint32()
+        ),  # small sources in the shard that begins here; 0: in one that began before; 1: alone
     ]
 )
 

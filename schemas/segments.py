@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.outcomes import EXACT_DUPLICATE, NEAR_DUPLICATE
-from schemas.shards import MAX_ROWS_PER_SOURCE, MAX_SOURCES
+from schemas.shards import MAX_ROWS_PER_SOURCE, MAX_SOURCES, Census
 
 STATES = ("unreadable", "fingerprinted", "done")
 
@@ -23,12 +23,15 @@ class SourceState:
       state: ``ok`` or ``unreadable: reason``.
       rows: documents in it; -1 while unknown (JSON Lines before it was read).
       shards: how many shards it was split into.
+      packed: above 1, this is of so many consecutive sources that share one shard, which counts as the first one's;
+        their rows and states come with its segment.
     """
 
     number: int
     state: str
     rows: int = -1
     shards: int = 0
+    packed: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +41,7 @@ class Segment:
     Attributes:
       run: UUID of the run.
       shard: ``Shard.name``.
-      source: source number.
+      source: source number; of a packed shard, the first's.
       first_row: row of the shard's first document in the source.
       rows: number of documents.
       state: ``fingerprinted`` after pass 1, ``done`` after pass 3, ``unreadable`` if the source is.
@@ -47,13 +50,15 @@ class Segment:
       outcomes: one code of ``schemas.outcomes`` a document, in row order.
       languages: int16, an index into ``language_names`` for every document, -1 for none.
       language_names: labels as the model gives them.
-      duplicate_rows: uint32, rows in the source of the documents dropped as duplicates, ascending: exactly those whose
-        outcome is one of the two kinds of duplicate.
-      witness_sources, witness_rows: uint32, the kept document each was dropped for.
+      duplicate_rows: uint32, rows in the source (of a packed shard, places: ``schemas.shards``) of the documents that
+        were dropped as duplicates, ascending: exactly those whose outcome is one of the two kinds of duplicate.
+      witness_sources, witness_rows: uint32, the kept document each was dropped for; of one in a packed shard, the
+        shard's first source and the document's place.
       similarities: float32, the estimated Jaccard similarity of each with its witness, 1 for exact duplicates.
       counts: JSON. Under ``funnel``: ``[[outcome code, language or None, documents, bytes of normalized text, tokens],
         ...]``; other keys are notes of the steps.
       costs: JSON, ``{step: {"wall": seconds, "cpu": seconds, ...}}``.
+      census: of a packed shard, what each of its sources has.
 
     Raises:
       ValueError: an array's length or type is wrong, or the duplicates aren't those that ``outcomes`` says.
@@ -76,6 +81,7 @@ class Segment:
     similarities: npt.NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
     costs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    census: Census | None = None
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
@@ -94,6 +100,8 @@ class Segment:
         if told and not -1 <= self.languages.min() <= self.languages.max() < len(self.language_names):
             self._refuse(f"a language index isn't in [-1, {len(self.language_names)})")
         self._check_duplicates()
+        if self.census is not None and (self.first_row or int(self.census.rows.sum()) != self.rows):
+            self._refuse(f"its sources have {int(self.census.rows.sum())} rows, the shard {self.rows}")
         if (self.state == "done") != bool(self.token_object):
             self._refuse(f"state {self.state}, but token_object {self.token_object!r}")
 

@@ -4,13 +4,20 @@ A *source* is one input object. Sources are numbered from 0 in the order of thei
 of a document in its source, from 0: the row of a Parquet file, the line of a JSON Lines file, where blank lines aren't
 counted. A document's id is ``(source number << 32) | row``, so ids sort as sources and rows do.
 
-A *shard* is a run of consecutive row groups of one Parquet source, or a whole JSON Lines source. It is named by its
-source and first row group, so the name means the same at any parallelism, on any runner, after a restart.
+A *shard* is a run of consecutive row groups of one Parquet source, or a whole JSON Lines source, or a run of
+consecutive small sources of any kind, whole ones: a *packed* shard. It is named by its first source and first row
+group, so the name means the same at any parallelism, on any runner, after a restart.
+
+Within a shard a document is known by its *place*: its row in the shard, from 0. Pass 2 names documents by the shard's
+key plus the place. In a shard of one source that is the document's id; in a packed shard, whose key is the id of its
+first source's first row, it sorts as the ids do, and how many rows each source has turns it into the id.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -37,12 +44,15 @@ class Shard:
     """The unit of work, retry, resume, output and lineage.
 
     Attributes:
-      source: where its documents are.
-      first_row_group, row_groups: which row groups of a Parquet source; 0 and 0 for a JSON Lines source.
+      source: where its documents are; of a packed shard, the first of its sources.
+      first_row_group, row_groups: which row groups of a Parquet source; 0 and 0 for a JSON Lines source
+        and for a packed shard.
       first_row: row of its first document in the source.
-      rows: number of documents; -1 while unknown (JSON Lines before it was read).
+      rows: number of documents; -1 while unknown (JSON Lines or a packed shard before it was read).
       error: why the source can't be split into documents; empty if it can. Such a shard stands for the whole source.
       size: about how many bytes of text; only says which shards are large, so that they're done first.
+      sources: how many sources are packed in it, consecutive in number; 1 for any other shard.
+      digest: of a packed shard, what its sources' ETags come to (``etags_digest``).
     """
 
     source: Source
@@ -52,6 +62,18 @@ class Shard:
     rows: int = -1
     error: str = ""
     size: int = dataclasses.field(default=0, compare=False)
+    sources: int = 1
+    digest: str = ""
+
+    @property
+    def packed(self) -> bool:
+        """Whether it has several sources."""
+        return self.sources > 1
+
+    @property
+    def etag(self) -> str:
+        """Changes when any of its sources does."""
+        return self.digest or self.source.etag
 
     @property
     def name(self) -> str:
@@ -60,11 +82,53 @@ class Shard:
 
     @property
     def key(self) -> int:
-        """The id of the shard's first document: what its values are grouped by in shuffles."""
+        """The id of the first row of its source that can be in it: what its values are grouped by in shuffles."""
         return document_id(self.source.number, self.first_row)
 
 
-def document_id(source_number: int, row: int) -> int:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Census:
+    """How many rows each source of a packed shard has, and which of them can't be read.
+
+    Attributes:
+      rows: int64, one a source; 0 for one that can't be read.
+      errors: why, by position in the shard.
+    """
+
+    rows: npt.NDArray[np.int64]
+    errors: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """The place of each source's first row, if it has any."""
+        return np.cumsum(self.rows) - self.rows
+
+    def of_places(self, places: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Position of the source in the shard, and row in the source, of each place."""
+        starts = self.starts
+        position = np.searchsorted(starts, places, side="right") - 1  # of sources that start alike, the last has rows
+        return position, places - starts[position]
+
+
+def places_of(
+    shard: Shard, census: Census | None, places: npt.NDArray[np.integer]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Source number and row of documents at these places of a shard; a packed one has a census."""
+    if census is None:
+        return np.full(len(places), shard.source.number, np.int64), places.astype(np.int64) + shard.first_row
+    position, rows = census.of_places(places.astype(np.int64))
+    return position + shard.source.number, rows
+
+
+def etags_digest(etags: Iterable[str]) -> str:
+    """Of several sources one ETag."""
+    digest = hashlib.sha256()
+    for etag in etags:
+        digest.update(etag.encode() + b"\0")
+    return f"packed-{digest.hexdigest()}"
+
+
+def document_id(source_number: Id, row: Id) -> Id:
     """``(source number << 32) | row``, a document's id in its run."""
     return (source_number << 32) | row
 

@@ -29,7 +29,7 @@ def test_leftovers_are_listed_and_removed(finished: Path, tmp_path: Path, capsys
     some = sorted(tokens.iterdir())[0]
     left = {
         tokens / ".0123.unfinished": "never committed",
-        tokens / "0000009-00000.parquet": "none with number 9",
+        tokens / "0000009-00000.parquet": "no shard that begins with source 9",
         tokens / "notes.txt": "no shard's",
         fingerprints / "0000000-00077.parquet": "other settings made it",
         fingerprints / "0000001-00055.parquet": "is cut short or damaged",

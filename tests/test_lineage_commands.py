@@ -208,7 +208,9 @@ def test_a_run_compares_with_another(output: str, lineage: Lineage, capsys: pyte
 
 def test_init_db_makes_the_tables_once(database: str, capsys: pytest.CaptureFixture[str]) -> None:
     first = ask(init_db, capsys, "--lineage_dsn", database)
-    assert list(first["migrations"]) == ["0001_tables.sql", "0002_lineage.sql", "0003_heartbeat.sql"]
+    assert list(first["migrations"]) == [
+        *("0001_tables.sql", "0002_lineage.sql", "0003_heartbeat.sql", "0004_packed_shards.sql")
+    ]
     assert ask(init_db, capsys, "--lineage_dsn", database) == first
     assert "0002_lineage.sql" in call(init_db, capsys, "--lineage_dsn", database)[1]
 

@@ -24,8 +24,7 @@ def step_batch(batch: Batch, step: Step, outcomes: Outcomes, annotate_all: bool 
         try:
             data = apply_step(batch.data, step, outcomes, annotate_all)
         except Exception as error:
-            rows = batch.data["row"]
-            place = f"shard {batch.shard.name} ({batch.shard.source.uri}, rows {rows[0]} to {rows[-1]})"
+            place = f"shard {batch.shard.name} ({batch.where})"
             reason = str(error) if isinstance(error, StepFailed) else repr(error)
             raise StepFailed(f"step {step.label} failed at {place}: {reason}") from error
     batch = batch.with_data(data)

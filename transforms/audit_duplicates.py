@@ -25,9 +25,11 @@ from transforms.kernels import auditing
 from transforms.kernels.deduplication_blocks import AUDITED
 from transforms.kernels.fingerprinting import MinHash
 from transforms.kernels.normalization import Normalization
-from transforms.readers import ReadOptions, read
+from transforms.packed_sources import read_any
+from transforms.readers import ReadOptions
+from transforms.stored_fingerprints import StoredFingerprints
 
-Wanted = tuple[int, tuple[int, int, int]]  # source number, (row, pair, side)
+Wanted = tuple[int, tuple[int, int, int]]  # number of a shard's source, (row, pair, side), as pass 2 names documents
 Shingled = tuple[tuple[int, int], tuple[int, bytes]]  # (pair, range), (side, hashed shingles in that range)
 
 
@@ -60,9 +62,14 @@ def wanted_documents(pairs: np.ndarray) -> Iterator[Wanted]:
 
 
 def shingle_documents(
-    item: tuple[int, dict[str, Iterable]], reading: ReadOptions, normalization: Normalization, options: MinHash
+    item: tuple[int, dict[str, Iterable]],
+    sources_uri: str,
+    fingerprints: StoredFingerprints,
+    reading: ReadOptions,
+    normalization: Normalization,
+    options: MinHash,
 ) -> Iterator[Shingled]:
-    """Reads the wanted documents of a source and hashes their shingles."""
+    """Reads the wanted documents of a source, or of a packed shard, and hashes their shingles."""
     _, joined = item
     wanted: dict[int, list[tuple[int, int]]] = {}
     for row, pair, side in joined["wanted"]:
@@ -73,7 +80,10 @@ def shingle_documents(
         keep = np.zeros(shard.rows, np.bool_)
         here = [row - shard.first_row for row in wanted if 0 <= row - shard.first_row < shard.rows]
         keep[here] = True
-        for batch in read(shard, reading, keep) if here else ():
+        if not here:
+            continue
+        census = fingerprints.census(shard)
+        for batch in read_any(shard, reading, sources_uri, keep, census):
             shingles = auditing.hashed_shingles(batch["text"], normalization, options)
             for row, hashes in zip(batch["row"].to_pylist(), shingles, strict=True):
                 for number, part in auditing.in_ranges(hashes):
@@ -98,14 +108,14 @@ def true_similarity(counted: Iterable[tuple[int, int]]) -> float:
     return common / max(1, union)
 
 
-def write_audit(item: tuple[None, dict[str, Iterable]], uri: str) -> None:
+def write_audit(item: tuple[None, dict[str, Iterable]], uri: str, fingerprints: StoredFingerprints) -> None:
     """One object with the whole sample (``schemas.columns.AUDIT``), also if that is empty."""
     _, joined = item
     [pairs] = list(joined["pairs"]) or [AUDITED.empty(0)]
     similarities: dict[int, float] = dict(joined["similarities"])
     columns: list[np.ndarray | list[float]] = [pairs["removed"] != 0]
     for name in ("document", "witness"):
-        columns.extend(split_document_id(pairs[name].astype(np.int64)))
+        columns.extend(fingerprints.documents(pairs[name]))
     columns += [pairs["similarity"], [similarities[pair] for pair in range(len(pairs))]]
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, AUDIT, strict=True)], schema=AUDIT)
     with storage.open_output(uri) as file:
@@ -118,10 +128,14 @@ class AuditDuplicates(beam.PTransform):
 
     Attributes:
       uri: where the object goes.
+      sources_uri: the plan's sources, where those of a packed shard are looked up.
+      fingerprints: of the run; they say what is in a packed shard.
       reading, normalization, minhash: how the run reads, normalizes and shingles.
     """
 
     uri: str
+    sources_uri: str
+    fingerprints: StoredFingerprints
     reading: ReadOptions
     normalization: Normalization
     minhash: MinHash
@@ -137,13 +151,11 @@ class AuditDuplicates(beam.PTransform):
         pairs = blocks | beam.Flatten() | beam.Values() | "Sample" >> beam.CombineGlobally(_Sample()).without_defaults()
         wanted = pairs | "Wanted" >> beam.FlatMap(wanted_documents)
         by_source = shards | "BySource" >> beam.Map(lambda shard: (shard.source.number, shard))
+        arguments = (self.sources_uri, self.fingerprints, self.reading, self.normalization, self.minhash)
         similarities = (
             {"shards": by_source, "wanted": wanted}
             | beam.CoGroupByKey()
-            | "Read"
-            >> beam.FlatMap(
-                accounted, shingle_documents, (self.reading, self.normalization, self.minhash)
-            ).with_output_types(Shingled)
+            | "Read" >> beam.FlatMap(accounted, shingle_documents, arguments).with_output_types(Shingled)
             | beam.GroupByKey()
             | "Compare" >> beam.Map(compare).with_output_types(tuple[int, tuple[int, int]])
             | "OfPair" >> beam.GroupByKey()
@@ -156,5 +168,5 @@ class AuditDuplicates(beam.PTransform):
                 "similarities": similarities | "Similarities" >> beam.WithKeys(None),
             }
             | "Join" >> beam.CoGroupByKey()
-            | "Write" >> beam.Map(write_audit, self.uri)
+            | "Write" >> beam.Map(write_audit, self.uri, self.fingerprints)
         )

@@ -7,13 +7,14 @@ import dataclasses
 import pickle
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from apache_beam import coders
 
 from beam_pipeline.storage import Requests, counted
-from schemas.shards import Shard
+from schemas.shards import Census, Shard, Source
 
 if TYPE_CHECKING:
     from transforms.verdicts import Verdict
@@ -40,6 +41,13 @@ class ShardFailed(Exception):
     """A box of a text pass can't do its work on a shard; the message says which and why."""
 
 
+class Part(NamedTuple):
+    """One of the sources of a packed shard, and the place of its first row."""
+
+    source: Source
+    first: int
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
     """Consecutive documents of one shard.
@@ -53,6 +61,8 @@ class Batch:
       verdict: in pass 3, what became of the shard's documents.
       error: with ``last``, why the shard can't be read; what came before it is void.
       notes: what a box has to say about the shard, for its segment.
+      parts: of a packed shard, the sources that these documents are from.
+      census: of a packed shard, with ``last`` in pass 1: what each of its sources has.
     """
 
     shard: Shard
@@ -63,6 +73,27 @@ class Batch:
     verdict: Verdict | None = None
     error: str = ""
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    census: Census | None = None
+
+    def sources(self, rows: np.ndarray) -> tuple[list[Source], np.ndarray, np.ndarray]:
+        """Where documents of the batch are, by the column ``row``: some sources, which of them, and the row in it."""
+        if not self.parts:
+            return [self.shard.source], np.zeros(len(rows), np.int64), rows.astype(np.int64)
+        first = np.array([part.first for part in self.parts], np.int64)
+        which = np.searchsorted(first, rows, side="right") - 1
+        return [part.source for part in self.parts], which, rows.astype(np.int64) - first[which]
+
+    @property
+    def where(self) -> str:
+        """The batch's documents in words, for errors."""
+        if not len(self.data) or "row" not in self.data.schema.names:
+            return self.shard.source.uri
+        ends = self.data["row"].take(pa.array([0, len(self.data) - 1])).to_numpy()
+        sources, which, rows = self.sources(ends)
+        if which[0] == which[1]:
+            return f"{sources[which[0]].uri}, rows {rows[0]} to {rows[1]}"
+        return f"{sources[which[0]].uri}, row {rows[0]}, to {sources[which[1]].uri}, row {rows[1]}"
 
     @contextlib.contextmanager
     def at_work(self, step: str) -> Iterator[None]:
@@ -75,7 +106,7 @@ class Batch:
             with spending(self.costs, step):
                 yield
         except Exception as error:
-            raise ShardFailed(f"shard {self.shard.name} ({self.shard.source.uri}), {step}: {error!r}") from error
+            raise ShardFailed(f"shard {self.shard.name} ({self.where}), {step}: {error!r}") from error
 
     def with_columns(self, **columns: pa.Array) -> Batch:
         """The batch with these columns added or replaced."""

@@ -38,8 +38,12 @@ SET_ASIDE = "set aside: "
 _FRESH_SECONDS = 1.0
 _listed: dict[str, tuple[float, Mapping[str, list[str]]]] = {}
 _lock = threading.Lock()
+_mine = threading.local()
+"""``message``: what this thread was last said to be at work on."""
 _witness: int | None = None
 """The pipe to this process's witness."""
+_witnesses: list[subprocess.Popen[bytes]] = []
+"""Kept, as they outlive what started them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,16 +101,22 @@ def _place(note: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def at_work(deaths: Deaths | None, name: str, source: str) -> Iterator[None]:
-    """In the block, this thread is at work on a shard or source; should the process be killed by it, that is noted."""
+    """In the block, this thread is at work on a shard or source; should the process be killed by it, that is noted.
+
+    Within the block of a packed shard there may be one of each of its sources.
+    """
     if deaths is None or not deaths.limit:
         yield
         return
     thread = threading.get_ident()
-    _say({"thread": thread, "name": name, "source": source, "uri": deaths.uri})
+    around = getattr(_mine, "message", {"thread": thread})
+    _mine.message = {"thread": thread, "name": name, "source": source, "uri": deaths.uri}
+    _say(_mine.message)
     try:
         yield
     finally:
-        _say({"thread": thread})
+        _mine.message = around
+        _say(around)
 
 
 def _say(message: dict[str, object]) -> None:
@@ -131,11 +141,13 @@ def _start() -> int:
     """Starts this process's witness; it reads what ``faulthandler`` writes when the process is killed."""
     reading, writing = os.pipe()
     path = os.pathsep.join(part for part in sys.path if part)
-    subprocess.Popen(
-        [sys.executable, "-m", "transforms.death_witness"],
-        env=os.environ | {"PYTHONPATH": path},
-        stdin=reading,
-        stdout=subprocess.DEVNULL,
+    _witnesses.append(
+        subprocess.Popen(
+            [sys.executable, "-m", "transforms.death_witness"],
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+        )
     )
     os.close(reading)
     faulthandler.enable(writing)

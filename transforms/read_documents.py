@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from schemas.columns import DOCUMENTS
 from schemas.shards import Shard
-from transforms.batches import Batch, Costs, spending
+from transforms.batches import Batch, Costs, Part, spending
 from transforms.deaths import Deaths, at_work
+from transforms.list_sources import sources_between
+from transforms.packed_sources import PackedReader
 from transforms.readers import ReadOptions, UnreadableSource, read
 from transforms.verdicts import Verdict
 from transforms.worker_memory import keep_freed_memory
@@ -20,21 +22,29 @@ from transforms.worker_memory import keep_freed_memory
 EMPTY = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in DOCUMENTS], schema=DOCUMENTS)
 
 
-def read_shard(item: Shard | Verdict, options: ReadOptions, deaths: Deaths | None = None) -> Iterator[Batch]:
+def read_shard(
+    item: Shard | Verdict, options: ReadOptions, sources_uri: str = "", deaths: Deaths | None = None
+) -> Iterator[Batch]:
     """The batches of a shard: all its documents, or those that a verdict keeps.
 
     Until the last is taken, and worked up to the end of the pass, the worker is at work on the shard (``at_work``).
     """
     shard = item if isinstance(item, Shard) else item.shard
     with at_work(deaths, shard.name, shard.source.uri):
-        yield from _batches(item, options)
+        yield from _batches(item, options, sources_uri, deaths)
 
 
-def _batches(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
+def _batches(item: Shard | Verdict, options: ReadOptions, sources_uri: str, deaths: Deaths | None) -> Iterator[Batch]:
     """The batches of a shard.
 
     The last batch says so. A shard that can't be read ends with a batch that says why; a fault of the storage is not
     that and is raised, for the runner to try again.
+
+    Args:
+      item: the shard, or the verdict on it.
+      options: how its sources are read.
+      sources_uri: the plan's sources, where those of a packed shard are looked up.
+      deaths: what has killed workers; a source of a packed shard that has is set aside alone.
     """
     keep_freed_memory()
     verdict = item if isinstance(item, Verdict) else None
@@ -43,7 +53,15 @@ def _batches(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
         yield Batch(shard, 0, True, EMPTY, error=shard.error)
         return
     warnings: list[str] = []
-    batches = read(shard, options, verdict.kept if verdict else None, warnings.append)
+    keep, census = (verdict.kept, verdict.census) if verdict else (None, None)
+    packed = None
+    batches: Iterator[tuple[pa.RecordBatch, tuple[Part, ...]]]
+    if shard.packed:
+        sources = sources_between(sources_uri, shard.source.number, shard.sources)
+        packed = PackedReader(shard, sources, options, keep, census, deaths)
+        batches = packed.batches()
+    else:
+        batches = ((data, ()) for data in read(shard, options, keep, warnings.append))
     step = "ReadKept" if verdict else "ReadDocuments"
     index = 0
     waiting: Batch | None = None
@@ -52,31 +70,44 @@ def _batches(item: Shard | Verdict, options: ReadOptions) -> Iterator[Batch]:
         spent: Costs = {}
         try:
             with spending(spent, step):
-                data = next(batches, None)
+                data, parts = next(batches, (None, ()))
         except UnreadableSource as unreadable:
-            data, waiting, error = None, None, unreadable.reason
+            data, waiting, error = None, None, str(unreadable) if packed else unreadable.reason
+        found = packed.census if packed and data is None and not error else None
         if waiting is not None:
-            yield dataclasses.replace(waiting, last=data is None, notes=_notes(warnings if data is None else []))
+            notes = _notes(warnings, packed) if data is None else {}
+            yield dataclasses.replace(waiting, last=data is None, notes=notes, census=found)
         if data is None:
             break
-        waiting = Batch(shard, index, False, data, spent, verdict)
+        waiting = Batch(shard, index, False, data, spent, verdict, parts=parts)
         index += 1
     if waiting is None:
-        yield Batch(shard, index, True, EMPTY, verdict=verdict, error=error, notes=_notes(warnings))
+        yield Batch(
+            shard, index, True, EMPTY, verdict=verdict, error=error, notes=_notes(warnings, packed), census=found
+        )
 
 
-def _notes(warnings: list[str]) -> dict[str, Any]:
-    """What the segment records of a source that is read although something is wrong with it."""
+def _notes(warnings: list[str], packed: PackedReader | None) -> dict[str, Any]:
+    """What the segment records of sources that are read although something is wrong with them."""
+    if packed:
+        return {"packed_warnings": packed.warnings} if packed.warnings else {}
     return {"warnings": warnings} if warnings else {}
 
 
 @dataclasses.dataclass
 class ReadDocuments(beam.PTransform):
-    """From ``Shard`` or ``Verdict``: its documents (``Batch`` with ``schemas.columns.DOCUMENTS``), in source order."""
+    """From ``Shard`` or ``Verdict``: its documents (``Batch`` with ``schemas.columns.DOCUMENTS``), in source order.
+
+    Attributes:
+      options: how sources are read.
+      sources_uri: the plan's sources, where those of a packed shard are looked up.
+    """
 
     options: ReadOptions
+    sources_uri: str = ""
     deaths: Deaths | None = None
 
     def expand(self, shards: beam.PCollection[Shard | Verdict]) -> beam.PCollection[Batch]:
         """One shard at a time, streaming."""
-        return shards | beam.FlatMap(read_shard, self.options, self.deaths).with_output_types(Batch)
+        arguments = (self.options, self.sources_uri, self.deaths)
+        return shards | beam.FlatMap(read_shard, *arguments).with_output_types(Batch)

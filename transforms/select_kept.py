@@ -15,7 +15,7 @@ from schemas.shards import Shard
 from transforms.accounting import accounted
 from transforms.deduplicate import decisions, witnesses
 from transforms.own_objects import opened
-from transforms.stage_objects import StageObjects
+from transforms.stage_objects import StageObjects, census_in
 from transforms.verdicts import FINGERPRINT_COLUMNS, Decided, Verdict, decide, segment_unreadable
 
 
@@ -29,8 +29,9 @@ class Selected(NamedTuple):
 def verdict_on(shard: Shard, fingerprints: StageObjects, duplicates: np.ndarray, witnesses: np.ndarray) -> Verdict:
     """The verdict, from a few columns of the shard's fingerprints; arguments and errors as of ``decide``."""
     with opened(fingerprints.uri_of(shard)) as file:
-        table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
-    return decide(shard, table, duplicates, witnesses)
+        object_ = pq.ParquetFile(file)
+        table, census = object_.read(columns=FINGERPRINT_COLUMNS), census_in(object_.metadata.metadata)
+    return decide(shard, table, duplicates, witnesses, census)
 
 
 def select(

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from schemas.segments import Segment
-from schemas.shards import Shard
+from schemas.shards import Shard, document_id, places_of
 from transforms.accounting import accounted, count
 from transforms.deaths import SET_ASIDE, Deaths
 from transforms.own_objects import MADE_AGAIN, DamagedObject, opened
@@ -106,8 +106,8 @@ def _tokens_of(verdict: Verdict, uri: str) -> np.ndarray | None:
     except DamagedObject as error:
         LOGGER.warning("%s", error)
         return None
-    expected = np.flatnonzero(verdict.kept).astype(np.uint64) + np.uint64(verdict.shard.key)
-    same = np.array_equal(rows["id"].to_numpy(), expected)
+    numbers, source_rows = places_of(verdict.shard, verdict.census, np.flatnonzero(verdict.kept))
+    same = np.array_equal(rows["id"].to_numpy(), document_id(numbers, source_rows))
     if not same or not np.array_equal(rows["cluster_size"].to_numpy(), verdict.cluster_sizes[verdict.kept]):
         return None
     n_tokens: np.ndarray = rows["n_tokens"].to_numpy()

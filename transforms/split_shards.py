@@ -27,8 +27,15 @@ def source_name(source: Source) -> str:
     return f"{source.number:07d}"
 
 
-def split_source(source: Source, options: ReadOptions, deaths: Deaths) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
-    """The shards of a source, and on the output ``sources`` what is known of it."""
+def split_source(
+    source: Source | Shard, options: ReadOptions, deaths: Deaths
+) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
+    """The shards of a source, and on the output ``sources`` what is known of it; a packed shard as it is."""
+    if isinstance(source, Shard):
+        state = SourceState(source.source.number, "ok", shards=1, packed=source.sources)
+        yield beam.pvalue.TaggedOutput("sources", state)
+        yield source
+        return
     name = source_name(source)
     if reason := deaths.reason(name):
         shards = [Shard(source, error=reason)]
@@ -46,7 +53,7 @@ def split_source(source: Source, options: ReadOptions, deaths: Deaths) -> Iterat
 
 @dataclasses.dataclass
 class SplitShards(beam.PTransform):
-    """From ``Source``: ``shards``, and ``sources`` with rows and shards of each for the lineage.
+    """From ``Source`` or packed ``Shard``: ``shards``, and ``sources`` with rows and shards of each for the lineage.
 
     A source that can't be read becomes one shard with its ``error`` set, so that it's accounted for like any other.
     """
@@ -54,8 +61,8 @@ class SplitShards(beam.PTransform):
     options: ReadOptions
     deaths: Deaths
 
-    def expand(self, sources: beam.PCollection[Source]) -> Split:
-        """One footer read a Parquet source, a few bytes of any other."""
+    def expand(self, sources: beam.PCollection[Source | Shard]) -> Split:
+        """One footer read a Parquet source, a few bytes of any other, nothing of those that are packed."""
         outputs = sources | beam.FlatMap(accounted, split_source, (self.options, self.deaths)).with_outputs(
             "sources", main="shards"
         )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
+import json
 import logging
+import zlib
+from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_pipeline import storage
-from schemas.shards import Shard
+from schemas.shards import Census, Shard
 from transforms.list_file import ListFileWriter
 from transforms.own_objects import MADE_AGAIN, DamagedObject, opened
 
@@ -20,13 +25,16 @@ SETTINGS = b"beam_pipeline.settings"
 LOGGER = logging.getLogger(__name__)
 
 ERROR = b"beam_pipeline.error"
+SOURCES = b"beam_pipeline.sources"
+CENSUS = b"beam_pipeline.census"
 
 
 @dataclasses.dataclass(frozen=True)
 class StageObjects:
     """The objects of one stage, one a shard under a name that depends on the shard only.
 
-    Each carries in its Parquet footer the hash of the settings that made it and its source's ETag.
+    Each carries in its Parquet footer the hash of the settings that made it and its source's ETag; the fingerprints of
+    a packed shard carry what each of its sources has.
 
     Attributes:
       uri: folder or prefix.
@@ -78,8 +86,16 @@ class StageObjects:
             return None
         return Committed(footer.num_rows, stored[ERROR].decode())
 
+    def census(self, shard: Shard) -> Census | None:
+        """What each source of a packed shard has, from the shard's object; None for any other shard."""
+        if not shard.packed:
+            return None
+        with opened(self.uri_of(shard)) as file:
+            return census_in(pq.read_metadata(file).metadata)
+
     def _identity(self, shard: Shard) -> dict[bytes, bytes]:
-        values = {"settings": self.settings_hash, "etag": shard.source.etag, "first_row": str(shard.first_row)}
+        values = {"settings": self.settings_hash, "etag": shard.etag, "first_row": str(shard.first_row)}
+        values |= {"sources": str(shard.sources)} if shard.packed else {}
         return {f"beam_pipeline.{key}".encode(): value.encode() for key, value in values.items()}
 
 
@@ -91,6 +107,21 @@ def made_by(uri: str, settings_hash: str) -> bool:
     except DamagedObject:
         return True
     return bool(stored.get(SETTINGS) == settings_hash.encode())
+
+
+def census_in(metadata: Mapping[bytes, bytes]) -> Census | None:
+    """What a fingerprint object's footer says of the sources of a packed shard, if it is of one."""
+    if CENSUS not in metadata:
+        return None
+    stored = json.loads(zlib.decompress(base64.b85decode(metadata[CENSUS])))
+    errors = {int(position): reason for position, reason in stored["errors"].items()}
+    return Census(np.array(stored["rows"], np.int64), errors)
+
+
+def census_entry(census: Census) -> dict[bytes, bytes]:
+    """A census as an entry of a footer: most sources are alike, so little is left of it."""
+    text = json.dumps({"rows": census.rows.tolist(), "errors": census.errors})
+    return {CENSUS: base64.b85encode(zlib.compress(text.encode()))}
 
 
 class Committed(NamedTuple):
@@ -125,9 +156,15 @@ class ObjectWriter:
         """Appends a row group."""
         self._writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
 
-    def commit(self) -> None:
-        """Completes the object: from here on it is there under its name."""
+    def commit(self, more: Mapping[bytes, bytes] | None = None) -> None:
+        """Completes the object: from here on it is there under its name.
+
+        Args:
+          more: entries for its footer that weren't known when it was begun; not with ``lists``.
+        """
         try:
+            if more and isinstance(self._writer, pq.ParquetWriter):
+                self._writer.add_key_value_metadata(more)
             self._writer.close()
         except BaseException as error:
             self._output.__exit__(type(error), error, error.__traceback__)

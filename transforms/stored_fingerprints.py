@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -17,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_pipeline import storage
-from schemas.shards import Shard, Source, document_id
-from transforms.list_sources import read_sources
+from schemas.shards import Census, Shard, Source, document_id, places_of, split_document_id
+from transforms.list_sources import read_planned
 from transforms.own_objects import opened
-from transforms.stage_objects import ERROR
+from transforms.stage_objects import ERROR, census_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class StoredRun:
       sources_uri: its sources (``schemas.columns.SOURCES``).
       run: its id.
       kept_uri: of an earlier run, one object a shard whose rows, or those of them with ``outcome`` "kept", are the
-        documents it kept, by ``source_row``: its tokens or decisions. Empty: every document takes part.
+        documents it kept: its tokens or decisions. Empty: every document takes part.
     """
 
     fingerprints_uri: str
@@ -50,9 +51,9 @@ class StoredFingerprints:
     runs: tuple[StoredRun, ...]
 
     @classmethod
-    def of(cls, fingerprints_uri: str) -> StoredFingerprints:
+    def of(cls, fingerprints_uri: str, sources_uri: str = "") -> StoredFingerprints:
         """Those of a single run."""
-        return cls((StoredRun(fingerprints_uri),))
+        return cls((StoredRun(fingerprints_uri, sources_uri=sources_uri),))
 
     @property
     def in_work(self) -> StoredRun:
@@ -78,21 +79,71 @@ class StoredFingerprints:
         run = self.run_of(shard.source.number)
         if not run.kept_uri:
             return None
-        return rows_of(storage.join(run.kept_uri, f"{_own(run, shard).name}.parquet"), shard)
+        own = _own(run, shard)
+        return rows_of(storage.join(run.kept_uri, f"{own.name}.parquet"), own, self.census(shard))
+
+    def census(self, shard: Shard) -> Census | None:
+        """What each source of a packed shard has; None for any other shard."""
+        return _census(self.uri_of(shard)) if shard.packed else None
+
+    def places(self, shard: Shard, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Source number, as pass 2 has it, and row of documents at these places of a shard."""
+        return places_of(shard, self.census(shard), places)
+
+    def documents(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Source number, as pass 2 has it, and row of documents as pass 2 names them: of any shards."""
+        numbers, rows = split_document_id(names.astype(np.int64))
+        for number in np.unique(numbers).tolist():
+            run = self.run_of(number)
+            if run.sources_uri and _is_packed(run.sources_uri, number - run.first_source):
+                here = numbers == number
+                shard = Shard(Source(number - run.first_source, "", "", 0))
+                census = _census(storage.join(run.fingerprints_uri, f"{shard.name}.parquet"))
+                if census is None:
+                    raise ValueError(f"{run.fingerprints_uri}: shard {shard.name} isn't as run {run.run} has packed it")
+                position, rows[here] = census.of_places(rows[here])
+                numbers[here] = number + position
+        return numbers, rows
 
 
-def rows_of(uri: str, shard: Shard) -> np.ndarray:
-    """Mask of the documents of a shard that a token object has, or of which an object of decisions says "kept"."""
+def rows_of(uri: str, shard: Shard, census: Census | None) -> np.ndarray:
+    """Mask of the documents of a shard that a token object has, or of which an object of decisions says "kept".
+
+    Args:
+      shard: as its run numbers it.
+      census: of a packed shard.
+    """
     with opened(uri) as file:
         object_ = pq.ParquetFile(file)
-        columns = [name for name in ("source_row", "outcome") if name in object_.schema_arrow.names]
+        columns = ["outcome"] if "outcome" in object_.schema_arrow.names else ["id"]
         table = object_.read(columns=columns)
-    rows = table["source_row"].to_numpy()
-    if "outcome" in columns:
-        rows = rows[table["outcome"].cast(pa.string()).to_numpy() == "kept"]
+    if "outcome" in columns:  # one row a document, in order
+        kept: np.ndarray = table["outcome"].cast(pa.string()).to_numpy() == "kept"
+        return kept
+    numbers, rows = split_document_id(table["id"].to_numpy().astype(np.int64))
+    first = -shard.first_row if census is None else census.starts[numbers - shard.source.number]
     there = np.zeros(shard.rows, np.bool_)
-    there[rows.astype(np.int64) - shard.first_row] = True
+    there[rows + first] = True
     return there
+
+
+@functools.lru_cache(maxsize=256)
+def _census(fingerprints_uri: str) -> Census | None:
+    """Of the shard that a fingerprint object is of: kept, as many shards have witnesses in the same ones."""
+    with opened(fingerprints_uri) as file:
+        return census_in(pq.read_metadata(file).metadata)
+
+
+@functools.lru_cache(maxsize=8)
+def _packed_sources(sources_uri: str) -> frozenset[int]:
+    """The numbers of the sources with which a packed shard begins: a few for each thousand sources."""
+    return frozenset(
+        shard.source.number for shard in read_planned(sources_uri) if isinstance(shard, Shard) and shard.packed
+    )
+
+
+def _is_packed(sources_uri: str, number: int) -> bool:
+    return number in _packed_sources(sources_uri)
 
 
 def _own(run: StoredRun, shard: Shard) -> Shard:
@@ -101,27 +152,35 @@ def _own(run: StoredRun, shard: Shard) -> Shard:
     return dataclasses.replace(shard, source=dataclasses.replace(shard.source, number=number))
 
 
-def stored_objects(run: StoredRun) -> Iterator[tuple[StoredRun, Source, str]]:
-    """Every fingerprint object of a run, with its source as the run numbers it."""
-    sources = {source.number: source for source in read_sources(run.sources_uri)}
+Planned = tuple[StoredRun, Source | Shard, str]
+
+
+def stored_objects(run: StoredRun) -> Iterator[Planned]:
+    """Every fingerprint object of a run, with its source, or its packed shard, as the run numbers it."""
+    planned = {
+        (item.source if isinstance(item, Shard) else item).number: item for item in read_planned(run.sources_uri)
+    }
     for info in storage.list_objects(run.fingerprints_uri):
-        yield run, sources[int(PurePosixPath(info.uri).name.split("-")[0])], info.uri
+        yield run, planned[int(PurePosixPath(info.uri).name.split("-")[0])], info.uri
 
 
-def stored_shard(item: tuple[StoredRun, Source, str]) -> Shard:
+def stored_shard(item: Planned) -> Shard:
     """The shard that a fingerprint object is of, from the object's footer.
 
     Raises:
       ValueError: the object is of another state of the source than the run.
     """
-    run, source, uri = item
+    run, planned, uri = item
+    packed = planned if isinstance(planned, Shard) else Shard(planned)
+    source = packed.source
     with opened(uri) as file:
         footer = pq.read_metadata(file)
     stored = footer.metadata or {}
-    if stored.get(b"beam_pipeline.etag", b"").decode() != source.etag:
+    if stored.get(b"beam_pipeline.etag", b"").decode() != packed.etag:
         raise ValueError(f"{uri} was made from another state of {source.uri} than run {run.run}: run that run again")
-    return Shard(
-        dataclasses.replace(source, number=run.first_source + source.number),
+    return dataclasses.replace(
+        packed,
+        source=dataclasses.replace(source, number=run.first_source + source.number),
         first_row_group=int(PurePosixPath(uri).stem.split("-")[1]),
         first_row=int(stored[b"beam_pipeline.first_row"]),
         rows=footer.num_rows,

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from schemas.outcomes import EXACT_DUPLICATE, KEPT, NEAR_DUPLICATE
 from schemas.segments import Segment
-from schemas.shards import Shard, split_document_id
+from schemas.shards import Census, Shard, split_document_id
 from transforms.batches import Costs, costs_as_json
 
 FINGERPRINT_COLUMNS = ["outcome", "language", "language_score", "text_bytes", "clean", "content_hash"]
@@ -29,7 +29,8 @@ class Verdict:
       text_bytes: UTF-8 bytes of the normalized text, 0 if there is none.
       clean: whether the text was normalized as it came.
       content_hashes: binary(16), of the text that was fingerprinted; null where there is none.
-      duplicates: one entry a dropped duplicate, by document id; ``transforms.deduplicate.DECISIONS``.
+      duplicates: one entry a dropped duplicate, by the names of pass 2; ``transforms.deduplicate.DECISIONS``.
+      census: of a packed shard, what each of its sources has.
     """
 
     shard: Shard
@@ -42,6 +43,7 @@ class Verdict:
     clean: np.ndarray
     content_hashes: pa.FixedSizeBinaryArray
     duplicates: np.ndarray
+    census: Census | None = None
 
     @property
     def kept(self) -> np.ndarray:
@@ -80,13 +82,20 @@ class UnbalancedBooks(Exception):
     """Documents in are not kept + dropped + invalid, or a dropped document's witness isn't kept."""
 
 
-def decide(shard: Shard, fingerprints: pa.Table, duplicates: np.ndarray, witnesses: np.ndarray) -> Verdict:
+def decide(
+    shard: Shard,
+    fingerprints: pa.Table,
+    duplicates: np.ndarray,
+    witnesses: np.ndarray,
+    census: Census | None = None,
+) -> Verdict:
     """Puts together what pass 1 and pass 2 have found out about a shard.
 
     Args:
       fingerprints: ``FINGERPRINT_COLUMNS`` of its object.
       duplicates: the shard's documents that go, sorted by id (``transforms.deduplicate.DECISIONS``).
       witnesses: the shard's documents that others are dropped for (``transforms.deduplicate.WITNESSES``).
+      census: of a packed shard.
 
     Raises:
       UnbalancedBooks: the rows don't match, a document is decided twice, or a witness is itself dropped.
@@ -116,17 +125,21 @@ def decide(shard: Shard, fingerprints: pa.Table, duplicates: np.ndarray, witness
         clean=fingerprints["clean"].fill_null(False).to_numpy(),
         content_hashes=fingerprints["content_hash"].combine_chunks(),
         duplicates=duplicates,
+        census=census,
     )
 
 
 def segment_unreadable(run: str, shard: Shard) -> Segment:
-    """The segment of a shard that can't be read: no documents, and why."""
-    return _segment(run, shard, state="unreadable", error=shard.error)
+    """The segment of a shard that can't be read: no documents, and why, which is so of each of its sources."""
+    census = None
+    if shard.packed:
+        census = Census(np.zeros(shard.sources, np.int64), dict.fromkeys(range(shard.sources), shard.error))
+    return _segment(run, shard, state="unreadable", error=shard.error, census=census)
 
 
-def segment_after_fingerprinting(run: str, shard: Shard, costs: Costs) -> Segment:
+def segment_after_fingerprinting(run: str, shard: Shard, costs: Costs, census: Census | None = None) -> Segment:
     """The segment of a shard after pass 1: how many documents there are, of which none is decided."""
-    return _segment(run, shard, state="fingerprinted", costs=costs)
+    return _segment(run, shard, state="fingerprinted", costs=costs, census=census)
 
 
 def segment_of(
@@ -164,6 +177,7 @@ def segment_of(
         similarities=verdict.duplicates["similarity"].astype(np.float32),
         counts=counts | notes,
         costs=costs,
+        census=verdict.census,
     )
 
 

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from beam_pipeline import storage
 from schemas.columns import DECIDED
 from schemas.outcomes import Outcomes
-from schemas.shards import Shard, split_document_id
+from schemas.shards import Shard, places_of
 from transforms.deduplicate import decisions, witnesses
 from transforms.list_sources import read_sources
 from transforms.own_objects import opened
+from transforms.stage_objects import census_in
 from transforms.stored_fingerprints import StoredFingerprints, rows_of
 from transforms.verdicts import FINGERPRINT_COLUMNS, Verdict, decide
 
@@ -53,7 +54,7 @@ def decided_table(
     found = verdict.duplicates["document"].astype(np.int64) - verdict.shard.key
     present = np.zeros(rows, np.bool_)
     present[found] = True
-    witness_sources, witness_rows = split_document_id(verdict.duplicates["witness"].astype(np.int64))
+    witness_sources, witness_rows = fingerprints.documents(verdict.duplicates["witness"])
     runs = [fingerprints.run_of(number) for number in witness_sources.tolist()]
     uris = [
         _source_uris(run.sources_uri)[number - run.first_source]
@@ -66,10 +67,17 @@ def decided_table(
         at[found] = np.arange(len(found))
         return pa.array(values, kind).take(pa.array(at, mask=~present))
 
-    source_rows = np.arange(verdict.shard.first_row, verdict.shard.first_row + rows)
-    uri = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([verdict.shard.source.uri]))
+    numbers, source_rows = places_of(verdict.shard, verdict.census, np.arange(rows))
+    here, which = np.unique(numbers, return_inverse=True)
+    in_work = fingerprints.in_work
+    own_uris = [
+        _source_uris(in_work.sources_uri)[number - in_work.first_source]
+        if verdict.shard.packed
+        else verdict.shard.source.uri
+        for number in here.tolist()
+    ]
     columns = [
-        uri,
+        pa.DictionaryArray.from_arrays(pa.array(which.astype(np.int32)), pa.array(own_uris, pa.string())),
         pa.array(source_rows, pa.uint32()),
         labels([outcome for outcome, _ in named]),
         labels([reason for _, reason in named]),
@@ -97,11 +105,12 @@ def write_shard(
             continue
         blocks = list(joined["decisions"])
         with opened(fingerprints.uri_of(shard)) as file:
-            table = pq.read_table(file, columns=FINGERPRINT_COLUMNS)
-        verdict = decide(shard, table, decisions(blocks), witnesses(blocks))
+            object_ = pq.ParquetFile(file)
+            table, census = object_.read(columns=FINGERPRINT_COLUMNS), census_in(object_.metadata.metadata)
+        verdict = decide(shard, table, decisions(blocks), witnesses(blocks), census)
         number = shard.source.number - fingerprints.in_work.first_source
         named = dataclasses.replace(shard, source=dataclasses.replace(shard.source, number=number))
-        has_tokens = rows_of(storage.join(tokens_uri, f"{named.name}.parquet"), shard)
+        has_tokens = rows_of(storage.join(tokens_uri, f"{named.name}.parquet"), named, census)
         decided = decided_table(verdict, outcomes, fingerprints, has_tokens)
         with storage.open_output(storage.join(uri, f"{named.name}.parquet")) as file:
             pq.write_table(decided, file, compression="zstd", compression_level=1)

@@ -17,7 +17,7 @@ from transforms.accounting import count
 from transforms.batches import Batch, Costs, add_costs, spending
 from transforms.kernels.fingerprinting import MinHash
 from transforms.shard_writer import ShardWriter
-from transforms.stage_objects import ObjectWriter, StageObjects
+from transforms.stage_objects import ObjectWriter, StageObjects, census_entry
 from transforms.verdicts import segment_after_fingerprinting, segment_unreadable
 
 RANDOM = ["content_hash", "signature", "shingles", "bands"]
@@ -71,13 +71,13 @@ class _Write(ShardWriter[_Open]):
             work = _Open(self._output(batch))
         shard = dataclasses.replace(batch.shard, rows=work.rows, error=batch.error)
         with spending(work.costs, "WriteFingerprints"):
-            work.output.commit()
+            work.output.commit(census_entry(batch.census) if batch.census else None)
         yield shard
         if shard.error:
             segment = segment_unreadable(self.run, shard)
         else:
             count(documents=shard.rows, bytes=work.text_bytes, shards_done=1)
-            segment = segment_after_fingerprinting(self.run, shard, work.costs)
+            segment = segment_after_fingerprinting(self.run, shard, work.costs, batch.census)
         yield beam.pvalue.TaggedOutput("lineage", segment)
 
 

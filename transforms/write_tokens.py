@@ -36,18 +36,21 @@ def token_rows(batch: Batch, verdict: Verdict, schema: pa.Schema) -> pa.RecordBa
     """The rows of the shard's token object for one batch of encoded documents (``schemas.columns.tokens``)."""
     rows = batch.data["row"].to_numpy()
     index = rows.astype(np.int64) - verdict.shard.first_row
-    source = verdict.shard.source
+    sources, which, source_rows = batch.sources(rows)
+    numbers = np.array([source.number for source in sources], np.uint64)[which]
     values = {
         "input_ids": batch.data["input_ids"],
         "n_tokens": pc.list_value_length(batch.data["input_ids"]).cast(pa.uint32()),
-        "id": pa.array(rows.astype(np.uint64) + np.uint64(document_id(source.number, 0))),
+        "id": pa.array(document_id(numbers, source_rows.astype(np.uint64))),
         "language": pa.DictionaryArray.from_arrays(
             pa.array(verdict.languages[index].astype(np.int32)), pa.array(verdict.language_names, pa.string())
         ),
         "language_score": pa.array(verdict.language_scores[index]),
         "cluster_size": pa.array(verdict.cluster_sizes[index]),
-        "source": pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([source.uri])),
-        "source_row": batch.data["row"],
+        "source": pa.DictionaryArray.from_arrays(
+            pa.array(which.astype(np.int32)), pa.array([source.uri for source in sources])
+        ),
+        "source_row": pa.array(source_rows, pa.uint32()),
     }
     if "text" in schema.names:
         values["text"] = batch.data["text"]

@@ -15,6 +15,7 @@ from rich.table import Table
 from beam_pipeline import failures, rededuplicate
 from beam_pipeline.options import UsageError, beam_options
 from beam_pipeline.settings import Settings, metavar_of
+from runners import local_flink
 
 BEAM_FLAGS = True
 CHANGEABLE = ("min_similarity", "duplicates_within", "keep_duplicate", "partitions", "bucket_cap", "max_open_edges")
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))
             raise UsageError(f"{where}: {fault['msg']} (got {fault['input']!r})") from error
-    contents = rededuplicate.carry_out(planned, args.run, options)
+    with local_flink.brought_up(options) as brought_up:
+        contents = rededuplicate.carry_out(planned, args.run, brought_up)
     console = Console(stderr=True)
     table = Table(title=f"run {contents['run']}, decided again", title_justify="left")
     table.add_column("documents")

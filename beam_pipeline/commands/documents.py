@@ -125,9 +125,9 @@ def trace(
             number, source_row = split_document_id(identifier)
             cursor.execute(
                 "SELECT shard, state AS shard_state, attempts AS shard_attempts, written AS shard_written, error"
-                " FROM segments WHERE run = %s AND source = %s"
-                " AND (state = 'unreadable' OR first_row <= %s AND rows > 0) ORDER BY first_row DESC LIMIT 1",
-                (key, number, source_row),
+                " FROM (SELECT * FROM segments WHERE run = %s AND source = %s AND state = 'unreadable'"
+                " UNION ALL SELECT * FROM segment_of(%s, %s)) AS segment LIMIT 1",
+                (key, number, key, identifier),
             )
             shard = cursor.fetchone()
         if found is None:

@@ -7,6 +7,7 @@ JSON Lines plain, gzip or zstd.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 import numpy as np
@@ -37,12 +38,17 @@ COMPRESSED = 4
 """About how many bytes of text are in a byte of compressed JSON Lines."""
 
 
-def split(source: Source, options: ReadOptions) -> list[Shard]:
+def split(source: Source, options: ReadOptions, file: BinaryIO | None = None) -> list[Shard]:
     """The shards of a source; at least one.
 
     Parquet: runs of consecutive row groups of ``shard_bytes`` uncompressed bytes of text or a little more, and of 2**20
     rows at most unless a single row group has more. Rows and first rows come from the footer, so nothing else is read.
     JSON Lines: one shard, its rows unknown (-1); so for an object of 0 bytes, which has no documents.
+
+    Args:
+      source: to be split.
+      options: how it will be read.
+      file: the source, if it is open already.
 
     A source that can't be read gives one shard with ``error`` set: a footer that can't be read, no text column, a text
     column that isn't a string or is encrypted, another format (``transforms.readers.formats``).
@@ -50,12 +56,16 @@ def split(source: Source, options: ReadOptions) -> list[Shard]:
     Raises:
       StorageError: a fault of the storage, or a source that isn't the pinned one.
     """
-    with storage.open_input(source.uri, source.etag, source.size) as file:
-        return _split(source, file, options)
+    with _opened(source, file) as bytes_of_it:
+        return _split(source, bytes_of_it, options)
 
 
 def read(
-    shard: Shard, options: ReadOptions, keep: np.ndarray | None = None, warn: Warn | None = None
+    shard: Shard,
+    options: ReadOptions,
+    keep: np.ndarray | None = None,
+    warn: Warn | None = None,
+    file: BinaryIO | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a shard, in order, as batches of ``schemas.columns.DOCUMENTS``.
 
@@ -73,6 +83,7 @@ def read(
       keep: bool, one a row of the shard: only these rows. Row groups of which nothing is wanted aren't fetched, lines
         not parsed.
       warn: takes what is wrong with a source that is read all the same; by default that is logged.
+      file: the source, if it is open already.
 
     A row of a JSON Lines source is a line that isn't blank, counted from 0. When a whole source was read, without
     ``keep``, and no row of it can be used, that is an ``UnreadableSource`` with the commonest reason.
@@ -90,13 +101,13 @@ def read(
         if shard.rows not in (-1, len(keep)):
             raise ValueError(f"keep: has {len(keep)} rows, but shard {shard.name} has {shard.rows}")
     warn = warn or log_warning(shard.source.uri)
-    with storage.open_input(shard.source.uri, shard.source.etag, shard.source.size) as file:
+    with _opened(shard.source, file) as bytes_of_it:
         if shard.row_groups:
-            yield from parquet.read_parquet(shard, file, options, keep, warn)
+            yield from parquet.read_parquet(shard, bytes_of_it, options, keep, warn)
         elif shard.rows != 0:
-            compression = compression_of(_head(file))
-            file.seek(0)
-            yield from jsonl.read_jsonl(shard, file, compression, options, keep, warn)
+            compression = compression_of(_head(bytes_of_it))
+            bytes_of_it.seek(0)
+            yield from jsonl.read_jsonl(shard, bytes_of_it, compression, options, keep, warn)
 
 
 def check(source: Source, options: ReadOptions) -> str:
@@ -114,6 +125,11 @@ def check(source: Source, options: ReadOptions) -> str:
         except UnreadableSource as unreadable:
             return unreadable.reason
     return ""
+
+
+def _opened(source: Source, file: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
+    """The pinned source, opened for the block unless it is open."""
+    return nullcontext(file) if file is not None else storage.open_input(source.uri, source.etag, source.size)
 
 
 def _split(source: Source, file: BinaryIO, options: ReadOptions) -> list[Shard]:
