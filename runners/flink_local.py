@@ -318,7 +318,7 @@ def configuration(folder: Path, slots: int, checkpoints: str) -> dict[str, Any]:
         # In streaming, what a GroupByKey has gathered is on disk and not in the heap: 280 bytes a document in pass 2. A
         # checkpoint uploads what is new since the last one.
         "state.backend.type": "rocksdb",
-        "execution.checkpointing.incremental": True,
+        "state.backend.incremental": True,
         "taskmanager.numberOfTaskSlots": slots,
         # One worker of every step on each TaskManager before any gets a second.
         "taskmanager.load-balance.mode": "SLOTS",

@@ -1,6 +1,7 @@
-"""Generated text for the cluster's S3 server: ``python -m tests.k8s.texts BYTES BUCKET``, inside the namespaces.
+"""Generated text for the cluster's S3 server: ``python -m tests.k8s.texts BYTES SHORT BUCKET``, inside the namespaces.
 
-It makes the bucket; the text is under ``input/`` in it, the sample's tokenizer beside that. S3 comes from AWS_*.
+It makes the bucket; the text is under ``input/`` in it, SHORT documents of 25 words under ``short/``, the sample's
+tokenizer beside them. S3 comes from AWS_*.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import pyarrow.parquet as pq
 
 from beam_pipeline.sample import tokenizer_path
 from benchmarks import inputs
+from tests.scale.short_documents import write_documents
 
 ROW_GROUP_ROWS = 50
 """A shard is one row group at least: they are to be small."""
 
 
-def main(size: int, bucket: str) -> None:
+def main(size: int, short: int, bucket: str) -> None:
     client = boto3.client("s3")
     client.create_bucket(Bucket=bucket)
     client.upload_file(str(tokenizer_path()), bucket, "tokenizer.json")
@@ -28,7 +30,11 @@ def main(size: int, bucket: str) -> None:
         for file in Path(folder).iterdir():
             pq.write_table(pq.read_table(file), file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
             client.upload_file(str(file), bucket, f"input/{file.name}")
+    with tempfile.TemporaryDirectory() as folder:
+        write_documents(Path(folder), short)
+        for file in Path(folder).iterdir():
+            client.upload_file(str(file), bucket, f"short/{file.name}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
