@@ -107,5 +107,5 @@ def test_a_run_without_room_is_refused_in_one_sentence():
     assert str(refused.value) == (
         "30,000,000 documents need 10.5 GB of disk in /tmp (TMPDIR names another place), of which 8.0 GB are free, "
         "and 4.5 GB of memory, of which 3.0 GB are free, to find their duplicates on one machine: make room and run "
-        "the same command again, or go on with --runner FlinkRunner (docs/flink.md); what is fingerprinted is kept"
+        "the same command again, or go on with --runner local-flink (docs/flink.md); what is fingerprinted is kept"
     )

@@ -40,7 +40,7 @@ def check_room(documents: int, folder: str, free_disk: int, free_memory: int) ->
     if missing:
         raise NotEnoughRoom(
             f"{documents:,} documents need {', and '.join(missing)}, to find their duplicates on one machine: "
-            "make room and run the same command again, or go on with --runner FlinkRunner (docs/flink.md); "
+            "make room and run the same command again, or go on with --runner local-flink (docs/flink.md); "
             "what is fingerprinted is kept"
         )
 

@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,6 +82,8 @@ def killed(cluster: Cluster, after: float) -> Iterator[None]:
         process = cluster.pid("taskmanager-1")
         if process:
             os.killpg(process, signal.SIGKILL)
+            while cluster.is_running("taskmanager-1"):
+                time.sleep(0.1)
             cluster.up()
 
     timer = threading.Timer(after, strike)
