@@ -400,10 +400,17 @@ class Failing(io.BytesIO):
         self.reads = reads
 
     def read(self, size: int | None = -1) -> bytes:
+        self.count()
+        return super().read(size)
+
+    def readinto(self, buffer: Any) -> int:
+        self.count()
+        return super().readinto(buffer)
+
+    def count(self) -> None:
         self.reads -= 1
         if self.reads < 0:
             raise storage.StorageError("s3://bucket/x", "connection reset")
-        return super().read(size)
 
 
 @pytest.mark.parametrize("reads", range(5))

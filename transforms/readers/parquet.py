@@ -62,7 +62,6 @@ def _pieces(
     footer = read_footer(uri, file, shard.source.size, options)
     for warning in footer.warnings if shard.first_row_group == 0 else ():
         warn(warning)
-    parquet = footer.open(file, shard.first_row_group, shard.row_groups)
     columns = [column.name for column in (footer.text, footer.id) if column]
     usable = Usable()
     for groups, first, rows in _fetches(shard, footer, keep):
@@ -70,8 +69,9 @@ def _pieces(
         where = f"row group {last}" if len(groups) == 1 else f"row groups {last - len(groups) + 1} to {last}"
         wanted = None if keep is None else keep[first : first + rows]
         batch_rows = _batch_rows(footer, shard, groups)
+        parquet = footer.fetch(file, [shard.first_row_group + group for group in groups])
         with decoding(uri, where):
-            batches = parquet.iter_batches(batch_rows, row_groups=groups, columns=columns, use_threads=False)
+            batches = parquet.iter_batches(batch_rows, columns=columns, use_threads=False)
         done = 0
         while True:
             with decoding(uri, where):

@@ -10,7 +10,8 @@ are those of one shard. What other columns are, whether they are encrypted, and 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, BinaryIO
+import io
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,8 @@ from transforms.readers.formats import PARQUET_MAGIC
 
 TAIL_BYTES = 1 << 16  # read at once from the end: most footers are in it
 SHOWN_COLUMNS = 50
+HOLE_BYTES = 8192  # what lies between two chunks is fetched with them up to here: a request costs more
+PADDING_BYTES = 100  # old writers don't count the header of the dictionary (PARQUET-816)
 
 _VERSION, _SCHEMA, _ROWS, _ROW_GROUPS, _CREATED_BY, _ENCRYPTION = 1, 2, 3, 4, 6, 8  # fields of FileMetaData
 _NAME, _CHILDREN = 4, 5  # fields of SchemaElement
@@ -53,6 +56,7 @@ class Footer:
     """What is read of a Parquet file.
 
     Attributes:
+      size: bytes of the file.
       text: the column of the texts.
       id: the column of the ids, None if there is none that can be read.
       rows: of every row group (int64).
@@ -61,6 +65,7 @@ class Footer:
     """
 
     uri: str
+    size: int
     text: Column
     id: Column | None
     rows: np.ndarray
@@ -78,20 +83,24 @@ class Footer:
         """Bytes of the texts' pages by row group."""
         return self.chunks[:, 0, _UNCOMPRESSED]
 
-    def open(self, file: BinaryIO, first: int, count: int) -> pq.ParquetFile:
-        """The file with so many row groups from the first one on; their numbers begin at 0."""
+    def fetch(self, file: BinaryIO, groups: list[int]) -> pq.ParquetFile:
+        """Some row groups, fetched: a Parquet file in memory that has nothing else. Their numbers begin at 0.
+
+        pyarrow never reads the file itself. It would do so from threads of its own, which abort the process if it ends
+        while they let go of a Python object.
+        """
+        chunks = self.chunks[groups]
+        data, shifts = _fetched(self.uri, file, self.size, chunks)
+        chunks[..., _DATA] += shifts
+        chunks[..., _DICTIONARY] += np.where(chunks[..., _DICTIONARY] > 0, shifts, 0)
         columns = [self.text] if self.id is None else [self.text, self.id]
-        groups = [
-            _row_group(columns, rows, chunks)
-            for rows, chunks in zip(
-                self.rows[first : first + count].tolist(), self.chunks[first : first + count].tolist(), strict=True
-            )
-        ]
+        rows = self.rows[groups]
+        entries = [_row_group(columns, *group) for group in zip(rows.tolist(), chunks.tolist(), strict=True)]
         with decoding(self.uri, "the Parquet footer can't be read"):
-            metadata = _metadata(columns, groups, int(self.rows[first : first + count].sum()), self.created_by)
-            # pre_buffer merges the column chunks of a row group into few large reads, which is what counts on S3.
+            metadata = _metadata(columns, entries, int(rows.sum()), self.created_by)
+            reader = pa.BufferReader(pa.py_buffer(data))
             return pq.ParquetFile(
-                file, metadata=metadata, pre_buffer=True, page_checksum_verification=True, **_AS_STORED
+                reader, metadata=metadata, pre_buffer=False, page_checksum_verification=True, **_AS_STORED
             )
 
 
@@ -126,7 +135,7 @@ def read_footer(uri: str, file: BinaryIO, size: int, options: ReadOptions) -> Fo
     created_by = b""
     if found[_CREATED_BY, 0] == thrift.BINARY:
         created_by = thrift.decode(b"\x18" + _slice(data, found[_CREATED_BY, 1:]) + b"\0")[1][1]
-    return Footer(uri, text, identifier, rows, chosen, created_by, tuple(warnings))
+    return Footer(uri, size, text, identifier, rows, chosen, created_by, tuple(warnings))
 
 
 def names_of(uri: str, file: BinaryIO, size: int) -> list[str]:
@@ -268,7 +277,7 @@ def _check_rows(uri: str, rows: np.ndarray, total: int) -> None:
 
 def _check_chunks(uri: str, column: str, kind: int, rows: np.ndarray, chunks: np.ndarray, size: int) -> None:
     """Refuses what can't be: pyarrow would ask for memory or bytes of whatever number stands there."""
-    begin = np.where(chunks[:, _DICTIONARY] > 0, np.minimum(chunks[:, _DICTIONARY], chunks[:, _DATA]), chunks[:, _DATA])
+    begin = _begins(chunks)
     faults = [
         (chunks[:, _STATE] == kernel.ENCRYPTED, _ENCRYPTED_AND),
         (chunks[:, _STATE] == kernel.ELSEWHERE, "its data is in another file (file_path), which isn't read"),
@@ -284,6 +293,34 @@ def _check_chunks(uri: str, column: str, kind: int, rows: np.ndarray, chunks: np
     for fault, reason in faults:
         if fault.any():
             raise UnreadableSource(uri, f"{column}, row group {int(np.argmax(fault))}: {reason}")
+
+
+def _begins(chunks: np.ndarray) -> np.ndarray:
+    """Where the pages of some chunks begin: with the dictionary, if there is one."""
+    dictionary, data = chunks[..., _DICTIONARY], chunks[..., _DATA]
+    return np.where(dictionary > 0, np.minimum(dictionary, data), data)
+
+
+def _fetched(uri: str, file: BinaryIO, size: int, chunks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of some chunks, and what has to be added to the places in each; neighbours are fetched in one read."""
+    begins = _begins(chunks)
+    ends = np.minimum(begins + chunks[..., _COMPRESSED] + PADDING_BYTES, size)
+    spans: list[list[int]] = []  # disjoint, ascending
+    for begin, end in sorted(zip(begins.ravel().tolist(), ends.ravel().tolist(), strict=True)):
+        if spans and begin <= spans[-1][1] + HOLE_BYTES:
+            spans[-1][1] = max(spans[-1][1], end)
+        else:
+            spans.append([begin, end])
+    data = np.empty(len(PARQUET_MAGIC) + sum(end - begin for begin, end in spans), np.uint8)
+    place, moved = len(PARQUET_MAGIC), []  # no page is at 0, which would say that there is none
+    for begin, end in spans:
+        moved.append(place - begin)
+        file.seek(begin)
+        if cast(io.RawIOBase, file).readinto(data.data[place : place + end - begin]) != end - begin:
+            raise UnreadableSource(uri, f"it ends before byte {end}, but should have {size} bytes")
+        place += end - begin
+    span_of = np.searchsorted([begin for begin, _ in spans], begins, side="right") - 1
+    return data, np.array(moved, np.int64)[span_of]
 
 
 def _row_group(columns: list[Column], rows: int, chunks: list[list[int]]) -> thrift.Struct:
