@@ -13,7 +13,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from hypothesis import given, settings
 
-from schemas.shards import Shard, Source
+from schemas.shards import Shard, Source, document_id
 from tests.deduplication_worlds import Document, deduplicate_reference, document, random_world, write_shards
 from tests.kernels.test_deduplication import as_edges, graphs
 from transforms import deduplication_steps as steps
@@ -134,8 +134,8 @@ def test_what_earlier_runs_kept_stays_and_drops_what_is_like_it(tmp_path, keep, 
     (tmp_path / "kept").mkdir()
     for shard, documents in zip(shards, earlier, strict=True):
         kept = random.random(len(documents)) < 0.7
-        rows = shard.first_row + np.flatnonzero(kept)
-        pq.write_table(pa.table({"source_row": rows}), tmp_path / "kept" / f"{shard.name}.parquet")
+        ids = document_id(shard.source.number, shard.first_row + np.flatnonzero(kept))
+        pq.write_table(pa.table({"id": ids}), tmp_path / "kept" / f"{shard.name}.parquet")
         documents[:] = [d if k else dataclasses.replace(d, content=None) for d, k in zip(documents, kept, strict=True)]
     fingerprints = StoredFingerprints(
         (
