@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 
 from beam_pipeline import embedded_postgres
 from tests import runs
+from transforms.kernels.fingerprinting import MinHash, words_reference
 from transforms.kernels.normalization import normalize_reference
 
 CORPUS = Path(os.environ.get("CORPUS", runs.ROOT.parent / "shared/data/corpus"))
@@ -105,6 +106,33 @@ def test_random_documents_traced_both_ways_agree_with_the_files(undisturbed: Pat
                 assert back == [(uri, row)]
     assert outcomes["kept"] > TRACED / 2
     assert outcomes["dropped"]
+
+
+def test_what_was_removed_is_like_its_witness_by_the_texts_alone(undisturbed: Path) -> None:
+    """Nothing that pass 2 has stored is asked: whole texts, and Python's sets (docs/deduplication.md)."""
+    texts = {str(file): pq.read_table(file, columns=["text"])["text"] for file in CORPUS.glob("*.parquet")}
+    options = MinHash()
+
+    def text(uri: str, row: int) -> str:
+        return normalize_reference(texts[uri][row].as_py())
+
+    removed = lineage(
+        runs.manifest(undisturbed)["run"],
+        "SELECT source_uri, source_row, witness_uri, witness_row, reason, similarity FROM lineage"
+        " WHERE run = %(run)s AND witness_uri IS NOT NULL ORDER BY md5(document::text)",
+    )
+    near = [pair for pair in removed if pair[4] == "near_duplicate"][:TRACED]
+    exact = [pair for pair in removed if pair[4] == "exact_duplicate"][:TRACED]
+    assert len(near) > 100 < len(exact)
+    assert all(text(*pair[:2]) == text(*pair[2:4]) for pair in exact)
+    for pair in near:
+        words = [words_reference(text(*place), options) for place in (pair[:2], pair[2:4])]
+        a, b = (set(zip(*(found[start:] for start in range(options.shingle_size)), strict=False)) for found in words)
+        true = len(a & b) / len(a | b)
+        if max(map(len, words)) - options.shingle_size < options.listed_shingles:
+            assert true == pytest.approx(pair[5], abs=0.01) and true >= 0.8, pair
+        else:
+            assert true == pytest.approx(pair[5], abs=0.125) and true >= 0.7, pair
 
 
 def test_killed_again_and_again(undisturbed: Path, tmp_path: Path) -> None:
