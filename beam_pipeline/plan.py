@@ -239,7 +239,7 @@ def _deciding(
         own["tokenizer_sha256"] = tokenization.tokenizer.sha256
     return {
         "fingerprints": own
-        | {"outcomes": recipe.outcomes.as_json(), "attributes": [str(field) for field in recipe.attributes]}
+        | {"reasons": recipe.reasons, "attributes": [str(field) for field in recipe.attributes]}
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
         "tokens": later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
     }

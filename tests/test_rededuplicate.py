@@ -190,7 +190,7 @@ def test_reasons_are_those_of_the_run_when_the_filters_are_gone_or_changed(
 
     module.write_text(module.read_text().replace("('ends_in_a', 'ends_in_b')", "('ends_in_b', 'ends_in_a')"))
     again = runs.run(source, run, "--direct_num_workers", 1, "--filters", "filters_of_mine:Ends", status=2)
-    assert "filter_reasons: ['ends_in_a', 'ends_in_b'] there, ['ends_in_b', 'ends_in_a'] now" in again.stderr
+    assert "reasons: ['ends_in_a', 'ends_in_b'] there, ['ends_in_b', 'ends_in_a'] now" in again.stderr
     for output in (tmp_path / "changed", tmp_path / "gone"):
         dedup(run, output)
         assert {str(row): found["reason"] for (_, row), found in decided(output).items()} == expected

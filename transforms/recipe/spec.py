@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pydantic
 
-from schemas.outcomes import Outcomes
+from schemas.outcomes import OWN, Outcomes
 from transforms.recipe.expressions import Expression
 from transforms.recipe.per_document import per_document, takes_a_text
 from transforms.recipe.steps import RESERVED, SHOWN, Step
@@ -157,6 +157,11 @@ class PlannedRecipe:
         reasons = [reason for step in steps for reason in step.reasons]
         editors = tuple(spec for spec, step in zip(specs, steps, strict=True) if step.kind == "editor")
         return cls(tuple(specs), editors, fields, Outcomes.with_filters(reasons))
+
+    @property
+    def reasons(self) -> list[str]:
+        """The reasons that the steps can give, in order."""
+        return [reason for code, (_, reason) in sorted(self.outcomes.table.items()) if code not in OWN]
 
 
 def _check_rules(steps: Sequence[Step]) -> None:
