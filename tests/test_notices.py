@@ -46,7 +46,8 @@ def test_mostly_invalid_sources_are_named_last(tmp_path: Path) -> None:
     write(tmp_path / "in" / "good.jsonl", [*good, {"text": None}, {"text": ""}, "half"])
     write(tmp_path / "in" / "bad.jsonl", [*({"text": 7} for _ in range(9)), {"text": TEXT.format("nine")}])
     write(tmp_path / "in" / "mixed.jsonl", [{"text": 7}, {"text": None}, {"text": TEXT.format("ten")}])
-    done = runs.run(tmp_path / "in", tmp_path / "out", *ONE)
+    # Small sources that share a shard are counted together; these have one each.
+    done = runs.run(tmp_path / "in", tmp_path / "out", *ONE, "--shard_bytes", 1)
     warnings = runs.manifest(tmp_path / "out")["warnings"]
     assert warnings == [f"9 of 10 documents of {tmp_path / 'in' / 'bad.jsonl'} can't be used: text not a string"]
     assert done.stderr.splitlines()[-1] == f"WARNING: {warnings[0]}"
