@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from beam_pipeline.supervision import INTERRUPTED
 from schemas.errors import FAILED, WRONG_USAGE, ToldError
-
-INTERRUPTED = 130
-"""What shells give a command that Ctrl-C has ended."""
 
 OURS = ("beam_pipeline", "transforms", "runners", "schemas")
 

@@ -6,13 +6,17 @@ A file that kills the process then kills the command: somebody has to be left to
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import mmap
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
+INTERRUPTED = 130
+"""What shells give a command that Ctrl-C has ended."""
 _PR_SET_PDEATHSIG = 1
 _FROM_THE_TERMINAL = 0x80
 """``si_code`` of a signal that the kernel has sent: to all processes of the terminal, the child included."""
@@ -59,15 +63,28 @@ def supervised(command: Callable[[], int]) -> int:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_TOLD, signal.SIGCHLD))
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGKILL)
+            sys.unraisablehook = _interrupt_again
             return command()
         status = _end_of(child)
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
         number, told = os.WTERMSIG(status), _told()
+        if number == signal.SIGINT:  # Python ends itself so after a Ctrl-C, even where the command has handled it
+            return INTERRUPTED
         if number not in _OWN_FAULTS or not told.startswith(_AT_WORK):
             _say(number, told)
             return 1
         _killed = number, int(told.removeprefix(_AT_WORK))
+
+
+def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Raises a Ctrl-C once more that came where Python ignores exceptions: in a destructor or a callback."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        again = threading.Timer(0.01, _thread.interrupt_main)  # once the callback is over
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _end_of(child: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -53,3 +54,29 @@ def test_in_the_middle_and_again(source: Path, tmp_path: Path) -> None:
     assert "Traceback" not in said, said
     assert len([line for line in said.splitlines() if " INFO " not in line]) == 1, said
     assert runs.ask("status", "--output", tmp_path / "out")["state"] == "stopped"
+
+
+SWALLOWED = """
+import sys, time
+from beam_pipeline.supervision import supervised
+
+class Interrupted:
+    def __del__(self):
+        raise KeyboardInterrupt  # as a Ctrl-C that comes while this runs
+
+def command():
+    try:
+        interrupted = Interrupted()
+        del interrupted
+        time.sleep(30)
+    except KeyboardInterrupt:
+        return 7
+    return 0
+
+sys.exit(supervised(command))
+"""
+
+
+def test_while_python_ignores_exceptions() -> None:
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], cwd=runs.ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (7, "")
