@@ -43,6 +43,7 @@ setup(
         "openlineage": ["openlineage-python>=1.54,<2"],  # run events for Marquez, DataHub and their like
         "test": [
             "hypothesis>=6.170,<7",
+            "import-linter>=2.17,<3",  # holds the floors (pyproject.toml)
             "kubernetes-validate>=1.34.1,<2",
             "mypy>=2.4,<3",
             "openlineage-python>=1.54,<2",

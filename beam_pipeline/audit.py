@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from transforms.kernels.auditing import MARGIN, wilson
-from transforms.own_objects import opened
+from transforms.io.own_objects import opened
+from transforms.kernels.deduplication.auditing import MARGIN, wilson
 
 
 def summary(uri: str, min_similarity: float, near_duplicates: int) -> dict[str, Any]:

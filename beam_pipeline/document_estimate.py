@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from beam_pipeline import storage
 from schemas.shards import Shard, Source
-from transforms.readers import ReadOptions, UnreadableSource, read, split
+from transforms.io import storage
+from transforms.io.readers import ReadOptions, UnreadableSource, read, split
 
 LOOKED_AT = 8
 """Sources whose footer or beginning is read. With S3, a second."""

@@ -36,7 +36,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import psycopg.conninfo
 
-from beam_pipeline.data_folder import ROOTS, VARIABLE, cannot_be_used, data_folder, fallen_back, former, make
+from runners.data_folder import ROOTS, VARIABLE, cannot_be_used, data_folder, fallen_back, former, make
 from schemas.errors import ToldError
 
 _SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root; the wheel's own module takes the same name

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from runners import direct
 from runners.flink_jobs import TEMPORARY, FlinkJob
-from transforms.deaths import Deaths
+from transforms.io.deaths import Deaths
 
 LOGGER = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from transforms.deduplicate import Deduplication
-from transforms.kernels.fingerprinting import MinHash, s_curve, verification_curve
+from transforms.deduplication.deduplicate import Deduplication
+from transforms.kernels.deduplication.fingerprinting import MinHash, s_curve, verification_curve
 
 SIMILARITIES = (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 

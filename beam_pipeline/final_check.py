@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow.parquet as pq
 
-from beam_pipeline import storage
 from beam_pipeline.plan import Plan, read_plan
-from transforms.own_objects import DamagedObject, opened
-from transforms.stage_objects import SETTINGS, StageObjects
+from transforms.io import storage
+from transforms.io.own_objects import DamagedObject, opened
+from transforms.io.stage_objects import SETTINGS, StageObjects
 
 _READERS = 32
 """A footer is mostly waited for: 140,000 shards take minutes."""

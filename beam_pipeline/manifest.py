@@ -12,14 +12,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from beam_pipeline import audit, final_check, storage
-from beam_pipeline.bill import bill, compare, total_requests
-from beam_pipeline.books import Amount, Totals
+from beam_pipeline import audit, final_check
+from beam_pipeline.lineage.costs import Work
+from beam_pipeline.lineage.totals import Amount, Totals
 from beam_pipeline.plan import Plan
+from beam_pipeline.prices import bill, compare, total_requests
 from beam_pipeline.version import __version__
-from beam_pipeline.work import Work
-from transforms.kernels.language import iso_639_3
-from transforms.kernels.normalization import UNICODE_VERSION
+from transforms.io import storage
+from transforms.kernels.language.identification import iso_639_3
+from transforms.kernels.text.normalization import UNICODE_VERSION
 
 LIBRARIES = ("apache-beam", "pyarrow", "tokenizers", "gigatoken", "fasttext-predict", "mmh3", "numba", "numpy")
 

@@ -18,9 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline import storage
-from beam_pipeline.lineage import Lineage, LineageUnavailable
+from beam_pipeline.lineage import runs
 from beam_pipeline.plan import Plan
+from transforms.io import storage
+from transforms.io.lineage import Lineage, LineageUnavailable
 
 if TYPE_CHECKING:
     from openlineage.client import event_v2
@@ -203,7 +204,7 @@ def _progress(plan: Plan, events: Events, stop: threading.Event) -> None:
     with Lineage(plan.lineage_dsn, retry_seconds=0) as lineage:
         while not stop.wait(PROGRESS_SECONDS):
             try:
-                progress = lineage.progress(plan.run)
+                progress = runs.progress(lineage, plan.run)
             except LineageUnavailable:
                 continue  # the workers say so if it lasts
             events.send("RUNNING", beam_pipeline_progress=_progress_facet(dataclasses.asdict(progress)))

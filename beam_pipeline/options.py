@@ -13,10 +13,10 @@ import pydantic
 import yaml
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from beam_pipeline import storage
 from beam_pipeline.settings import GROUPS, Settings, group_of, metavar_of
 from runners import flink, local_flink, local_runner
 from schemas.errors import WRONG_USAGE, ToldError
+from transforms.io import storage
 
 DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
 

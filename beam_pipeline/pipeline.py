@@ -16,25 +16,24 @@ With the setting ``max_unknown_tokens``, CheckSpelling stands before Fingerprint
 Between the boxes of a text pass, elements are ``transforms.batches.Batch``: a shard's documents in Arrow record
 batches of at most 16 MiB. These boxes are always fused (nothing between them groups), so a batch is handed on by
 reference, and the writers refuse a shard whose batches don't arrive whole and in order. Everything that is grouped is
-a shard's description or a packed block of ids, hashes and signatures (``transforms.deduplicate``).
+a shard's description or a packed block of ids, hashes and signatures (``transforms.deduplication.deduplicate``).
 """
 
 from __future__ import annotations
-
-import dataclasses
 
 import apache_beam as beam
 
 from beam_pipeline.plan import Plan
 from transforms.apply_recipe import Recipe
-from transforms.audit_duplicates import AuditDuplicates
-from transforms.block_files import NOWHERE, BlockFiles
-from transforms.check_room import CheckRoom
 from transforms.check_spelling import CheckSpelling
-from transforms.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
+from transforms.deduplication.audit_duplicates import AuditDuplicates
+from transforms.deduplication.check_room import CheckRoom
+from transforms.deduplication.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
+from transforms.deduplication.stored_fingerprints import StoredFingerprints
 from transforms.edit import Edit
 from transforms.fingerprint import Fingerprint
 from transforms.identify_language import IdentifyLanguage
+from transforms.io.block_files import NOWHERE, BlockFiles
 from transforms.list_sources import ListSources
 from transforms.normalize import Normalize
 from transforms.read_documents import ReadDocuments
@@ -42,7 +41,6 @@ from transforms.select_kept import SelectKept
 from transforms.skip_finished import SkipFingerprinted, SkipTokenized
 from transforms.split_shards import SplitShards
 from transforms.spread import Spread
-from transforms.stored_fingerprints import StoredFingerprints
 from transforms.tokenize import Tokenize
 from transforms.write_fingerprints import WriteFingerprints
 from transforms.write_lineage import WriteLineage, WriteSources
@@ -56,7 +54,7 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
       files: where the blocks of pass 2 lie while they are grouped (``beam_pipeline.scratch``).
     """
     settings = plan.settings
-    deduplication = dataclasses.replace(plan.deduplication, files=files)
+    deduplication = plan.deduplication
     read = ReadDocuments(settings.reading(), plan.sources_uri, plan.deaths)
 
     split = (
@@ -90,10 +88,10 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     # Pass 2: which documents are duplicates, from fingerprints alone.
     fingerprinted = fingerprinted | "CheckRoom" >> CheckRoom(files)
     stored = StoredFingerprints.of(plan.fingerprints.uri, plan.sources_uri)
-    exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, deduplication)
-    candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, deduplication)
-    pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication)
-    decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication)
+    exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, deduplication, files)
+    candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, deduplication, files)
+    pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication, files)
+    decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication, files)
     sampled = (fingerprinted, pairs, decisions)
     _ = sampled | "AuditDuplicates" >> AuditDuplicates(
         plan.audit_uri, plan.sources_uri, stored, settings.reading(), settings.normalization(), settings.minhash()

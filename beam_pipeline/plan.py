@@ -6,7 +6,8 @@ Under the output stand, in the order they are written:
   the same instant, one makes it, and the other goes on with it or is refused;
 - ``sources.parquet``: the sources with number, URI, ETag and size (``schemas.columns.SOURCES``);
 - ``fingerprints/`` and ``tokens/``: one object a shard;
-- ``deduplication_audit.parquet``: a sample of pairs whose texts were compared (``transforms.audit_duplicates``);
+- ``deduplication_audit.parquet``: a sample of pairs whose texts were compared
+  (``transforms.deduplication.audit_duplicates``);
 - ``run.json``: the manifest, last.
 
 The same command over the same output finds the plan and goes on; with anything different that decides results, it is
@@ -24,7 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from beam_pipeline import preflight, storage, supervision
+from beam_pipeline import preflight, supervision
 from beam_pipeline.document_estimate import estimate_documents
 from beam_pipeline.planned_sources import PlanError, differing_sources, hash_of, is_listed, list_sources, write_sources
 from beam_pipeline.settings import Settings, stable_hash
@@ -32,13 +33,14 @@ from beam_pipeline.version import __version__
 from schemas import columns
 from schemas.outcomes import Outcomes
 from schemas.shards import Source
-from transforms.deaths import Deaths
-from transforms.deduplicate import Deduplication
-from transforms.kernels.normalization import UNICODE_VERSION
-from transforms.pinned_files import PinnedFile
-from transforms.readers import check
+from transforms.deduplication.deduplicate import Deduplication
+from transforms.io import storage
+from transforms.io.deaths import Deaths
+from transforms.io.pinned_files import PinnedFile
+from transforms.io.readers import check
+from transforms.io.stage_objects import StageObjects, made_by
+from transforms.kernels.text.normalization import UNICODE_VERSION
 from transforms.recipe.spec import PlannedRecipe
-from transforms.stage_objects import StageObjects, made_by
 from transforms.tokenize import Tokenization
 
 LOGGER = logging.getLogger(__name__)

@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipeline import storage
 from beam_pipeline.settings import Settings
-from beam_pipeline.storage import globs
 from schemas import columns
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.shards import MAX_SOURCES, Source
-from transforms.list_sources import SOURCES_AT_ONCE, packing, read_sources
-from transforms.own_objects import DamagedObject
+from transforms.io import storage
+from transforms.io.own_objects import DamagedObject
+from transforms.io.source_list import SOURCES_AT_ONCE, packing, read_sources
+from transforms.io.storage import globs
 
 LOGGER = logging.getLogger(__name__)
 

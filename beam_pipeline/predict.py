@@ -15,19 +15,20 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from beam_pipeline import preflight, storage
-from beam_pipeline.bill import bill
+from beam_pipeline import preflight
 from beam_pipeline.planned_sources import list_sources
+from beam_pipeline.prices import bill
 from beam_pipeline.sampled_passes import SampledPasses
 from beam_pipeline.settings import Settings
-from beam_pipeline.storage.tally import FIELDS
 from schemas.shards import Shard, Source
-from transforms.batches import Costs, spending
-from transforms.kernels.near_duplicate_estimate import duplicate_share
-from transforms.list_sources import packing
-from transforms.pinned_files import PinnedFile
-from transforms.readers import UnreadableSource, read, split
-from transforms.readers.batching import cut_batches, string_lengths
+from transforms.costs import Costs, spending
+from transforms.io import storage
+from transforms.io.pinned_files import PinnedFile
+from transforms.io.readers import UnreadableSource, read, split
+from transforms.io.readers.batching import cut_batches, string_lengths
+from transforms.io.source_list import packing
+from transforms.io.storage.requests import FIELDS
+from transforms.kernels.deduplication.near_duplicate_estimate import duplicate_share
 
 SOURCES_SPLIT = 500
 """Sources whose footers are read; of more, so many spread evenly, the others taken to be like them byte for byte."""
@@ -56,7 +57,7 @@ class _Seen:
 
 
 def predict(settings: Settings) -> dict[str, Any]:
-    """Documents, tokens, CPU hours, requests, storage and cost of the whole run (``beam_pipeline.bill``).
+    """Documents, tokens, CPU hours, requests, storage and cost of the whole run (``beam_pipeline.prices``).
 
     Raises:
       PlanError, StorageError: there is nothing to read, or it can't be read.

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from beam_pipeline.settings import Settings
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.shards import Source
-from transforms.kernels import language
-from transforms.pinned_files import PinnedFile
-from transforms.readers import ReadOptions, first_looks
+from transforms.io.pinned_files import PinnedFile
+from transforms.io.readers import ReadOptions, first_looks
+from transforms.kernels.language import identification as language
 from transforms.recipe.built_in import Languages
 
 _SHOWN = 20

@@ -12,11 +12,12 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from beam_pipeline.books import BEAT_SECONDS
 from beam_pipeline.execution import root_cause
-from beam_pipeline.lineage import Lineage, LineageUnavailable
+from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.totals import BEAT_SECONDS
 from beam_pipeline.plan import Plan
 from runners.flink_jobs import FlinkJob, JobStatus
+from transforms.io.lineage import Lineage, LineageUnavailable
 
 LOGGER = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def _watch(
     with Lineage(plan.lineage_dsn, retry_seconds=0) as lineage:
         while not stop.wait(BAR_SECONDS if live else LINE_SECONDS):
             try:
-                shards = lineage.progress(plan.run).shards
+                shards = runs.progress(lineage, plan.run).shards
             except LineageUnavailable:
                 continue  # the workers say so if it lasts
             done = shards.get("done", 0) + shards.get("unreadable", 0)

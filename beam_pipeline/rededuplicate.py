@@ -18,19 +18,19 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline import storage
 from beam_pipeline.plan import FORMAT
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.outcomes import Outcomes
-from transforms.block_files import NOWHERE, BlockFiles
-from transforms.check_room import CheckRoom
-from transforms.deduplicate import Deduplicate, Deduplication, partitions_for
-from transforms.list_sources import read_sources
-from transforms.stored_fingerprints import ListStoredShards, StoredFingerprints, StoredRun
-from transforms.write_decisions import FOR_AN_EARLIER_RUN, WITHOUT_TOKENS, WriteDecisions
+from transforms.deduplication.check_room import CheckRoom
+from transforms.deduplication.deduplicate import Deduplicate, Deduplication, partitions_for
+from transforms.deduplication.stored_fingerprints import ListStoredShards, StoredFingerprints, StoredRun
+from transforms.deduplication.write_decisions import FOR_AN_EARLIER_RUN, WITHOUT_TOKENS, WriteDecisions
+from transforms.io import storage
+from transforms.io.block_files import NOWHERE, BlockFiles
+from transforms.io.source_list import read_sources
 
 SAME = (
     "format", "unicode", "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
@@ -179,10 +179,9 @@ def _read_json(uri: str) -> dict[str, Any] | None:
 
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:
     """Adds the DAG to a Beam pipeline; ``files`` as in ``beam_pipeline.pipeline``."""
-    options = dataclasses.replace(planned.options, files=files)
     fingerprints = planned.fingerprints
     shards = root | "ListStoredShards" >> ListStoredShards(fingerprints) | "CheckRoom" >> CheckRoom(files)
-    decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, options)
+    decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, planned.options, files)
     _ = (shards, decisions) | "WriteDecisions" >> WriteDecisions(
         planned.decisions_uri, planned.counts_uri, fingerprints, planned.outcomes, planned.tokens_uri
     )

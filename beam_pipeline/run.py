@@ -24,22 +24,24 @@ from beam_pipeline import (
     openlineage_events,
     pipeline,
     progress,
-    storage,
     supervision,
 )
 from beam_pipeline.execution import StillAtWork, execute, name_job, new_deaths, root_cause
-from beam_pipeline.lineage import Lineage, public_dsn
+from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.costs import token_objects_of, work_of
+from beam_pipeline.lineage.invalid_sources import mostly_invalid
 from beam_pipeline.plan import Plan, make_plan
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from beam_pipeline.waiting import while_it_makes_sense
-from beam_pipeline.work import token_objects_of, work_of
 from runners.direct import WorkerDied
 from runners.flink_jobs import FlinkJob
 from schemas.errors import ToldError
-from transforms.accounting import accounts_of
-from transforms.list_sources import read_sources
+from transforms.counters import accounts_of
+from transforms.io import storage
+from transforms.io.lineage import Lineage, public_dsn
+from transforms.io.source_list import read_sources
 
 LOGGER = logging.getLogger(__name__)
 
@@ -162,7 +164,7 @@ def _carry_out(
     job = FlinkJob.of(options, name_job(options, plan.run))
     while True:
         metrics = _attempt(prepared, options, job, console)
-        totals = lineage.totals(plan.run)
+        totals = runs.totals(lineage, plan.run)
         token_objects = lineage.read(lambda connection: token_objects_of(connection, plan.run))
         missing = manifest.missing_from(plan, totals, token_objects)
         if not any(plan.deaths.reason(shard) for shard in totals.unfinished):
@@ -180,7 +182,7 @@ def _carry_out(
     work = lineage.read(lambda connection: work_of(connection, plan.run))
     others = {"Plan": prepared.requests.nonzero(), **(accounts_of(metrics) if metrics else {})}
     contents = manifest.build(plan, totals, work, others, time.perf_counter() - started)
-    invalid = lineage.read(lambda connection: notices.mostly_invalid(connection, plan.run))
+    invalid = lineage.read(lambda connection: mostly_invalid(connection, plan.run))
     contents["warnings"] = notices.warnings_of(contents, invalid)
     storage.write(plan.manifest_uri, manifest.encode(contents))
     lineage.finish_run(plan.run, "done", {name: contents[name] for name in SUMMARY})

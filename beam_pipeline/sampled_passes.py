@@ -13,15 +13,16 @@ from beam_pipeline.settings import Settings
 from schemas import columns
 from schemas.shards import Shard, Source
 from transforms.apply_recipe import step_batch
-from transforms.batches import Batch, Costs, spending
+from transforms.batches import Batch
 from transforms.check_spelling import Spelled, check_spelling
+from transforms.costs import Costs, spending
 from transforms.fingerprint import fingerprint_batch
-from transforms.kernels import language
-from transforms.kernels.normalization import normalize
+from transforms.io.pinned_files import PinnedFile
+from transforms.io.readers.batching import string_lengths
+from transforms.io.stage_objects import parquet_writer
+from transforms.kernels.language import identification as language
+from transforms.kernels.text.normalization import normalize
 from transforms.normalize import normalize_batch
-from transforms.pinned_files import PinnedFile
-from transforms.readers.batching import string_lengths
-from transforms.stage_objects import parquet_writer
 from transforms.tokenize import Tokenization, sample_of
 
 NOWHERE = Shard(Source(0, "sample", "", 0))

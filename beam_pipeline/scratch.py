@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from beam_pipeline.options import DIRECT_RUNNERS
 from runners import local_runner
-from transforms.block_files import BlockFiles, close_all
+from transforms.io.block_files import BlockFiles, close_all
 
 _PREFIX = "beam-pipeline-blocks-"
 

@@ -14,17 +14,17 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from beam_pipeline import storage
-from beam_pipeline.bill import Prices
-from beam_pipeline.postgres import has_password
-from transforms.deduplicate import Deduplication, partitions_for
+from beam_pipeline.prices import Prices
+from transforms.deduplication.deduplicate import Deduplication, partitions_for
 from transforms.identify_language import LanguageIdentification
-from transforms.kernels.fingerprinting import MinHash
-from transforms.kernels.normalization import DEFAULT as NORMALIZATION
-from transforms.kernels.normalization import Normalization
-from transforms.kernels.unicode_tables import DROPPABLE
-from transforms.pinned_files import DEFAULT_LANGUAGE_MODEL
-from transforms.readers import ReadOptions
+from transforms.io import storage
+from transforms.io.pinned_files import DEFAULT_LANGUAGE_MODEL
+from transforms.io.postgres import has_password
+from transforms.io.readers import ReadOptions
+from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.text.normalization import DEFAULT as NORMALIZATION
+from transforms.kernels.text.normalization import Normalization
+from transforms.kernels.text.unicode_tables import DROPPABLE
 from transforms.recipe.spec import StepSpec
 
 GROUPS = {

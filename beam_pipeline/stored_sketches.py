@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow.parquet as pq
 
-from transforms.own_objects import opened
+from transforms.io.own_objects import opened
 
 
 def has_all_shingles(uri: str, source_row: int) -> bool:

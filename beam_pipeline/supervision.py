@@ -35,7 +35,7 @@ def reading(uri: str) -> None:
 
 
 def at_work(deaths: int) -> None:
-    """Tells that from here on deaths are noted elsewhere (``transforms.deaths``), so many until now."""
+    """Tells that from here on deaths are noted elsewhere (``transforms.io.deaths``), so many until now."""
     _tell(_AT_WORK + str(deaths).encode())
 
 

@@ -8,10 +8,11 @@ import signal
 import threading
 from collections.abc import Hashable, Iterator
 
-from beam_pipeline.lineage import Lineage, LineageUnavailable
+from beam_pipeline.lineage import runs
 from beam_pipeline.plan import Plan
 from runners.flink_jobs import FlinkJob
 from runners.flink_watch import GivenUp, Watch
+from transforms.io.lineage import Lineage, LineageUnavailable
 
 LOGGER = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _watch(plan: Plan, job: FlinkJob, stop: threading.Event, given_up: list[Give
 
         def moved() -> Hashable:
             try:
-                shards = lineage.progress(plan.run).shards
+                shards = runs.progress(lineage, plan.run).shards
             except LineageUnavailable:
                 return None
             return (*sorted(shards.items()), plan.deaths.count())

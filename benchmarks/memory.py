@@ -24,20 +24,20 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from beam_pipeline import storage
 from beam_pipeline.sample import tokenizer_path
 from benchmarks import inputs
 from schemas import columns
 from schemas.shards import Source
 from transforms.fingerprint import fingerprint_batch
-from transforms.kernels import language
-from transforms.kernels.fingerprinting import MinHash
-from transforms.kernels.normalization import DEFAULT
-from transforms.kernels.tokenization import Tokenizer
+from transforms.io import storage
+from transforms.io.readers import ReadOptions, split
+from transforms.io.stage_objects import StageObjects
+from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.language import identification as language
+from transforms.kernels.text.normalization import DEFAULT
+from transforms.kernels.tokenization.tokenizer import Tokenizer
 from transforms.normalize import normalize_batch
 from transforms.read_documents import read_shard
-from transforms.readers import ReadOptions, split
-from transforms.stage_objects import StageObjects
 from transforms.tokenize import sample_of
 
 HOUR_GB = 100  # what a core reads in an hour at 27 MB/s

@@ -16,17 +16,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer as LibraryTokenizer
 
-from beam_pipeline import storage
 from benchmarks import inputs
 from schemas.shards import Source
-from transforms.kernels import language
-from transforms.kernels.fingerprinting import MinHash, fingerprint, shingles_reference
-from transforms.kernels.language import default_model_path
-from transforms.kernels.normalization import normalize
-from transforms.kernels.tokenization import Tokenizer
-from transforms.kernels.tokenizer_engines import load_reference
-from transforms.readers import ReadOptions, read, split
-from transforms.stage_objects import StageObjects
+from transforms.io import storage
+from transforms.io.readers import ReadOptions, read, split
+from transforms.io.stage_objects import StageObjects
+from transforms.kernels.deduplication.fingerprinting import MinHash, fingerprint, shingles_reference
+from transforms.kernels.language import identification as language
+from transforms.kernels.language.identification import default_model_path
+from transforms.kernels.text.normalization import normalize
+from transforms.kernels.tokenization.engines import load_reference
+from transforms.kernels.tokenization.tokenizer import Tokenizer
 
 PEERS_STEPS = {
     "read": ("ParquetReader",),

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from benchmarks import inputs
 from benchmarks.cpu import Cost, measure
-from transforms.kernels.language import default_model_path
+from transforms.kernels.language.identification import default_model_path
 
 ROOT = Path(__file__).parents[1]
 START_UP_DOCUMENTS = 100

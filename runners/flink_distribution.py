@@ -17,8 +17,6 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from schemas.errors import ToldError
-
 FLINK_LINE = "1.19"
 """The newest Flink for which a job server of Beam resolves whole from Maven Central."""
 
@@ -32,7 +30,7 @@ FLINK_ARCHIVE_SHA256 = "4a58e3a1fb7d83340bc96b6c080624c6d792d69fae5d294b96224775
 LOGGER = logging.getLogger(__name__)
 
 
-class FlinkUnavailable(ToldError):
+class FlinkUnavailable(Exception):
     """A part of Flink can't be had; the message says which and what to do."""
 
 

@@ -31,9 +31,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import yaml
 
-from beam_pipeline.data_folder import data_folder
+from runners.data_folder import data_folder
 from runners.flink_distribution import flink_home, java, job_server_jar, s3_plugins
-from schemas.errors import ToldError
 
 WORKERS_NAME = "sdk-workers"
 
@@ -85,7 +84,7 @@ appender.file.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %c{1} - %m%n
 _children: dict[int, subprocess.Popen[bytes]] = {}  # what this process has started, to be reaped when it ends
 
 
-class ClusterError(ToldError):
+class ClusterError(Exception):
     """The cluster can't be started; the message says which process and where its log is."""
 
 

@@ -81,7 +81,8 @@ SOURCES = pa.schema(
     ]
 )
 
-# The audit of the deduplication: a sample of pairs whose texts were read again (transforms.audit_duplicates).
+# The audit of the deduplication: a sample of pairs whose texts were read again
+# (transforms.deduplication.audit_duplicates).
 AUDIT = pa.schema(
     [
         pa.field("removed", pa.bool_()),  # removed as a near-duplicate; else a near miss, a candidate not verified

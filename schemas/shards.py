@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,13 @@ class Source:
     uri: str
     etag: str
     size: int  # bytes as stored
+
+
+class Part(NamedTuple):
+    """One of the sources of a packed shard, and the place of its first row."""
+
+    source: Source
+    first: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

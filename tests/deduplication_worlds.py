@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from schemas.columns import fingerprints
 from schemas.shards import Shard, Source, document_id
-from transforms.kernels.deduplication import Deduplication
-from transforms.kernels.resolution import resolve_reference
+from transforms.kernels.deduplication.candidates import Deduplication
+from transforms.kernels.deduplication.resolution import resolve_reference
 
 BANDS = 3
 SIGNATURE_SIZE = 32

@@ -19,7 +19,7 @@ from beam_pipeline import embedded_postgres
 from beam_pipeline.sample import tokenizer_path
 from runners.flink_local import Cluster
 from tests import runs
-from transforms.accounting import RUN_NAMESPACE
+from transforms.counters import RUN_NAMESPACE
 
 SMALL_SHARDS = ("--shard_bytes", "100KiB")
 """Eighteen shards of ``corpus``: some are done, some in work and some waiting when a machine is killed."""

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import psycopg.conninfo
 
-from beam_pipeline.lineage import Lineage
 from schemas.segments import Segment
 from tests.lineage_examples import segment
 from tests.postgres import Server
+from transforms.io.lineage import Lineage
 
 REPOSITORY = Path(__file__).parent.parent
 _PROGRAM = """
 import sys
-import beam_pipeline.lineage as module
+import transforms.io.lineage as module
 from tests.lineage_writers import segments_of
 dsn, writer, writers, count, rows, slow = sys.argv[1], *map(int, sys.argv[2:])
 if slow:  # holds its transaction open after the upsert, to be killed there

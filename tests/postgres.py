@@ -22,7 +22,7 @@ import psycopg.conninfo
 import pytest
 
 from beam_pipeline import embedded_postgres
-from beam_pipeline.lineage import Lineage
+from transforms.io.lineage import Lineage
 
 
 @dataclasses.dataclass(frozen=True)

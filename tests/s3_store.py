@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from beam_pipeline.sample import tokenizer_path
 from tests import runs, s3
 from tests.s3_proxy import Proxy, in_front_of
-from transforms.kernels.language import default_model_path
+from transforms.kernels.language.identification import default_model_path
 
 CONFIG, TOKENIZER, MODEL = "s3://data/config.yaml", "s3://data/tokenizer.json", "s3://data/lid.ftz"
 

@@ -11,8 +11,8 @@ import pytest
 from beam_pipeline import embedded_postgres
 from schemas.columns import AUDIT
 from tests import runs
-from transforms.kernels.fingerprinting import MinHash, shingles_reference
-from transforms.kernels.normalization import normalize_reference
+from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference
+from transforms.kernels.text.normalization import normalize_reference
 
 
 def test_its_similarities_are_those_of_the_texts(finished: Path, corpus: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import subprocess
@@ -19,9 +18,9 @@ from beam_pipeline import scratch
 from beam_pipeline.options import beam_options
 from tests.deduplication_worlds import random_world, write_shards
 from tests.test_deduplicate import canonical, run
-from transforms.block_files import LEFT_FROM, BlockFiles, close_all
-from transforms.check_room import DISK_BYTES, MEMORY_BYTES, NotEnoughRoom, check_room
-from transforms.deduplicate import Deduplication
+from transforms.deduplication.check_room import DISK_BYTES, MEMORY_BYTES, NotEnoughRoom, check_room
+from transforms.deduplication.deduplicate import Deduplication
+from transforms.io.block_files import LEFT_FROM, BlockFiles, close_all
 
 
 @given(st.lists(st.integers(1, 3 * LEFT_FROM)))
@@ -38,9 +37,7 @@ def test_every_block_is_found_again(sizes):
 
 
 def test_a_process_reads_what_another_has_left(tmp_path):
-    code = (
-        "import sys; from transforms.block_files import BlockFiles as F; print(F(sys.argv[1]).left(b'h' * 999).hex())"
-    )
+    code = "import sys; from transforms.io.block_files import *; print(BlockFiles(sys.argv[1]).left(b'h' * 999).hex())"
     sent = [
         bytes.fromhex(
             subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True).stdout
@@ -58,7 +55,7 @@ def test_a_process_reads_what_another_has_left(tmp_path):
 
 def test_a_full_disk_is_named(tmp_path):
     code = (
-        "import resource, signal, sys; from transforms.block_files import BlockFiles as F;"
+        "import resource, signal, sys; from transforms.io.block_files import BlockFiles as F;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500));"
         "F(sys.argv[1]).left(b'h' * 999)"
     )
@@ -73,7 +70,7 @@ def test_the_answer_is_the_same_with_blocks_in_files(tmp_path, workers):
     folder.mkdir()
     options = Deduplication(partitions=2)
     plain = run(shards, tmp_path, options)
-    filed = run(shards, tmp_path, dataclasses.replace(options, files=BlockFiles(str(folder))), workers)
+    filed = run(shards, tmp_path, options, workers, files=BlockFiles(str(folder)))
     assert canonical(plain) == canonical(filed)
     assert sum(file.stat().st_size for file in folder.iterdir()) > 10_000
     close_all()

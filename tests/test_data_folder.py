@@ -12,8 +12,9 @@ import psycopg
 import psycopg.conninfo
 import pytest
 
-from beam_pipeline import data_folder, embedded_postgres
+from beam_pipeline import embedded_postgres
 from beam_pipeline.commands.lineage_arguments import locate
+from runners import data_folder
 from tests import runs
 from tests.postgres import public_folder
 

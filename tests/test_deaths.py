@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline import storage
 from tests import runs, s3
-from transforms.deaths import Deaths
+from transforms.io import storage
+from transforms.io.deaths import Deaths
 
 AT_WORK = """
 import ctypes, os, signal, sys, threading
-from transforms.deaths import Deaths, at_work
+from transforms.io.deaths import Deaths, at_work
 deaths = Deaths(sys.argv[1], 2)
 with at_work(deaths, "0000000-00000", "s3://in/first"):
     pass

@@ -16,10 +16,12 @@ from hypothesis import given, settings
 from schemas.shards import Shard, Source, document_id
 from tests.deduplication_worlds import Document, deduplicate_reference, document, random_world, write_shards
 from tests.kernels.test_deduplication import as_edges, graphs
-from transforms import deduplication_steps as steps
-from transforms.deduplicate import Deduplicate, Deduplication, TooManyOpenEdgesError, decisions, witnesses
-from transforms.kernels import deduplication_blocks
-from transforms.kernels.deduplication_blocks import (
+from transforms.deduplication import steps as steps
+from transforms.deduplication.deduplicate import Deduplicate, Deduplication, TooManyOpenEdgesError, decisions, witnesses
+from transforms.deduplication.stored_fingerprints import StoredFingerprints, StoredRun
+from transforms.io.block_files import NOWHERE, BlockFiles
+from transforms.kernels.deduplication import blocks as deduplication_blocks
+from transforms.kernels.deduplication.blocks import (
     DECISIONS,
     EDGES,
     FATES,
@@ -29,8 +31,7 @@ from transforms.kernels.deduplication_blocks import (
     WITNESSES,
     partition_of,
 )
-from transforms.kernels.resolution import resolve_reference
-from transforms.stored_fingerprints import StoredFingerprints, StoredRun
+from transforms.kernels.deduplication.resolution import resolve_reference
 
 
 class Collect(beam.DoFn):
@@ -50,6 +51,7 @@ def run(
     options: Deduplication,
     workers: int = 1,
     fingerprints: StoredFingerprints | None = None,
+    files: BlockFiles = NOWHERE,
 ) -> dict[int, list[bytes]]:
     """Pass 2 through Beam: the blocks by shard key."""
     stored = fingerprints or StoredFingerprints.of(str(folder))
@@ -59,7 +61,7 @@ def run(
         [], direct_running_mode="multi_threading" if workers > 1 else "in_memory", direct_num_workers=workers
     )
     with beam.Pipeline(options=beam_options) as pipeline:
-        blocks = pipeline | beam.Create(shards, reshuffle=False) | Deduplicate(stored, options)
+        blocks = pipeline | beam.Create(shards, reshuffle=False) | Deduplicate(stored, options, files)
         blocks | beam.ParDo(Collect(output))
     found = defaultdict(list)
     for file in output.iterdir():

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipeline import storage
 from beam_pipeline.document_estimate import BYTES_PER_DOCUMENT, LOOKED_AT, estimate_documents, spread
 from schemas.shards import Source
-from transforms.readers import ReadOptions
+from transforms.io import storage
+from transforms.io.readers import ReadOptions
 
 WORDS = 25
 

@@ -11,14 +11,16 @@ import psutil
 import psycopg
 import pytest
 
-from beam_pipeline import data_folder, embedded_postgres
+from beam_pipeline import embedded_postgres
+from runners import data_folder
 from tests.postgres import public_folder
 
 REPOSITORY = Path(__file__).parent.parent
 USER = """
 import sys
 from pathlib import Path
-from beam_pipeline import data_folder, embedded_postgres
+from beam_pipeline import embedded_postgres
+from runners import data_folder
 print(embedded_postgres.start(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from beam_pipeline import cli, explain_dedup
-from transforms.deduplicate import Deduplication
-from transforms.kernels.fingerprinting import MinHash, estimate_similarity, s_curve, verification_curve
+from transforms.deduplication.deduplicate import Deduplication
+from transforms.kernels.deduplication.fingerprinting import MinHash, estimate_similarity, s_curve, verification_curve
 
 
 @pytest.mark.parametrize(("size", "similarity"), [(16, 0.7), (64, 0.8), (256, 0.78)])

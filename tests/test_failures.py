@@ -17,13 +17,13 @@ import psycopg.conninfo
 import pytest
 
 from beam_pipeline import failures
-from beam_pipeline.lineage import Lineage, LineageSchemaError, LineageUnavailable
 from beam_pipeline.plan import PlanError
 from beam_pipeline.sample import tokenizer_path
-from beam_pipeline.storage import NotFound, WrongUri
 from tests import runs
 from tests.lineage_examples import OUTCOMES, RUN
 from tests.postgres import Server, public_folder
+from transforms.io.lineage import Lineage, LineageSchemaError, LineageUnavailable
+from transforms.io.storage import NotFound, WrongUri
 
 STRANGER = 23_456
 """A uid without a line in /etc/passwd."""

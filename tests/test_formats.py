@@ -24,8 +24,8 @@ from pyarrow import orc
 
 from schemas.shards import Source
 from tests.test_readers import LINES, OPTIONS, put, read_source, source_of
-from transforms.readers import ReadOptions, UnreadableSource, check, first_look, first_looks, read, split
-from transforms.readers.first_look import FirstLook
+from transforms.io.readers import ReadOptions, UnreadableSource, check, first_look, first_looks, read, split
+from transforms.io.readers.first_look import FirstLook
 
 RECORDS = [{"id": i, "text": f"text {i}, of a few words"} for i in range(3)]
 TABLE = pa.Table.from_pylist(RECORDS)

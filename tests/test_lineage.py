@@ -25,8 +25,13 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beam_pipeline.books import Amount, SourceGap
-from beam_pipeline.lineage import (
+from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.totals import Amount, SourceGap
+from schemas.segments import Segment, SourceState
+from schemas.shards import Source, document_id
+from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, segment, sources
+from tests.lineage_writers import all_segments, write_under_faults
+from transforms.io.lineage import (
     Lineage,
     LineageSchemaError,
     LineageUnavailable,
@@ -36,10 +41,6 @@ from beam_pipeline.lineage import (
     migrate,
     public_dsn,
 )
-from schemas.segments import Segment, SourceState
-from schemas.shards import Source, document_id
-from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, segment, sources
-from tests.lineage_writers import all_segments, write_under_faults
 from transforms.write_lineage import WriteLineage, WriteSources
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_another_result_for_a_shard_counts_as_an_attempt(run: Lineage) -> None:
     run.upsert_segments([segment(2)])
     assert attempts(run) == [("done", 2)]
     assert view(run) == lineage_rows([segment(2)])
-    assert run.progress(RUN).retries == 1
+    assert runs.progress(run, RUN).retries == 1
 
 
 def test_a_shard_may_come_twice_in_one_call(run: Lineage) -> None:
@@ -220,7 +221,7 @@ def test_all_segments_of_a_call_are_written_or_none(run: Lineage) -> None:
 def test_a_run_is_resumed_with_the_same_settings_only(run: Lineage) -> None:
     run.finish_run(RUN, "failed", {"error": "x"})
     run.start_run(RUN, {"threshold": 0.8}, "hash", "1.1", OUTCOMES)
-    progress = run.progress(RUN)
+    progress = runs.progress(run, RUN)
     assert (progress.state, progress.starts, progress.finished, progress.code_version) == ("running", 2, None, "1.1")
     with pytest.raises(ValueError, match="other settings"):
         run.start_run(RUN, {"threshold": 0.7}, "other hash", "1.1", OUTCOMES)
@@ -288,7 +289,7 @@ def test_odd_strings_are_stored_as_they_are(lineage: Lineage, odd: str) -> None:
     assert rows(lineage, f"SELECT {COLUMNS} FROM trace_source(%s, %s, 0)", RUN, odd) == expected
     assert rows(lineage, f"SELECT {COLUMNS} FROM trace_output(%s, 0)", odd) == expected
     assert rows(lineage, "SELECT settings, costs FROM runs, segments") == [({odd: [odd]}, {odd: odd})]
-    assert [row.language for row in lineage.totals(RUN).funnel] == [odd]
+    assert [row.language for row in runs.totals(lineage, RUN).funnel] == [odd]
 
 
 @pytest.mark.parametrize("bad", ["a\0b", "a\udcffb"])
@@ -327,7 +328,7 @@ def test_the_books_add_up(run: Lineage) -> None:
         SourceState(2, "unreadable: not Parquet", 0, 1),
     ]
     run.set_source_states(RUN, states)
-    totals = run.totals(RUN)
+    totals = runs.totals(run, RUN)
     assert totals.documents == 130
     assert totals.unreadable == (("s3://bucket/in/part-002.parquet", "not Parquet"),)
     assert totals.balanced
@@ -349,7 +350,7 @@ def test_the_books_notice_what_is_missing(run: Lineage) -> None:
     # Source 2: as many rows as there should be, but ten of them twice and ten not at all.
     overlapping = [segment(5, 2, rows=30), segment(6, 2, first_row=20, rows=20)]
     run.upsert_segments([segment(1, 0), segment(2, 0, first_row=50, state="fingerprinted"), miscounted, *overlapping])
-    totals = run.totals(RUN)
+    totals = runs.totals(run, RUN)
     assert totals.unfinished == ("0000000-00050",)
     assert totals.uncounted == ("0000001-00000",)
     assert totals.gaps == (
@@ -362,16 +363,16 @@ def test_the_books_notice_what_is_missing(run: Lineage) -> None:
 def test_an_undeclared_outcome_unbalances_the_books(run: Lineage) -> None:
     run.set_source_states(RUN, [SourceState(i, "ok", 50, 1) for i in range(3)])
     run.upsert_segments([segment(1, i) for i in range(3)])
-    assert run.totals(RUN).balanced
+    assert runs.totals(run, RUN).balanced
     run.upsert_segments([dataclasses.replace(segment(1), counts={"funnel": [["Z", None, 50, 0, 0]]})])
-    assert not run.totals(RUN).balanced
+    assert not runs.totals(run, RUN).balanced
 
 
 def test_progress_counts_what_is_there(run: Lineage) -> None:
-    assert run.progress(RUN).shards == {"waiting": 0}
+    assert runs.progress(run, RUN).shards == {"waiting": 0}
     run.set_source_states(RUN, [SourceState(0, "ok", 100, 2), SourceState(1, "unreadable: x", 0, 1)])
     run.upsert_segments([segment(1, 0), segment(2, 0, first_row=50, rows=40, state="fingerprinted")])
-    progress = run.progress(RUN)
+    progress = runs.progress(run, RUN)
     assert progress.sources == {"ok": 1, "unreadable": 1, "waiting": 1}
     assert progress.shards == {"done": 1, "fingerprinted": 1, "waiting": 1}
     assert (progress.documents, progress.fingerprinted, progress.done) == (100, 90, 50)
@@ -380,9 +381,9 @@ def test_progress_counts_what_is_there(run: Lineage) -> None:
     assert (worker.name.rpartition(":")[2], worker.shards) == (str(os.getpid()), 2)
     assert progress.done_per_second == pytest.approx(50 / progress.seconds)
     assert progress.fingerprinted_per_second == pytest.approx(90 / progress.seconds)
-    assert run.latest_run() == RUN
+    assert runs.latest(run) == RUN
     with pytest.raises(ValueError, match="isn't in database"):
-        run.progress(str(uuid.uuid4()))
+        runs.progress(run, str(uuid.uuid4()))
 
 
 # --- Migrations -------------------------------------------------------------------------------------------------------
@@ -456,7 +457,7 @@ def test_a_database_that_is_not_there_is_not_waited_for(postgres: Server) -> Non
 
 def writer(database: str, code: str) -> subprocess.Popen[str]:
     program = (
-        "import beam_pipeline.lineage as module\n"
+        "import transforms.io.lineage as module\n"
         "from tests.lineage_examples import segment\n"
         f"lineage = module.Lineage({database!r}, 30)\n{code}"
     )

@@ -12,10 +12,11 @@ import pytest
 
 from beam_pipeline.cli import main
 from beam_pipeline.commands import compare, duplicates, funnel, init_db, status, trace, why
-from beam_pipeline.lineage import Lineage
+from beam_pipeline.lineage import runs
 from schemas.segments import Segment, SourceState
 from schemas.shards import document_id
 from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, segment, sources
+from transforms.io.lineage import Lineage
 
 DONE = segment(1, 0, first_row=50)
 
@@ -229,7 +230,7 @@ def test_status_watches_until_the_run_ends(
     assert returned == 0
     assert "stopped" in out
     assert "workers seen lately" in out
-    assert lineage.progress(RUN).state == "stopped"
+    assert runs.progress(lineage, RUN).state == "stopped"
 
 
 ODD = ["'; DROP TABLE runs; --", "\"\\'$$ %s {} \t\n", "\\x00\\N", "ü" * 500_000, "[bold]%(row)s", "a\0b", "a\udcffb"]

@@ -11,9 +11,10 @@ import psycopg
 import psycopg.conninfo
 import pytest
 
-from beam_pipeline.lineage import Lineage, LineageSchemaError, LineageUnavailable
+from beam_pipeline.lineage import runs
 from schemas.segments import Segment, SourceState
 from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, segment, sources
+from transforms.io.lineage import Lineage, LineageSchemaError, LineageUnavailable
 
 pytest_plugins = ["tests.postgres"]
 
@@ -94,7 +95,7 @@ def test_the_roles_may_what_they_need_and_no_more(lineage: Lineage, database: st
                 worker.upsert_segments([segment(4, 1)])
                 worker.finish_run(RUN, "done", {})
                 worker.start_run(RUN, {}, "hash", "1.0", OUTCOMES)
-                assert worker.totals(RUN).documents == 150
+                assert runs.totals(worker, RUN).documents == 150
                 with pytest.raises(LineageUnavailable, match="permission denied"):
                     worker.drop_run(RUN)
                 for table in ("runs", "segments", "sources"):
@@ -104,7 +105,7 @@ def test_the_roles_may_what_they_need_and_no_more(lineage: Lineage, database: st
                 reader.check_schema()
                 with pytest.raises(LineageSchemaError, match="GRANT INSERT ON runs TO"):
                     reader.check_rights()
-                assert reader.progress(RUN).done == 150
+                assert runs.progress(reader, RUN).done == 150
                 count = "SELECT count(*) FROM lineage"
                 assert reader.read(lambda connection: connection.execute(count).fetchall()) == [(150,)]
                 with pytest.raises(LineageUnavailable, match="permission denied"):

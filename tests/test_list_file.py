@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import columns
-from transforms import list_file, thrift_compact
-from transforms.kernels import list_pages
-from transforms.list_file import ListFileWriter
+from transforms.io.token_lists import list_file, list_pages, thrift_compact
+from transforms.io.token_lists.list_file import ListFileWriter
 
 OPTIONS = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["language", "source"]}
 

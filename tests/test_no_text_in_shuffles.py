@@ -11,13 +11,14 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import execution
 
-from beam_pipeline import pipeline, run, storage
+from beam_pipeline import pipeline, run
 from beam_pipeline.sample import tokenizer_path
 from beam_pipeline.settings import Settings
 from schemas.shards import Shard, Source
 from transforms.batches import Batch, BatchCoder
+from transforms.io import storage
+from transforms.io.readers import ReadOptions, split
 from transforms.read_documents import EMPTY, ReadDocuments
-from transforms.readers import ReadOptions, split
 
 MARKER = "zwanzigfarbig"
 DOCUMENTS = 400

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from beam_pipeline import embedded_postgres, openlineage_events
-from beam_pipeline.lineage import Lineage, public_dsn
 from beam_pipeline.openlineage_events import dataset_name, reported
 from beam_pipeline.plan import Plan, make_plan
 from beam_pipeline.sample import tokenizer_path
 from beam_pipeline.settings import Settings
 from tests import runs
 from tests.openlineage_schema import check_event
+from transforms.io.lineage import Lineage, public_dsn
 
 
 @pytest.fixture

@@ -16,17 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipeline import embedded_postgres, storage
-from beam_pipeline.leftovers import leftovers
+from beam_pipeline import embedded_postgres
+from beam_pipeline.stale_objects import leftovers
 from schemas.shards import Shard, Source, document_id, places_of
 from tests import runs
 from tests.test_rededuplicate import decided, dedup
-from transforms.deaths import Deaths
-from transforms.list_sources import MOST_PACKED, packing, read_planned, sources_between
-from transforms.packed_sources import PackedReader
-from transforms.readers import ReadOptions, UnreadableSource, read, split
-from transforms.readers.common import BATCH_BYTES
-from transforms.split_shards import source_name
+from transforms.io import storage
+from transforms.io.deaths import Deaths
+from transforms.io.packed_sources import PackedReader
+from transforms.io.readers import ReadOptions, UnreadableSource, read, split
+from transforms.io.readers.common import BATCH_BYTES
+from transforms.io.source_list import MOST_PACKED, packing, read_planned, source_name, sources_between
 
 MIB = 2**20
 ALONE = ("--shard_bytes", 1)

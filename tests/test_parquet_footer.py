@@ -16,10 +16,10 @@ import pytest
 from pyarrow.parquet import encryption
 
 from tests.test_readers import OPTIONS, put, put_table, read_source
-from transforms import thrift_compact as thrift
-from transforms.kernels import parquet_footer as kernel
-from transforms.readers import ReadOptions, split
-from transforms.readers.parquet_footer import names_of, read_footer
+from transforms.io.readers import ReadOptions, split
+from transforms.io.readers import footer_bytes as kernel
+from transforms.io.readers.parquet_footer import names_of, read_footer
+from transforms.io.token_lists import thrift_compact as thrift
 
 ROW_GROUPS, SCHEMA, KEY_VALUES = 4, 2, 5
 

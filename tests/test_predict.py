@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_pipeline.bill import Prices, bill, compare, total_requests
 from beam_pipeline.predict import predict
+from beam_pipeline.prices import Prices, bill, compare, total_requests
 from beam_pipeline.sample import documents_path, tokenizer_path
 from beam_pipeline.settings import Settings
 from tests import runs
-from transforms.kernels.deduplication import Deduplication
-from transforms.kernels.near_duplicate_estimate import duplicate_share
+from transforms.kernels.deduplication.candidates import Deduplication
+from transforms.kernels.deduplication.near_duplicate_estimate import duplicate_share
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from beam_pipeline.preflight import UnusableSettings, close_labels
 from beam_pipeline.sample import tokenizer_path
 from beam_pipeline.settings import Settings
 from tests import runs
-from transforms.kernels import language
+from transforms.kernels.language import identification as language
 
 TEXT = "The ferry leaves at seven from the old harbour, and number {} is painted on its side in white letters."
 LID = [*language.load(language.default_model_path()).labels, language.UNDETERMINED]

@@ -23,11 +23,11 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from beam_pipeline import storage
 from schemas import outcomes
 from schemas.columns import DOCUMENTS
 from schemas.shards import Shard, Source
-from transforms.readers import (
+from transforms.io import storage
+from transforms.io.readers import (
     BATCH_BYTES,
     ReadOptions,
     UnreadableSource,
@@ -38,7 +38,7 @@ from transforms.readers import (
     split,
     streams,
 )
-from transforms.readers.json_line import parse_line
+from transforms.io.readers.json_line import parse_line
 
 OPTIONS = ReadOptions()
 BAD_UTF8 = [b"gr\xfcn", b"cut\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from beam_pipeline import embedded_postgres
 from tests import runs
-from transforms.kernels.normalization import EVERYTHING, normalize_reference
+from transforms.kernels.text.normalization import EVERYTHING, normalize_reference
 
 
 def source_texts(corpus: Path) -> dict[tuple[str, int], str | None]:

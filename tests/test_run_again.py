@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipeline import final_check, plan, storage
+from beam_pipeline import final_check, plan
 from beam_pipeline.planned_sources import PlanError, list_sources
 from beam_pipeline.sample import tokenizer_path
 from beam_pipeline.settings import Settings
 from tests import runs
+from transforms.io import storage
 
 FLAGS = ("--shard_bytes", "20KiB", "--direct_num_workers", 1)
 

@@ -11,7 +11,7 @@ from beam_pipeline import options
 from beam_pipeline.plan import plan_recipe
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import GROUPS, Settings, group_of
-from transforms.kernels.deduplication_blocks import MAX_PARTITIONS
+from transforms.kernels.deduplication.blocks import MAX_PARTITIONS
 
 REQUIRED = ("--input", "/in", "--output", "/out", "--tokenizer", "/tokenizer.json")
 

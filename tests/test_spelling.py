@@ -16,7 +16,7 @@ from tests import runs
 from tests.kernels.test_tokenization import BYTE_LEVEL, calibrated, edit
 from tests.kernels.test_tokenizer_definition import KINDS
 from transforms.check_spelling import Spelled
-from transforms.kernels.tokenization import Tokenizer
+from transforms.kernels.tokenization.tokenizer import Tokenizer
 from transforms.tokenize import lengths_and_unknown, spelling_of
 
 ENGLISH = [

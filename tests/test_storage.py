@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipeline import storage
-from beam_pipeline.storage import globs
+from transforms.io import storage
+from transforms.io.storage import globs
 
 
 def listed(uri: object) -> list[str]:

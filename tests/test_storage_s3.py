@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipeline import storage
-from beam_pipeline.storage import s3_client
 from schemas.shards import Source
 from tests import s3
 from tests.s3_proxy import Proxy, in_front_of
-from transforms.readers import ReadOptions, read, split
+from transforms.io import storage
+from transforms.io.readers import ReadOptions, read, split
+from transforms.io.storage import s3_client
 
 
 @pytest.fixture(scope="module")

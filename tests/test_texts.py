@@ -12,12 +12,12 @@ import pytest
 
 from beam_pipeline import embedded_postgres
 from beam_pipeline.commands import trace, why
-from beam_pipeline.lineage import Lineage
-from beam_pipeline.texts import TextGone, texts_of
-from beam_pipeline.user_ids import find_by_user_id, rows_with_id
+from beam_pipeline.lineage.texts import TextGone, texts_of
+from beam_pipeline.lineage.user_ids import find_by_user_id, rows_with_id
 from tests import runs
 from tests.test_lineage_commands import ask, call
-from transforms.kernels.normalization import normalize_reference
+from transforms.io.lineage import Lineage
+from transforms.kernels.text.normalization import normalize_reference
 
 
 @pytest.fixture

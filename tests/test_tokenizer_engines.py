@@ -12,12 +12,12 @@ import pytest
 from beam_pipeline.sample import tokenizer_path
 from tests import runs
 from tests.kernels.test_tokenization import UNIGRAM, WORD_PIECE
-from transforms.kernels.normalization import normalize_reference
-from transforms.kernels.tokenization import encode_reference
+from transforms.kernels.text.normalization import normalize_reference
+from transforms.kernels.tokenization.tokenizer import encode_reference
 
 ONE_WRONG_ID = """
 import sys
-from transforms.kernels.tokenizer_engines import GigatokenEngine
+from transforms.kernels.tokenization.engines import GigatokenEngine
 right = GigatokenEngine.encode
 def wrong(self, data, offsets):
     ids, bounds = right(self, data, offsets)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.outcomes import Outcomes
-from transforms.batches import Batch, spending
+from transforms.batches import Batch
+from transforms.costs import spending
 from transforms.recipe.spec import StepSpec
 from transforms.recipe.steps import Step, StepFailed, apply_step
 

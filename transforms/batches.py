@@ -5,47 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pickle
-import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from apache_beam import coders
 
-from beam_pipeline.storage import Requests, counted
-from schemas.shards import Census, Shard, Source
-
-if TYPE_CHECKING:
-    from transforms.verdicts import Verdict
-
-
-@dataclasses.dataclass(slots=True)
-class Cost:
-    """Wall and CPU seconds of one step, and what it asked of the store."""
-
-    wall: float = 0.0
-    cpu: float = 0.0
-    requests: Requests = dataclasses.field(default_factory=Requests)
-
-    def as_json(self) -> dict[str, float]:
-        """As a segment records it: ``wall``, ``cpu``, and by name what isn't 0 of the requests."""
-        return {"wall": self.wall, "cpu": self.cpu} | self.requests.nonzero()
-
-
-Costs = dict[str, Cost]
-"""Costs by step."""
+from schemas.shards import Census, Part, Shard, Source
+from transforms.costs import Costs, spending
+from transforms.shard_outcomes import ShardOutcomes
 
 
 class ShardFailed(Exception):
     """A box of a text pass can't do its work on a shard; the message says which and why."""
-
-
-class Part(NamedTuple):
-    """One of the sources of a packed shard, and the place of its first row."""
-
-    source: Source
-    first: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,7 +43,7 @@ class Batch:
     last: bool
     data: pa.RecordBatch
     costs: Costs = dataclasses.field(default_factory=dict)
-    verdict: Verdict | None = None
+    verdict: ShardOutcomes | None = None
     error: str = ""
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     parts: tuple[Part, ...] = ()
@@ -140,41 +113,3 @@ class BatchCoder(coders.Coder):
 
 
 coders.registry.register_coder(Batch, BatchCoder)
-
-
-@contextlib.contextmanager
-def spending(costs: Costs, step: str) -> Iterator[None]:
-    """Adds what this thread spends in the block to ``costs[step]``, also if the block fails."""
-    cost = costs.setdefault(step, Cost())
-    wall, cpu = time.perf_counter(), time.thread_time()
-    try:
-        with counted(cost.requests):
-            yield
-    finally:
-        cost.wall += time.perf_counter() - wall
-        cost.cpu += time.thread_time() - cpu
-
-
-def costs_as_json(costs: Costs) -> dict[str, dict[str, float]]:
-    """As segments record them: ``{step: {"wall": ..., "cpu": ..., ...}}``."""
-    return {step: cost.as_json() for step, cost in costs.items()}
-
-
-def add_costs(total: Costs, more: Costs) -> None:
-    """Adds ``more`` to ``total``, step by step."""
-    for step, cost in more.items():
-        sum_of_step = total.setdefault(step, Cost())
-        sum_of_step.wall += cost.wall
-        sum_of_step.cpu += cost.cpu
-        sum_of_step.requests.add(cost.requests)
-
-
-def add_notes(total: dict[str, Any], more: dict[str, Any]) -> None:
-    """Adds what a box said of another batch of the shard: numbers are sums, of anything else the last word counts."""
-    for name, note in more.items():
-        if isinstance(note, dict):
-            add_notes(total.setdefault(name, {}), note)
-        elif isinstance(note, int):
-            total[name] = total.get(name, 0) + note
-        else:
-            total[name] = note

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from schemas.outcomes import NO_TOKENS, OWN, UNKNOWN_TOKENS, Outcomes
 from transforms.batches import Batch
-from transforms.kernels.tokenization import Tokenizer
+from transforms.kernels.tokenization.tokenizer import Tokenizer
 from transforms.recipe.steps import Step, apply_step
 from transforms.tokenize import Tokenization, lengths_and_unknown, sample_of
 

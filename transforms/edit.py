@@ -14,7 +14,7 @@ from schemas.outcomes import Outcomes
 from transforms.batches import Batch, ShardFailed
 from transforms.recipe.spec import StepSpec
 from transforms.recipe.steps import Step, apply_step
-from transforms.verdicts import Verdict
+from transforms.shard_outcomes import ShardOutcomes
 
 CHECKED = 16
 """Documents of each batch whose text is held against the hash that pass 1 has stored."""
@@ -45,7 +45,7 @@ def edit_batch(batch: Batch, editors: list[Step], outcomes: Outcomes) -> Batch:
     return batch
 
 
-def _with_language(data: pa.RecordBatch, verdict: Verdict, index: np.ndarray) -> pa.RecordBatch:
+def _with_language(data: pa.RecordBatch, verdict: ShardOutcomes, index: np.ndarray) -> pa.RecordBatch:
     """The documents with the columns that an editor has seen in pass 1."""
     languages = pa.DictionaryArray.from_arrays(
         pa.array(verdict.languages[index].astype(np.int32)), pa.array(verdict.language_names, pa.string())
@@ -54,7 +54,7 @@ def _with_language(data: pa.RecordBatch, verdict: Verdict, index: np.ndarray) ->
     return data.append_column("language_score", pa.array(verdict.language_scores[index]))
 
 
-def _check(text: pa.StringArray, verdict: Verdict, index: np.ndarray) -> None:
+def _check(text: pa.StringArray, verdict: ShardOutcomes, index: np.ndarray) -> None:
     """Holds some texts, spread over the batch, against the hashes of pass 1.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Fingerprint: what identifies a text and what is like it (``transforms.kernels.fingerprinting``)."""
+"""Fingerprint: what identifies a text and what is like it (``transforms.kernels.deduplication.fingerprinting``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from transforms.batches import Batch
-from transforms.kernels.fingerprinting import MinHash, fingerprint
+from transforms.kernels.deduplication.fingerprinting import MinHash, fingerprint
 
 
 def fingerprint_batch(batch: Batch, options: MinHash, attributes: tuple[str, ...] = ()) -> Batch:

@@ -7,8 +7,8 @@ import dataclasses
 import apache_beam as beam
 
 from transforms.batches import Batch
-from transforms.kernels import language
-from transforms.pinned_files import PinnedFile
+from transforms.io.pinned_files import PinnedFile
+from transforms.kernels.language import identification as language
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Normalize: texts by the rules of the run (``transforms.kernels.normalization``, docs/normalization.md)."""
+"""Normalize: texts by the rules of the run (``transforms.kernels.text.normalization``, docs/normalization.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from schemas.outcomes import EMPTY_TEXT
 from transforms.batches import Batch
-from transforms.kernels.normalization import Normalization, has_content, normalize
+from transforms.kernels.text.normalization import Normalization, has_content, normalize
 
 
 def normalize_batch(batch: Batch, options: Normalization) -> Batch:

@@ -10,20 +10,21 @@ import apache_beam as beam
 import pyarrow as pa
 
 from schemas.columns import DOCUMENTS
-from schemas.shards import Shard
-from transforms.batches import Batch, Costs, Part, spending
-from transforms.deaths import Deaths, at_work
-from transforms.list_sources import sources_between
-from transforms.packed_sources import PackedReader
-from transforms.readers import ReadOptions, UnreadableSource, read
-from transforms.verdicts import Verdict
+from schemas.shards import Part, Shard
+from transforms.batches import Batch
+from transforms.costs import Costs, spending
+from transforms.io.deaths import Deaths, at_work
+from transforms.io.packed_sources import PackedReader
+from transforms.io.readers import ReadOptions, UnreadableSource, read
+from transforms.io.source_list import sources_between
+from transforms.shard_outcomes import ShardOutcomes
 from transforms.worker_memory import keep_freed_memory
 
 EMPTY = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in DOCUMENTS], schema=DOCUMENTS)
 
 
 def read_shard(
-    item: Shard | Verdict, options: ReadOptions, sources_uri: str = "", deaths: Deaths | None = None
+    item: Shard | ShardOutcomes, options: ReadOptions, sources_uri: str = "", deaths: Deaths | None = None
 ) -> Iterator[Batch]:
     """The batches of a shard: all its documents, or those that a verdict keeps.
 
@@ -34,7 +35,9 @@ def read_shard(
         yield from _batches(item, options, sources_uri, deaths)
 
 
-def _batches(item: Shard | Verdict, options: ReadOptions, sources_uri: str, deaths: Deaths | None) -> Iterator[Batch]:
+def _batches(
+    item: Shard | ShardOutcomes, options: ReadOptions, sources_uri: str, deaths: Deaths | None
+) -> Iterator[Batch]:
     """The batches of a shard.
 
     The last batch says so. A shard that can't be read ends with a batch that says why; a fault of the storage is not
@@ -47,7 +50,7 @@ def _batches(item: Shard | Verdict, options: ReadOptions, sources_uri: str, deat
       deaths: what has killed workers; a source of a packed shard that has is set aside alone.
     """
     keep_freed_memory()
-    verdict = item if isinstance(item, Verdict) else None
+    verdict = item if isinstance(item, ShardOutcomes) else None
     shard = item if isinstance(item, Shard) else item.shard
     if shard.error:
         yield Batch(shard, 0, True, EMPTY, error=shard.error)
@@ -96,7 +99,7 @@ def _notes(warnings: list[str], packed: PackedReader | None) -> dict[str, Any]:
 
 @dataclasses.dataclass
 class ReadDocuments(beam.PTransform):
-    """From ``Shard`` or ``Verdict``: its documents (``Batch`` with ``schemas.columns.DOCUMENTS``), in source order.
+    """From ``Shard`` or ``ShardOutcomes``: its documents (``Batch`` with ``columns.DOCUMENTS``), in source order.
 
     Attributes:
       options: how sources are read.
@@ -107,7 +110,7 @@ class ReadDocuments(beam.PTransform):
     sources_uri: str = ""
     deaths: Deaths | None = None
 
-    def expand(self, shards: beam.PCollection[Shard | Verdict]) -> beam.PCollection[Batch]:
+    def expand(self, shards: beam.PCollection[Shard | ShardOutcomes]) -> beam.PCollection[Batch]:
         """One shard at a time, streaming."""
         arguments = (self.options, self.sources_uri, self.deaths)
         return shards | beam.FlatMap(read_shard, *arguments).with_output_types(Batch)

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from schemas.segments import Segment
 from schemas.shards import Shard
-from transforms.accounting import accounted
-from transforms.deduplicate import decisions, witnesses
-from transforms.own_objects import opened
-from transforms.stage_objects import StageObjects, census_in
-from transforms.verdicts import FINGERPRINT_COLUMNS, Decided, Verdict, decide, segment_unreadable
+from transforms.counters import accounted
+from transforms.deduplication.deduplicate import decisions, witnesses
+from transforms.io.own_objects import opened
+from transforms.io.stage_objects import StageObjects, census_in
+from transforms.shard_outcomes import FINGERPRINT_COLUMNS, Decided, ShardOutcomes, decide, segment_unreadable
 
 
 class Selected(NamedTuple):
@@ -26,7 +26,9 @@ class Selected(NamedTuple):
     lineage: beam.PCollection[Segment]
 
 
-def verdict_on(shard: Shard, fingerprints: StageObjects, duplicates: np.ndarray, witnesses: np.ndarray) -> Verdict:
+def outcomes_of_shard(
+    shard: Shard, fingerprints: StageObjects, duplicates: np.ndarray, witnesses: np.ndarray
+) -> ShardOutcomes:
     """The verdict, from a few columns of the shard's fingerprints; arguments and errors as of ``decide``."""
     with opened(fingerprints.uri_of(shard)) as file:
         object_ = pq.ParquetFile(file)
@@ -45,7 +47,7 @@ def select(
             continue
         blocks = list(grouped["decisions"])
         duplicates, witnessed = decisions(blocks), witnesses(blocks)
-        yield Decided(shard, verdict_on(shard, fingerprints, duplicates, witnessed).size, duplicates, witnessed)
+        yield Decided(shard, outcomes_of_shard(shard, fingerprints, duplicates, witnessed).size, duplicates, witnessed)
 
 
 @dataclasses.dataclass

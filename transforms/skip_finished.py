@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 
 from schemas.segments import Segment
 from schemas.shards import Shard, document_id, places_of
-from transforms.accounting import accounted, count
-from transforms.deaths import SET_ASIDE, Deaths
-from transforms.own_objects import MADE_AGAIN, DamagedObject, opened
-from transforms.select_kept import verdict_on
-from transforms.stage_objects import StageObjects
-from transforms.verdicts import Decided, Verdict, segment_of
+from transforms.counters import accounted, count
+from transforms.io.deaths import SET_ASIDE, Deaths
+from transforms.io.own_objects import MADE_AGAIN, DamagedObject, opened
+from transforms.io.stage_objects import StageObjects
+from transforms.select_kept import outcomes_of_shard
+from transforms.shard_outcomes import Decided, ShardOutcomes, segment_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class ToFingerprint(NamedTuple):
 class ToTokenize(NamedTuple):
     """The outputs of ``SkipTokenized``."""
 
-    todo: beam.PCollection[Verdict]
+    todo: beam.PCollection[ShardOutcomes]
     lineage: beam.PCollection[Segment]
 
 
@@ -61,7 +61,7 @@ def skip_fingerprinted(
 
 def skip_tokenized(
     decided: Decided, tokens: StageObjects, run: str, fingerprints: StageObjects, deaths: Deaths
-) -> Iterator[Verdict | beam.pvalue.TaggedOutput]:
+) -> Iterator[ShardOutcomes | beam.pvalue.TaggedOutput]:
     """The verdict; if the shard's tokens are there and match, only its segment, on the output ``lineage``.
 
     Tokens of other documents than the verdict keeps don't match: a shard that was set aside since is a witness no more.
@@ -74,7 +74,7 @@ def skip_tokenized(
     if reason and not is_there:
         fingerprints.set_aside(shard, reason)
         return
-    verdict = verdict_on(shard, fingerprints, decided.duplicates, decided.witnesses)
+    verdict = outcomes_of_shard(shard, fingerprints, decided.duplicates, decided.witnesses)
     n_tokens = _tokens_of(verdict, uri) if is_there else None
     if n_tokens is None:
         if reason:
@@ -98,7 +98,7 @@ def _is_whole(uri: str) -> bool:
     return True
 
 
-def _tokens_of(verdict: Verdict, uri: str) -> np.ndarray | None:
+def _tokens_of(verdict: ShardOutcomes, uri: str) -> np.ndarray | None:
     """How many tokens each kept document has in an object; None if that is damaged, or holds other documents."""
     try:
         with opened(uri, MADE_AGAIN) as file:

@@ -10,9 +10,10 @@ import apache_beam as beam
 
 from schemas.segments import SourceState
 from schemas.shards import Shard, Source
-from transforms.accounting import accounted
-from transforms.deaths import Deaths, at_work
-from transforms.readers import ReadOptions, split
+from transforms.counters import accounted
+from transforms.io.deaths import Deaths, at_work
+from transforms.io.readers import ReadOptions, split
+from transforms.io.source_list import source_name
 
 
 class Split(NamedTuple):
@@ -20,11 +21,6 @@ class Split(NamedTuple):
 
     shards: beam.PCollection[Shard]
     sources: beam.PCollection[SourceState]
-
-
-def source_name(source: Source) -> str:
-    """Under which a source is known that kills the worker that splits it: its shards have a longer name."""
-    return f"{source.number:07d}"
 
 
 def split_source(

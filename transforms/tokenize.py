@@ -1,4 +1,4 @@
-"""Tokenize: token ids for every kept text (``transforms.kernels.tokenization``)."""
+"""Tokenize: token ids for every kept text (``transforms.kernels.tokenization.tokenizer``)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches import Batch
-from transforms.kernels.tokenization import Tokenizer
-from transforms.pinned_files import PinnedFile
+from transforms.io.pinned_files import PinnedFile
+from transforms.kernels.tokenization.tokenizer import Tokenizer
 
 SAMPLE_BYTES = 64 * 2**10
 """Text of each shard that both engines encode before the fast one is trusted: about 40 ms."""

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 from schemas import columns
 from schemas.segments import Segment
 from schemas.shards import Shard
-from transforms.accounting import count
-from transforms.batches import Batch, Costs, add_costs, spending
-from transforms.kernels.fingerprinting import MinHash
+from transforms.batches import Batch
+from transforms.costs import Costs, add_costs, spending
+from transforms.counters import count
+from transforms.io.stage_objects import ObjectWriter, StageObjects, census_entry
+from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.shard_outcomes import segment_after_fingerprinting, segment_unreadable
 from transforms.shard_writer import ShardWriter
-from transforms.stage_objects import ObjectWriter, StageObjects, census_entry
-from transforms.verdicts import segment_after_fingerprinting, segment_unreadable
 
 RANDOM = ["content_hash", "signature", "shingles", "bands"]
 """Columns that look random: no encoding shortens them, so none is tried."""

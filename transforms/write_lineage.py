@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
 
-from beam_pipeline.lineage import RETRY_SECONDS, Lineage, has_password
 from schemas.segments import Segment, SourceState
-from transforms.accounting import count
+from transforms.counters import count
+from transforms.io.lineage import RETRY_SECONDS, Lineage, has_password
 
 LOGGER = logging.getLogger(__name__)
 

@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 from schemas.outcomes import NOT_DROPPED
 from schemas.segments import Segment
 from schemas.shards import document_id
-from transforms.accounting import count
-from transforms.batches import Batch, Costs, add_costs, add_notes, costs_as_json, spending
+from transforms.batches import Batch
+from transforms.costs import Costs, add_costs, add_notes, costs_as_json, spending
+from transforms.counters import count
+from transforms.io.stage_objects import ObjectWriter, StageObjects
+from transforms.shard_outcomes import ShardOutcomes, segment_of
 from transforms.shard_writer import ShardWriter
-from transforms.stage_objects import ObjectWriter, StageObjects
-from transforms.verdicts import Verdict, segment_of
 
 
 @dataclasses.dataclass
@@ -26,13 +27,13 @@ class _Open:
     """A shard that is being written."""
 
     output: ObjectWriter
-    verdict: Verdict
+    verdict: ShardOutcomes
     n_tokens: list[np.ndarray] = dataclasses.field(default_factory=list)
     costs: Costs = dataclasses.field(default_factory=dict)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def token_rows(batch: Batch, verdict: Verdict, schema: pa.Schema) -> pa.RecordBatch:
+def token_rows(batch: Batch, verdict: ShardOutcomes, schema: pa.Schema) -> pa.RecordBatch:
     """The rows of the shard's token object for one batch of encoded documents (``schemas.columns.tokens``)."""
     rows = batch.data["row"].to_numpy()
     index = rows.astype(np.int64) - verdict.shard.first_row
@@ -109,7 +110,7 @@ class WriteTokens(beam.PTransform):
     """From ``Batch`` of token ids: the ``Segment`` of each shard, after its object is committed.
 
     Raises:
-      BrokenShard, UnbalancedBooks: on a worker; nothing is committed then.
+      BrokenShard, UnbalancedCounts: on a worker; nothing is committed then.
     """
 
     objects: StageObjects

@@ -7,7 +7,8 @@ import datetime
 
 from rich.console import Console
 
-from beam_pipeline import failures, leftovers
+from beam_pipeline import failures
+from beam_pipeline import stale_objects as leftovers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

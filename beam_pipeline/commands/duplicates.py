@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from psycopg.rows import dict_row
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline.commands.documents import add_document_arguments, trace_asked
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
-from beam_pipeline.lineage import Lineage
+from beam_pipeline.lineage.documents import duplicates
+from transforms.io.lineage import Lineage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,14 +47,3 @@ def run(args: argparse.Namespace) -> int:
             console.print(table)
 
     return with_lineage(args, command)
-
-
-def duplicates(lineage: Lineage, run_id: str, source_uri: str, source_row: int) -> list[dict[str, Any]]:
-    """The rows of the view ``lineage`` that have this document as witness, in the order of the sources."""
-
-    def query(connection: Any) -> list[dict[str, Any]]:
-        with connection.cursor(row_factory=dict_row) as cursor:
-            asked = (run_id, source_uri, source_row)
-            return cursor.execute("SELECT * FROM duplicates_of(%s, %s, %s) ORDER BY document", asked).fetchall()
-
-    return lineage.read(query)

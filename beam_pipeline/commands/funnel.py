@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from beam_pipeline.books import Amount
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
-from beam_pipeline.lineage import Lineage
+from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.totals import Amount
+from transforms.io.lineage import Lineage
 
 _FIRST_LAST = {"invalid": 0, "dropped": 1, "kept": 2}
 
@@ -25,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the funnel of a run's finished shards; returns the exit status."""
 
     def command(lineage: Lineage, run_id: str) -> None:
-        totals = lineage.totals(run_id)
+        totals = runs.totals(lineage, run_id)
         cells: dict[tuple[str, str, str | None], Amount] = {}
         for row in totals.funnel:
             key = (row.outcome or "undeclared", row.reason or "", row.language if args.by_language else None)

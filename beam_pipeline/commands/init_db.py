@@ -10,7 +10,8 @@ import argparse
 from rich.console import Console
 
 from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, print_json, run_and_dsn
-from beam_pipeline.lineage import Lineage
+from beam_pipeline.lineage import runs
+from transforms.io.lineage import Lineage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,11 +24,7 @@ def run(args: argparse.Namespace) -> int:
     dsn, _ = run_and_dsn("", args.lineage_dsn)
     with Lineage(dsn, retry_seconds=10) as lineage:
         lineage.migrate()
-        applied = lineage.read(
-            lambda connection: connection.execute(
-                "SELECT name, applied FROM lineage_migrations ORDER BY version"
-            ).fetchall()
-        )
+        applied = runs.migrations(lineage)
     if args.json:
         print_json({"database": lineage.public_dsn, "migrations": dict(applied)})
     else:

@@ -13,15 +13,13 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
-from beam_pipeline import embedded_postgres, storage
-from beam_pipeline.lineage import Lineage
-from schemas.errors import ToldError
+from beam_pipeline import embedded_postgres
+from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.documents import NotFoundInLineage
+from transforms.io import storage
+from transforms.io.lineage import Lineage
 
 _RETRY_SECONDS = 10.0  # someone is waiting
-
-
-class NotFoundInLineage(ToldError):
-    """The lineage is there, but not what was asked for."""
 
 
 def add_lineage_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +55,7 @@ def with_lineage(args: argparse.Namespace, command: Callable[[Lineage, str], Non
     dsn, run = locate(args.output, args.run, args.lineage_dsn)
     with Lineage(dsn, retry_seconds=_RETRY_SECONDS) as lineage:
         lineage.check_schema()
-        chosen = run or lineage.latest_run()
+        chosen = run or runs.latest(lineage)
         if chosen is None:
             raise NotFoundInLineage(f"there is no run in the lineage at {lineage.public_dsn}")
         command(lineage, chosen)

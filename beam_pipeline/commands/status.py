@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from beam_pipeline.books import Progress
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
-from beam_pipeline.lineage import Lineage
+from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.totals import Progress
+from transforms.io.lineage import Lineage
 
 _WORKERS_SHOWN = 20
 
@@ -31,18 +32,18 @@ def run(args: argparse.Namespace) -> int:
     """Prints how far a run is, with ``--watch`` until it ends; returns the exit status."""
 
     def command(lineage: Lineage, run_id: str) -> None:
-        progress = lineage.progress(run_id)
+        progress = runs.progress(lineage, run_id)
         if args.json:
             print_json(dataclasses.asdict(progress))
             while args.watch and progress.state == "running":
                 time.sleep(args.every)
-                progress = lineage.progress(run_id)
+                progress = runs.progress(lineage, run_id)
                 print_json(dataclasses.asdict(progress))
             return
         with Live(_table(progress), console=Console(), auto_refresh=False) as live:
             while args.watch and progress.state == "running":
                 time.sleep(args.every)
-                progress = lineage.progress(run_id)
+                progress = runs.progress(lineage, run_id)
                 live.update(_table(progress), refresh=True)
 
     try:

@@ -15,7 +15,7 @@ from beam_pipeline.commands.lineage_arguments import (
     print_json,
     with_lineage,
 )
-from beam_pipeline.lineage import Lineage
+from transforms.io.lineage import Lineage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     def command(lineage: Lineage, run_id: str) -> None:
         found = trace_asked(lineage, run_id, args)
         if args.text:
-            from beam_pipeline.texts import texts_of  # brings the readers and the tokenizer
+            from beam_pipeline.lineage.texts import texts_of  # brings the readers and the tokenizer
 
             found["text"] = texts_of(lineage, found, args.output or "")
         if args.json:

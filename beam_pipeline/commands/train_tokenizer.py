@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from beam_pipeline import failures, preflight, storage
+from beam_pipeline import failures, preflight
 from beam_pipeline.options import add_flags, resolve_part
 from beam_pipeline.settings import NormalizationSettings
 from beam_pipeline.training import in_sample, train_tokenizer
 from schemas.shards import Shard, Source, document_id
-from transforms.kernels.normalization import Normalization, normalize
-from transforms.readers import ReadOptions, UnreadableSource, read, split
+from transforms.io import storage
+from transforms.io.readers import ReadOptions, UnreadableSource, read, split
+from transforms.kernels.text.normalization import Normalization, normalize
 
 DONE_WITH_UNREADABLE_SOURCES = 3
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import uuid
 from typing import Any
 
 from rich.console import Console
 
-from beam_pipeline import storage
-from beam_pipeline.commands.documents import add_document_arguments, trace, trace_asked
-from beam_pipeline.commands.duplicates import duplicates
+from beam_pipeline.commands.documents import add_document_arguments, trace_asked
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
-from beam_pipeline.lineage import Lineage
+from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.documents import duplicates, trace
+from transforms.io import storage
+from transforms.io.lineage import Lineage
 
 _INVALID = {
     "null_text": "its text is null",
@@ -73,7 +73,7 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = 
             why = f"{place} was dropped: its normalized text is that of {where}."
             setting = None
         else:
-            settings = _settings(lineage, run_id)
+            settings = runs.settings(lineage, run_id)
             setting = {"min_similarity": settings.get("min_similarity")}
             how = how_compared(settings, [found, witness], output)
             why = (
@@ -84,7 +84,7 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = 
         return [why, kept], {"witness": witness, "setting": setting}
     if outcome == "invalid":
         return [f"{place} can't be used: {_INVALID.get(reason, reason)}."], {}
-    setting = _step_of(_settings(lineage, run_id), reason)
+    setting = _step_of(runs.settings(lineage, run_id), reason)
     what = f"the step {setting['use']} with {setting['arguments']}" if setting else "a step of the recipe"
     return [f"{place} was dropped by {what}: {reason}."], {"setting": setting}
 
@@ -92,7 +92,7 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = 
 def how_compared(settings: dict[str, Any], documents: list[dict[str, Any]], output: str) -> str:
     """Whether the similarity of two documents is exact or estimated, as the run's fingerprints tell."""
     from beam_pipeline.stored_sketches import has_all_shingles  # brings pyarrow
-    from transforms.own_objects import DamagedObject
+    from transforms.io.own_objects import DamagedObject
 
     listed = []
     for document in documents:
@@ -105,13 +105,6 @@ def how_compared(settings: dict[str, Any], documents: list[dict[str, Any]], outp
         return "exact"
     size = settings["signature_size"]
     return f"estimated from {size} bytes of signature, with a standard error of {(0.8 * 0.2 / size) ** 0.5:.3f} at 0.8"
-
-
-def _settings(lineage: Lineage, run_id: str) -> dict[str, Any]:
-    found = lineage.read(
-        lambda connection: connection.execute("SELECT settings FROM runs WHERE run = %s", (uuid.UUID(run_id),))
-    )
-    return dict(found.fetchall()[0][0])
 
 
 def _step_of(settings: dict[str, Any], reason: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import pytest
 
 from beam_pipeline.sample import tokenizer_path
 from benchmarks import inputs
-from transforms.kernels.normalization import normalize
+from transforms.kernels.text.normalization import normalize
 
 GENERATED_BYTES = 10_000_000
 BATCH_ROWS = 1000

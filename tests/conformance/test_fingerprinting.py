@@ -15,8 +15,8 @@ import pytest
 
 from tests.conformance.conftest import Corpus
 from tests.kernels.test_fingerprinting import signatures
-from transforms.kernels.fingerprinting import MinHash, estimate_similarity, shingles_reference
-from transforms.kernels.normalization import normalize
+from transforms.kernels.deduplication.fingerprinting import MinHash, estimate_similarity, shingles_reference
+from transforms.kernels.text.normalization import normalize
 
 OPTIONS = MinHash()
 SHORT = 40  # shingles in both documents together

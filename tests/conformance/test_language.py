@@ -4,8 +4,8 @@ import fasttext
 import pyarrow as pa
 
 from tests.conformance.conftest import Corpus
-from transforms.kernels import language
-from transforms.kernels.language import WINDOW, default_model_path, identify_reference
+from transforms.kernels.language import identification as language
+from transforms.kernels.language.identification import WINDOW, default_model_path, identify_reference
 
 TIE = 1e-6
 PROBABILITY = 1e-4

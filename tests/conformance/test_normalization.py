@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.conformance.conftest import Corpus
 from tests.kernels.test_normalization import OPTIONS, TEXTS
-from transforms.kernels.normalization import DEFAULT, EVERYTHING, Normalization, normalize, normalize_reference
+from transforms.kernels.text.normalization import DEFAULT, EVERYTHING, Normalization, normalize, normalize_reference
 
 STRINGS = 100_000
 AT_ONCE = 20

@@ -9,8 +9,8 @@ import pyarrow as pa
 import tokenizers
 
 from tests.conformance.conftest import Corpus
-from transforms.kernels.disputed_code_points import disputed_code_points, documents_holding
-from transforms.kernels.tokenization import Tokenizer, _text_buffers
+from transforms.kernels.tokenization.disputed_code_points import disputed_code_points, documents_holding
+from transforms.kernels.tokenization.tokenizer import Tokenizer, _text_buffers
 
 RANDOM_STRINGS = 200_000
 SHOWN = 5

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tests.fidelity.kinds import KINDS
-from transforms.kernels.normalization import DEFAULT, Normalization, normalize
+from transforms.kernels.text.normalization import DEFAULT, Normalization, normalize
 
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fidelity import kinds
-from transforms.kernels.normalization import EVERYTHING, normalize, normalize_reference
+from transforms.kernels.text.normalization import EVERYTHING, normalize, normalize_reference
 
 PYTHON = (
     "    first = 1  # a piece of a file: its first line is indented\n    if first:\n"

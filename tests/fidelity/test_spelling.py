@@ -10,8 +10,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from transforms.kernels.normalization import DEFAULT, EVERYTHING, Normalization, normalize
-from transforms.kernels.unicode_tables import DROPPABLE
+from transforms.kernels.text.normalization import DEFAULT, EVERYTHING, Normalization, normalize
+from transforms.kernels.text.unicode_tables import DROPPABLE
 
 SPELLING = {
     "Persian, ZWNJ within a word": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fidelity import files
 from tests.fidelity.kinds import KINDS
-from transforms.kernels.normalization import Normalization
+from transforms.kernels.text.normalization import Normalization
 
 MUST_SHOW = {
     # A rule, and a kind of file that it must be seen to harm: else the comparison sees nothing.

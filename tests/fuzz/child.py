@@ -13,10 +13,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from beam_pipeline import storage
 from schemas.shards import Source
 from tests.fuzz.mutants import FILES, hot_spots, mutant
-from transforms.readers import ReadOptions, UnreadableSource, read, split
+from transforms.io import storage
+from transforms.io.readers import ReadOptions, UnreadableSource, read, split
 
 MEMORY_BYTES = 8 << 30
 OPTIONS = ReadOptions()

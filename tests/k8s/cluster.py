@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from beam_pipeline.data_folder import data_folder
+from runners.data_folder import data_folder
 from tests.k8s import node, programs
 
 ROOT = Path(__file__).parents[2]

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from transforms.kernels import auditing
-from transforms.kernels.deduplication_blocks import AUDITED, DECISIONS
-from transforms.kernels.fingerprinting import MinHash
-from transforms.kernels.normalization import DEFAULT
+from transforms.kernels.deduplication import auditing
+from transforms.kernels.deduplication.blocks import AUDITED, DECISIONS
+from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.text.normalization import DEFAULT
 
 
 def pairs(count: int, removed: int) -> np.ndarray:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.kernels import deduplication, resolution
-from transforms.kernels.deduplication import Deduplication, partitions_for
-from transforms.kernels.deduplication_blocks import (
+from transforms.kernels.deduplication import candidates as deduplication
+from transforms.kernels.deduplication import resolution
+from transforms.kernels.deduplication.blocks import (
     BANDS,
     CONTENT_HASHES,
     DECISIONS,
@@ -22,8 +22,9 @@ from transforms.kernels.deduplication_blocks import (
     SignatureBlock,
     partition_of,
 )
-from transforms.kernels.fingerprinting import estimate_similarity
-from transforms.kernels.sketches import Sketches
+from transforms.kernels.deduplication.candidates import Deduplication, partitions_for
+from transforms.kernels.deduplication.fingerprinting import estimate_similarity
+from transforms.kernels.deduplication.sketches import Sketches
 
 settings.register_profile("deduplication", deadline=None)
 settings.load_profile("deduplication")

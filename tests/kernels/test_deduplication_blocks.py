@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.kernels import deduplication_blocks
-from transforms.kernels.deduplication_blocks import (
+from transforms.kernels.deduplication import blocks as deduplication_blocks
+from transforms.kernels.deduplication.blocks import (
     BANDS,
     BANDS_AND_LENGTHS,
     BLOCK_BYTES,
@@ -22,7 +22,7 @@ from transforms.kernels.deduplication_blocks import (
     partition_of,
     runs_within,
 )
-from transforms.kernels.sketches import Sketches, word_count
+from transforms.kernels.deduplication.sketches import Sketches, word_count
 
 LAYOUTS = [found for found in vars(deduplication_blocks).values() if isinstance(found, BlockLayout)]
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from transforms.kernels import folding, sketching
-from transforms.kernels.fingerprinting import (
+from transforms.kernels.deduplication import folding, sketching
+from transforms.kernels.deduplication.fingerprinting import (
     MAX_BINS,
     MinHash,
     estimate_similarity,

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transforms.kernels import fasttext_inference, language
-from transforms.kernels.fasttext_model import (
+from transforms.kernels.language import fasttext_inference
+from transforms.kernels.language import identification as language
+from transforms.kernels.language.fasttext_model import (
     HIERARCHICAL_SOFTMAX,
     NEGATIVE_SAMPLING,
     ONE_VS_ALL,
@@ -27,7 +28,7 @@ from transforms.kernels.fasttext_model import (
     ModelFormatError,
     UnsupportedModelError,
 )
-from transforms.kernels.language import LanguageModel, LibraryModel, iso_639_3
+from transforms.kernels.language.identification import LanguageModel, LibraryModel, iso_639_3
 
 SENTENCES = {
     "de": "Der Zug nach München fährt heute leider erst um halb neun ab.",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.kernels.list_pages import encode_lists, encode_runs
+from transforms.io.token_lists.list_pages import encode_lists, encode_runs
 
 RUNS = st.lists(st.tuples(st.integers(0, 3), st.one_of(st.integers(0, 3), st.integers(0, 1 << 40))), max_size=20)
 

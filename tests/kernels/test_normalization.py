@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from transforms.kernels import normalization
-from transforms.kernels.normalization import (
+from transforms.kernels.text import normalization
+from transforms.kernels.text.normalization import (
     DEFAULT,
     EVERYTHING,
     OFF,
@@ -21,7 +21,7 @@ from transforms.kernels.normalization import (
     normalize,
     normalize_reference,
 )
-from transforms.kernels.unicode_tables import DROPPABLE, HANGUL_FINALS, HANGUL_VOWELS, composes, unicode_tables
+from transforms.kernels.text.unicode_tables import DROPPABLE, HANGUL_FINALS, HANGUL_VOWELS, composes, unicode_tables
 
 STRING = pa.string()
 CODE_POINTS = [code_point for code_point in range(sys.maxunicode + 1) if not 0xD800 <= code_point < 0xE000]

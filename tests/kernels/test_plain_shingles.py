@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.test_fingerprinting import PROSE, TEXTS
-from transforms.kernels import plain_shingles
-from transforms.kernels.fingerprinting import MinHash, shingles_reference, words_reference
+from transforms.kernels.deduplication import plain_shingles
+from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference, words_reference
 
 
 def expected(text: str, options: MinHash) -> list[int]:

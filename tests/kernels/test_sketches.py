@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.kernels.fingerprinting import MinHash, estimate_similarity, fingerprint, shingles_reference
-from transforms.kernels.sketches import Sketches, similarities
-from transforms.kernels.sketching import signature_of
+from transforms.kernels.deduplication.fingerprinting import (
+    MinHash,
+    estimate_similarity,
+    fingerprint,
+    shingles_reference,
+)
+from transforms.kernels.deduplication.sketches import Sketches, similarities
+from transforms.kernels.deduplication.sketching import signature_of
 
 OPTIONS = MinHash(shingle_size=2, signature_size=64)  # up to 80 shingles are listed
 

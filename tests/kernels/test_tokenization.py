@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from beam_pipeline.training import train_tokenizer
-from transforms.kernels import tokenizer_engines
-from transforms.kernels.disputed_code_points import disputed_code_points, documents_holding
-from transforms.kernels.tokenization import Conformance, Tokenizer, _text_buffers, encode_reference
-from transforms.kernels.tokenizer_engines import Bytes, Ids, Offsets
+from transforms.kernels.tokenization import engines as tokenizer_engines
+from transforms.kernels.tokenization.disputed_code_points import disputed_code_points, documents_holding
+from transforms.kernels.tokenization.engines import Bytes, Ids, Offsets
+from transforms.kernels.tokenization.tokenizer import Conformance, Tokenizer, _text_buffers, encode_reference
 
 CORPUS = [
     "The quick brown fox doesn't jump over 1234 lazy dogs.\n\n  It can't.",
@@ -381,7 +381,7 @@ def test_starts_no_threads() -> None:
     program = f"""
 import os, pathlib
 import pyarrow as pa
-from transforms.kernels.tokenization import Tokenizer
+from transforms.kernels.tokenization.tokenizer import Tokenizer
 data = pathlib.Path("/dev/stdin").read_bytes()
 tokenizer = Tokenizer.from_json(data)
 before = len(os.listdir("/proc/self/task"))

@@ -12,9 +12,9 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from tests.kernels.test_tokenization import CORPUS, added, calibrated, edit, plain_tokenizers
-from transforms.kernels.tokenization import Tokenizer, encode_reference
-from transforms.kernels.tokenizer_definition import BYTE_TOKENS, parse, reachable_control_tokens
-from transforms.kernels.tokenizer_probes import PROBES
+from transforms.kernels.tokenization.definition import BYTE_TOKENS, parse, reachable_control_tokens
+from transforms.kernels.tokenization.probes import PROBES
+from transforms.kernels.tokenization.tokenizer import Tokenizer, encode_reference
 
 OWN = ["<unk>", "<s>", "</s>"]
 

@@ -18,11 +18,12 @@ import numpy as np
 import psycopg
 import pytest
 
-from beam_pipeline.lineage import Lineage
+from beam_pipeline.lineage import runs
 from schemas.outcomes import Outcomes
 from schemas.segments import Segment, SourceState
 from schemas.shards import Source
 from tests.postgres import Server
+from transforms.io.lineage import Lineage
 
 pytest_plugins = ["tests.postgres"]
 
@@ -160,7 +161,7 @@ def test_a_funnel_takes_a_second_or_less(loaded: tuple[Lineage, float, list[Segm
     report(f"funnel: {seconds:.2f} s")
     assert found == 5 * len(kinds[0].counts["funnel"])
     assert seconds < 1
-    assert lineage.totals(RUN).documents == SEGMENTS * ROWS
+    assert runs.totals(lineage, RUN).documents == SEGMENTS * ROWS
 
 
 def test_duplicates_are_found_in_a_second_or_less(loaded: tuple[Lineage, float, list[Segment]]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from beam_pipeline.lineage import Lineage
 from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, sources
 from tests.lineage_writers import all_segments, write_under_faults
 from tests.postgres import Server
 from tests.test_lineage import rows, view
+from transforms.io.lineage import Lineage
 
 pytest_plugins = ["tests.postgres"]
 

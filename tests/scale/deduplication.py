@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.scale.synthetic import ALONE, COPY, MEMBER, MINHASH, PAIR, SIMILARITIES, World
-from transforms.deduplicate import Deduplicate, Deduplication, decisions, partitions_for
-from transforms.kernels.fingerprinting import s_curve, verification_curve
-from transforms.stored_fingerprints import StoredFingerprints
+from transforms.deduplication.deduplicate import Deduplicate, Deduplication, decisions, partitions_for
+from transforms.deduplication.stored_fingerprints import StoredFingerprints
+from transforms.kernels.deduplication.fingerprinting import s_curve, verification_curve
 
 
 class Judge(beam.DoFn):

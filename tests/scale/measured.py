@@ -15,9 +15,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from schemas.shards import Shard
-from transforms.block_files import NOWHERE, BlockFiles
-from transforms.deduplicate import Deduplicate, Deduplication, decisions, partitions_for, witnesses
-from transforms.stored_fingerprints import StoredFingerprints
+from transforms.deduplication.deduplicate import Deduplicate, Deduplication, decisions, partitions_for, witnesses
+from transforms.deduplication.stored_fingerprints import StoredFingerprints
+from transforms.io.block_files import NOWHERE, BlockFiles
 
 
 class Documents(Protocol):
@@ -149,7 +149,7 @@ def measure(
     """Runs pass 2 to its end."""
     output.mkdir(parents=True, exist_ok=True)
     shards = world.write(fingerprints)
-    deduplication = Deduplication(partitions=partitions_for(world.documents), files=files)
+    deduplication = Deduplication(partitions=partitions_for(world.documents))
     with Watch(others) as watch:
         started = time.perf_counter()
         with beam.Pipeline(options=options) as root:
@@ -157,7 +157,7 @@ def measure(
                 root
                 | beam.Create(shards)
                 | beam.Reshuffle()
-                | Deduplicate(StoredFingerprints.of(str(fingerprints)), deduplication)
+                | Deduplicate(StoredFingerprints.of(str(fingerprints)), deduplication, files)
             )
             _ = blocks | "ByShard" >> beam.GroupByKey() | "WriteDecided" >> beam.Map(write_decided, str(output))
         seconds = time.perf_counter() - started

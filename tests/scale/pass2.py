@@ -33,7 +33,7 @@ from schemas.columns import fingerprints
 from tests.scale.measured import Documents, Measured, measure
 from tests.scale.shapes import one_bucket, one_full_partition, one_text
 from tests.scale.synthetic import MINHASH, World
-from transforms.deduplicate import partitions_for
+from transforms.deduplication.deduplicate import partitions_for
 
 WORKERS = 2
 MOST_MEMORY = 8e9

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from schemas.columns import fingerprints
 from schemas.shards import Shard, Source
-from transforms.kernels.deduplication_blocks import mix, partition_of
-from transforms.kernels.fingerprinting import MinHash
+from transforms.kernels.deduplication.blocks import mix, partition_of
+from transforms.kernels.deduplication.fingerprinting import MinHash
 
 MINHASH = MinHash()
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from schemas.columns import fingerprints
 from schemas.shards import Shard, Source
-from transforms.kernels.deduplication_blocks import mix
-from transforms.kernels.fingerprinting import MinHash
+from transforms.kernels.deduplication.blocks import mix
+from transforms.kernels.deduplication.fingerprinting import MinHash
 
 MINHASH = MinHash()
 SIMILARITIES = (0.7, 0.75, 0.8, 0.85, 0.9)

@@ -12,8 +12,8 @@ from rich.console import Console
 from schemas.shards import Shard
 from tests.scale.shapes import Shaped, Values, bytes_of, own_bands, places
 from tests.test_deduplicate import run
-from transforms.deduplicate import Deduplication, decisions
-from transforms.kernels.deduplication_blocks import mix
+from transforms.deduplication.deduplicate import Deduplication, decisions
+from transforms.kernels.deduplication.blocks import mix
 
 ROWS = 50_000
 

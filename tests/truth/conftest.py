@@ -13,8 +13,8 @@ import pytest
 
 from beam_pipeline import cli
 from tests import runs
-from transforms.kernels.fingerprinting import MinHash, shingles_reference
-from transforms.kernels.normalization import normalize
+from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference
+from transforms.kernels.text.normalization import normalize
 
 Shingles = frozenset[int]
 

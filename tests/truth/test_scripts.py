@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.truth.conftest import Decided, decide
-from transforms.kernels.folding import is_unspaced
+from transforms.kernels.deduplication.folding import is_unspaced
 
 LANGUAGES = {"en": " ", "zh": "", "ja": "", "th": "", "km": ""}
 PIECES, UNITS = 1_000, 150

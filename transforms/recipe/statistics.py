@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from transforms.kernels.fingerprinting import offsets_and_data
+from transforms.kernels.deduplication.fingerprinting import offsets_and_data
 from transforms.kernels.statistics.repetition import REPETITION, measure_texts
 from transforms.kernels.statistics.text_statistics import STATISTICS, STOP_HASHES, count_texts, terminal_table
 from transforms.kernels.statistics.words import classes

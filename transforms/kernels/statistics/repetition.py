@@ -11,7 +11,7 @@ from collections import Counter
 import numba
 import numpy as np
 
-from transforms.kernels.folding import MULTIPLIER
+from transforms.kernels.deduplication.folding import MULTIPLIER
 from transforms.kernels.statistics.text_statistics import seen_before, table_for
 from transforms.kernels.statistics.words import ENDS_IN_WORD_CHARACTER, next_token, tokens_reference
 

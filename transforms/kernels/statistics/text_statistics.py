@@ -11,7 +11,7 @@ import functools
 import numba
 import numpy as np
 
-from transforms.kernels.folding import CODE_POINTS, MULTIPLIER
+from transforms.kernels.deduplication.folding import CODE_POINTS, MULTIPLIER
 from transforms.kernels.statistics.words import (
     ENDS_IN_WORD_CHARACTER,
     HAS_LETTER,

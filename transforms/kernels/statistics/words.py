@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from transforms.kernels.folding import CODE_POINTS, MULTIPLIER, is_unspaced
+from transforms.kernels.deduplication.folding import CODE_POINTS, MULTIPLIER, is_unspaced
 
 LETTER = 1  # a letter or mark
 NUMBER = 2

@@ -1,0 +1,43 @@
+"""Sources of which most documents can't be used for one reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+
+from transforms.io.postgres import Connection
+
+MOST = 0.5
+"""A source of which a larger share is invalid for one reason is named."""
+SHOWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class MostlyInvalid:
+    """Sources of which most documents can't be used for one reason.
+
+    Attributes:
+      sources: how many there are.
+      examples: URI, reason, documents with it, all documents; the largest ones.
+    """
+
+    sources: int
+    examples: tuple[tuple[str, str, int, int], ...]
+
+
+def mostly_invalid(connection: Connection, run: str) -> MostlyInvalid:
+    """Reads the counts of the finished shards."""
+    found = connection.execute(
+        "WITH cells AS (SELECT source, cell ->> 0 AS code, sum((cell ->> 2)::bigint)::bigint AS documents"
+        "  FROM segments, jsonb_array_elements(counts -> 'funnel') AS cell"
+        "  WHERE run = %(run)s AND state = 'done' GROUP BY 1, 2),"
+        " shares AS (SELECT source, code, documents, sum(documents) OVER (PARTITION BY source)::bigint AS total"
+        "  FROM cells)"
+        " SELECT sources.uri, meaning.reason, shares.documents, shares.total, count(*) OVER () FROM shares"
+        ' JOIN outcomes AS meaning ON meaning.run = %(run)s AND meaning.code = shares.code::"char"'
+        " JOIN sources ON sources.run = %(run)s AND sources.number = shares.source"
+        " WHERE meaning.outcome = 'invalid' AND shares.documents > %(most)s * shares.total"
+        " ORDER BY shares.documents DESC, sources.number LIMIT %(shown)s",
+        {"run": uuid.UUID(run), "most": MOST, "shown": SHOWN},
+    ).fetchall()
+    return MostlyInvalid(found[0][4] if found else 0, tuple(tuple(row[:4]) for row in found))

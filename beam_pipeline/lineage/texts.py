@@ -1,0 +1,106 @@
+"""A document's text as its source has it, and as its tokens have it."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import tokenizers
+
+from beam_pipeline.plan import read_plan
+from schemas.errors import ToldError
+from schemas.shards import Source
+from transforms.io.lineage import Lineage
+from transforms.io.own_objects import opened
+from transforms.io.pinned_files import PinnedFile, PinnedFileChanged
+from transforms.io.postgres import Connection
+from transforms.io.readers import ReadOptions, UnreadableSource, read, split
+
+
+class TextGone(ToldError):
+    """A text can't be shown as the run saw it."""
+
+
+def texts_of(lineage: Lineage, found: dict[str, Any], output: str = "") -> dict[str, Any]:
+    """The texts behind a row of the view ``lineage``.
+
+    Args:
+      lineage: where the row is from.
+      found: the row.
+      output: where the run's output is now, if it isn't where the run wrote it.
+
+    Returns:
+      ``source``: the text as its source has it, None if the row has none. Of a kept document also ``input_ids`` and
+      ``decoded``, what they stand for, control tokens included; of a dropped duplicate also ``witness``, the text that
+      it was dropped for.
+
+    Raises:
+      StorageError: an object is gone, or changed since the run read it.
+      TextGone: a source or the tokenizer isn't what it was.
+    """
+    try:
+        return _texts_of(lineage, found, output)
+    except (UnreadableSource, PinnedFileChanged) as error:
+        raise TextGone(f"{error}; without --text the lineage answers still") from error
+
+
+def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str, Any]:
+    run = uuid.UUID(str(found["run"]))
+    settings = lineage.read(
+        lambda connection: connection.execute("SELECT settings FROM runs WHERE run = %s", (run,)).fetchall()
+    )[0][0]
+    options = ReadOptions(settings["text_column"], settings["id_column"], int(settings["shard_bytes"]))
+    texts = {"source": source_text(lineage, run, options, found["source_uri"], found["source_row"])}
+    if found["witness_uri"] is not None:
+        texts["witness"] = source_text(lineage, run, options, found["witness_uri"], found["witness_row"])
+    if found["token_object"] is None:
+        return texts
+    plan = read_plan(output or settings["output"])
+    if plan is None:
+        raise TextGone(f"{output or settings['output']} has no plan.json that can be read")
+    tokenizer = PinnedFile(settings["tokenizer"], plan["deciding"]["tokens"]["tokenizer_sha256"])
+    ids = token_ids(found["token_object"], found["token_row"])
+    decoded = tokenizers.Tokenizer.from_buffer(tokenizer.read()).decode(ids, skip_special_tokens=False)
+    return texts | {"decoded": decoded, "input_ids": ids}
+
+
+def source_text(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str, row: int) -> str | None:
+    """The text of a source's row, None if it has none that can be used. Reads its row group, or the JSON Lines."""
+
+    def query(connection: Connection) -> tuple[Source, int]:
+        number, etag, size, rows = connection.execute(
+            "SELECT number, etag, bytes, coalesce(rows, (SELECT sum(segment.rows) FROM segments AS segment"
+            " WHERE segment.run = source.run AND segment.source = source.number))::bigint"
+            " FROM sources AS source WHERE run = %s AND uri = %s",
+            (run, uri),
+        ).fetchall()[0]
+        return Source(number, uri, etag, size), rows
+
+    source, rows_of_source = lineage.read(query)
+    for shard in split(source, options):
+        rows = rows_of_source if shard.rows < 0 else shard.rows
+        place = row - shard.first_row
+        if not 0 <= place < rows:
+            continue
+        keep = np.zeros(rows, bool)
+        keep[place] = True
+        for batch in read(dataclasses.replace(shard, rows=rows), options, keep):
+            for found, text in zip(batch["row"].to_pylist(), batch["text"].to_pylist(), strict=True):
+                if found == row:
+                    return text
+    return None
+
+
+def token_ids(uri: str, row: int) -> list[int]:
+    """The token ids in a row of a token object. Reads one row group of one column."""
+    with opened(uri) as file:
+        parquet = pq.ParquetFile(file)
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            if row < rows:
+                return parquet.read_row_group(group, columns=["input_ids"])["input_ids"][row].as_py()
+            row -= rows
+    raise IndexError(f"{uri} has no row {row}")

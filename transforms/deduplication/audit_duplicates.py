@@ -1,0 +1,173 @@
+"""AuditDuplicates: reads a sample of what was removed, and of what nearly was, again and compares the texts themselves.
+
+What pass 2 knows of a long text is 256 bytes. Here the true Jaccard similarity over all documented shingles of the
+whole texts is computed for a few hundred pairs, in plain Python (``transforms.kernels.deduplication.plain_shingles``):
+those removed as near-duplicates, with their witness, and near misses, candidates whose similarity lies just under
+``min_similarity``. The sample is drawn by a hash of the ids, so it is the same in every run. Texts are read where they
+are, at most one row group of a Parquet source a document, and only hashes of their shingles are shuffled, in elements
+of 512 KiB at most.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.columns import AUDIT
+from schemas.shards import Shard, split_document_id
+from transforms.counters import accounted
+from transforms.deduplication.stored_fingerprints import StoredFingerprints
+from transforms.io import storage
+from transforms.io.packed_sources import read_any
+from transforms.io.readers import ReadOptions
+from transforms.kernels.deduplication import auditing
+from transforms.kernels.deduplication.blocks import AUDITED
+from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.text.normalization import Normalization
+
+Wanted = tuple[int, tuple[int, int, int]]  # number of a shard's source, (row, pair, side), as pass 2 names documents
+Shingled = tuple[tuple[int, int], tuple[int, bytes]]  # (pair, range), (side, hashed shingles in that range)
+
+
+class _Sample(beam.CombineFn):
+    """Blocks of pairs and decisions -> ``AUDITED``, the sample."""
+
+    def create_accumulator(self) -> np.ndarray:
+        """Nothing."""
+        return AUDITED.empty(0)
+
+    def add_input(self, accumulator: np.ndarray, block: bytes) -> np.ndarray:
+        """The sample of both."""
+        return self.merge_accumulators([accumulator, auditing.audited([block])])
+
+    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
+        """The sample of all."""
+        return auditing.sample(np.concatenate([AUDITED.empty(0), *accumulators]))
+
+    def extract_output(self, accumulator: np.ndarray) -> np.ndarray:
+        """As it is."""
+        return accumulator
+
+
+def wanted_documents(pairs: np.ndarray) -> Iterator[Wanted]:
+    """The two documents of every pair of the sample."""
+    for side, name in enumerate(("document", "witness")):
+        sources, rows = split_document_id(pairs[name].astype(np.int64))
+        for pair, (source, row) in enumerate(zip(sources.tolist(), rows.tolist(), strict=True)):
+            yield source, (row, pair, side)
+
+
+def shingle_documents(
+    item: tuple[int, dict[str, Iterable]],
+    sources_uri: str,
+    fingerprints: StoredFingerprints,
+    reading: ReadOptions,
+    normalization: Normalization,
+    options: MinHash,
+) -> Iterator[Shingled]:
+    """Reads the wanted documents of a source, or of a packed shard, and hashes their shingles."""
+    _, joined = item
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for row, pair, side in joined["wanted"]:
+        wanted.setdefault(row, []).append((pair, side))
+    for shard in joined["shards"] if wanted else ():
+        if shard.error or shard.rows < 1:
+            continue
+        keep = np.zeros(shard.rows, np.bool_)
+        here = [row - shard.first_row for row in wanted if 0 <= row - shard.first_row < shard.rows]
+        keep[here] = True
+        if not here:
+            continue
+        census = fingerprints.census(shard)
+        for batch in read_any(shard, reading, sources_uri, keep, census):
+            shingles = auditing.hashed_shingles(batch["text"], normalization, options)
+            for row, hashes in zip(batch["row"].to_pylist(), shingles, strict=True):
+                for number, part in auditing.in_ranges(hashes):
+                    for pair, side in wanted[row]:
+                        yield (pair, number), (side, part.astype("<u8", copy=False).tobytes())
+
+
+def compare(item: tuple[tuple[int, int], Iterable[tuple[int, bytes]]]) -> tuple[int, tuple[int, int]]:
+    """The number of a pair, and how many shingles it has in common and together, in a range."""
+    (pair, _), parts = item
+    sides: tuple[list[bytes], list[bytes]] = [], []
+    for side, part in parts:
+        sides[side].append(part)
+    return pair, auditing.common_and_union(*(np.frombuffer(b"".join(parts), "<u8") for parts in sides))
+
+
+def true_similarity(counted: Iterable[tuple[int, int]]) -> float:
+    """The Jaccard similarity of a pair from what its ranges have in common and together; 0 without shingles."""
+    common, union = 0, 0
+    for in_range, of_both in counted:
+        common, union = common + in_range, union + of_both
+    return common / max(1, union)
+
+
+def write_audit(item: tuple[None, dict[str, Iterable]], uri: str, fingerprints: StoredFingerprints) -> None:
+    """One object with the whole sample (``schemas.columns.AUDIT``), also if that is empty."""
+    _, joined = item
+    [pairs] = list(joined["pairs"]) or [AUDITED.empty(0)]
+    similarities: dict[int, float] = dict(joined["similarities"])
+    columns: list[np.ndarray | list[float]] = [pairs["removed"] != 0]
+    for name in ("document", "witness"):
+        columns.extend(fingerprints.documents(pairs[name]))
+    columns += [pairs["similarity"], [similarities[pair] for pair in range(len(pairs))]]
+    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, AUDIT, strict=True)], schema=AUDIT)
+    with storage.open_output(uri) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+@dataclasses.dataclass
+class AuditDuplicates(beam.PTransform):
+    """From shards, verified pairs with near misses, and decisions: one object with the sample; nothing comes out.
+
+    Attributes:
+      uri: where the object goes.
+      sources_uri: the plan's sources, where those of a packed shard are looked up.
+      fingerprints: of the run; they say what is in a packed shard.
+      reading, normalization, minhash: how the run reads, normalizes and shingles.
+    """
+
+    uri: str
+    sources_uri: str
+    fingerprints: StoredFingerprints
+    reading: ReadOptions
+    normalization: Normalization
+    minhash: MinHash
+
+    def expand(
+        self,
+        inputs: tuple[
+            beam.PCollection[Shard], beam.PCollection[tuple[int, bytes]], beam.PCollection[tuple[int, bytes]]
+        ],
+    ) -> beam.PCollection[None]:
+        """Sample, read, compare, write. Joins, not side inputs: Flink can't checkpoint those (docs/flink.md)."""
+        shards, *blocks = inputs
+        pairs = blocks | beam.Flatten() | beam.Values() | "Sample" >> beam.CombineGlobally(_Sample()).without_defaults()
+        wanted = pairs | "Wanted" >> beam.FlatMap(wanted_documents)
+        by_source = shards | "BySource" >> beam.Map(lambda shard: (shard.source.number, shard))
+        arguments = (self.sources_uri, self.fingerprints, self.reading, self.normalization, self.minhash)
+        similarities = (
+            {"shards": by_source, "wanted": wanted}
+            | beam.CoGroupByKey()
+            | "Read" >> beam.FlatMap(accounted, shingle_documents, arguments).with_output_types(Shingled)
+            | beam.GroupByKey()
+            | "Compare" >> beam.Map(compare).with_output_types(tuple[int, tuple[int, int]])
+            | "OfPair" >> beam.GroupByKey()
+            | "Similarity" >> beam.MapTuple(lambda pair, counted: (pair, true_similarity(counted)))
+        )
+        return (
+            {
+                "object": shards.pipeline | "Object" >> beam.Create([(None, None)], reshuffle=False),
+                "pairs": pairs | "Pairs" >> beam.WithKeys(None),
+                "similarities": similarities | "Similarities" >> beam.WithKeys(None),
+            }
+            | "Join" >> beam.CoGroupByKey()
+            | "Write" >> beam.Map(write_audit, self.uri, self.fingerprints)
+        )

@@ -1,0 +1,168 @@
+"""WriteDecisions: what becomes of every document, as one Parquet object a shard."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.columns import DECIDED
+from schemas.outcomes import Outcomes
+from schemas.shards import Shard, places_of
+from transforms.deduplication.deduplicate import decisions, witnesses
+from transforms.deduplication.stored_fingerprints import StoredFingerprints, rows_of
+from transforms.io import storage
+from transforms.io.own_objects import opened
+from transforms.io.source_list import read_sources
+from transforms.io.stage_objects import census_in
+from transforms.shard_outcomes import FINGERPRINT_COLUMNS, ShardOutcomes, decide
+
+Counts = dict[str, int]
+"""Documents by outcome and reason, such as ``dropped: near_duplicate``."""
+
+
+@functools.lru_cache(maxsize=8)
+def _source_uris(sources_uri: str) -> dict[int, str]:
+    """Once a worker process, and only if a shard has duplicates."""
+    return {source.number: source.uri for source in read_sources(sources_uri)}
+
+
+FOR_AN_EARLIER_RUN = "with a witness in an earlier run"
+WITHOUT_TOKENS = "kept without tokens"
+
+
+def decided_table(
+    verdict: ShardOutcomes, outcomes: Outcomes, fingerprints: StoredFingerprints, has_tokens: np.ndarray
+) -> pa.Table:
+    """A shard's decisions (``schemas.columns.DECIDED``), one row a document in source order."""
+    rows = len(verdict.outcomes)
+    named = [outcomes.table[code] for code in range(128) if code in outcomes.table]
+    index = np.zeros(128, np.int32)
+    index[[code for code in range(128) if code in outcomes.table]] = np.arange(len(named))
+    codes = pa.array(index[verdict.outcomes], pa.int32())
+
+    def labels(values: list[str]) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(codes, pa.array(values)).cast(pa.string()).dictionary_encode()
+
+    found = verdict.duplicates["document"].astype(np.int64) - verdict.shard.key
+    present = np.zeros(rows, np.bool_)
+    present[found] = True
+    witness_sources, witness_rows = fingerprints.documents(verdict.duplicates["witness"])
+    runs = [fingerprints.run_of(number) for number in witness_sources.tolist()]
+    uris = [
+        _source_uris(run.sources_uri)[number - run.first_source]
+        for run, number in zip(runs, witness_sources.tolist(), strict=True)
+    ]
+
+    def spread(values: np.ndarray | list[str], kind: pa.DataType) -> pa.Array:
+        """Values of the duplicates at their rows, null elsewhere."""
+        at = np.zeros(rows, np.int64)
+        at[found] = np.arange(len(found))
+        return pa.array(values, kind).take(pa.array(at, mask=~present))
+
+    numbers, source_rows = places_of(verdict.shard, verdict.census, np.arange(rows))
+    here, which = np.unique(numbers, return_inverse=True)
+    in_work = fingerprints.in_work
+    own_uris = [
+        _source_uris(in_work.sources_uri)[number - in_work.first_source]
+        if verdict.shard.packed
+        else verdict.shard.source.uri
+        for number in here.tolist()
+    ]
+    columns = [
+        pa.DictionaryArray.from_arrays(pa.array(which.astype(np.int32)), pa.array(own_uris, pa.string())),
+        pa.array(source_rows, pa.uint32()),
+        labels([outcome for outcome, _ in named]),
+        labels([reason for _, reason in named]),
+        pa.array(verdict.cluster_sizes, pa.uint32()),
+        spread([run.run for run in runs], pa.string()).dictionary_encode(),
+        spread(uris, pa.string()).dictionary_encode(),
+        spread(witness_rows, pa.uint32()),
+        spread(verdict.duplicates["similarity"], pa.float32()),
+        pa.array(has_tokens),
+    ]
+    return pa.table(columns, schema=DECIDED)
+
+
+def write_shard(
+    item: tuple[int, dict[str, Iterable]],
+    uri: str,
+    fingerprints: StoredFingerprints,
+    outcomes: Outcomes,
+    tokens_uri: str,
+) -> Iterator[Counts]:
+    """Writes the object of a shard of the run in work; its counts."""
+    _, joined = item
+    for shard in joined["shards"]:
+        if shard.error or shard.source.number < fingerprints.in_work.first_source:
+            continue
+        blocks = list(joined["decisions"])
+        with opened(fingerprints.uri_of(shard)) as file:
+            object_ = pq.ParquetFile(file)
+            table, census = object_.read(columns=FINGERPRINT_COLUMNS), census_in(object_.metadata.metadata)
+        verdict = decide(shard, table, decisions(blocks), witnesses(blocks), census)
+        number = shard.source.number - fingerprints.in_work.first_source
+        named = dataclasses.replace(shard, source=dataclasses.replace(shard.source, number=number))
+        has_tokens = rows_of(storage.join(tokens_uri, f"{named.name}.parquet"), named, census)
+        decided = decided_table(verdict, outcomes, fingerprints, has_tokens)
+        with storage.open_output(storage.join(uri, f"{named.name}.parquet")) as file:
+            pq.write_table(decided, file, compression="zstd", compression_level=1)
+        yield _count(verdict, outcomes, fingerprints.always_kept, has_tokens)
+
+
+def _count(verdict: ShardOutcomes, outcomes: Outcomes, always_kept: int, has_tokens: np.ndarray) -> Counts:
+    counts: Counts = {}
+    for code, documents in enumerate(np.bincount(verdict.outcomes, minlength=128).tolist()):
+        if documents:
+            outcome, reason = outcomes.table[code]
+            counts[f"{outcome}: {reason}" if reason else outcome] = documents
+    earlier = int((verdict.duplicates["witness"] < always_kept).sum())
+    without_tokens = int(np.count_nonzero(verdict.kept & ~has_tokens))
+    return counts | {FOR_AN_EARLIER_RUN: earlier, WITHOUT_TOKENS: without_tokens}
+
+
+def add_counts(counts: Iterable[Counts]) -> Counts:
+    """The sums, by name."""
+    total: collections.Counter[str] = collections.Counter()
+    for part in counts:
+        total.update(part)
+    return dict(sorted(total.items()))
+
+
+def _write_counts(counts: Counts, uri: str) -> None:
+    storage.write(uri, json.dumps(counts).encode())
+
+
+@dataclasses.dataclass
+class WriteDecisions(beam.PTransform):
+    """From (``Shard``, decision blocks by shard key): an object a shard of the run in work, then one with the counts.
+
+    Attributes:
+      uri, counts_uri: where the objects go, and where the counts.
+      fingerprints: those that pass 2 has read.
+      outcomes, tokens_uri: of the run in work: what can become of its documents, and its token objects.
+    """
+
+    uri: str
+    counts_uri: str
+    fingerprints: StoredFingerprints
+    outcomes: Outcomes
+    tokens_uri: str
+
+    def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[tuple[int, bytes]]]) -> beam.PCollection:
+        """Joins on the shard's key."""
+        shards, blocks = inputs
+        return (
+            {"shards": shards | "ByKey" >> beam.Map(lambda shard: (shard.key, shard)), "decisions": blocks}
+            | "JoinDecisions" >> beam.CoGroupByKey()
+            | "Write" >> beam.FlatMap(write_shard, self.uri, self.fingerprints, self.outcomes, self.tokens_uri)
+            | "Count" >> beam.CombineGlobally(add_counts)
+            | "WriteCounts" >> beam.Map(_write_counts, self.counts_uri)
+        )

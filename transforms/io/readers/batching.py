@@ -1,0 +1,66 @@
+"""Cuts a stream of documents into batches whose bounds depend on the documents alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.columns import DOCUMENTS
+from transforms.io.readers.common import BATCH_BYTES, BATCH_ROWS
+
+
+def string_lengths(values: pa.Array) -> np.ndarray:
+    """Bytes of each value of a string array, 0 where it is null (int64)."""
+    # Parquet's and our own nulls take no bytes, so the offsets alone tell.
+    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+    return np.diff(offsets).astype(np.int64) if len(values) else np.zeros(0, np.int64)
+
+
+def cut_batches(pieces: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Joins and cuts batches of ``schemas.columns.DOCUMENTS``, greedily, in order.
+
+    A batch ends before the row with which its texts and ids would exceed ``BATCH_BYTES``, and after ``BATCH_ROWS``
+    rows; a larger document is alone in its batch. How the input was cut leaves no trace. Batches own their memory:
+    offsets are 0 and nothing beyond the batch is kept alive or pickled. One copy of the text, 0.2 ms/MB.
+    """
+    held: list[pa.RecordBatch] = []
+    held_bytes = held_rows = 0
+    for piece in pieces:
+        ends = np.cumsum(string_lengths(piece["text"]) + string_lengths(piece["id"]))
+        start = 0
+        while start < piece.num_rows:
+            before = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, before + BATCH_BYTES - held_bytes, side="right"))
+            stop = min(stop, start + BATCH_ROWS - held_rows)
+            if stop <= start and held_rows == 0:
+                stop = start + 1
+            if stop > start:
+                held.append(piece.slice(start, stop - start))
+                held_bytes += int(ends[stop - 1]) - before
+                held_rows += stop - start
+                start = stop
+            if start < piece.num_rows:
+                yield _joined(held)
+                held, held_bytes, held_rows = [], 0, 0
+    if held_rows:
+        yield _joined(held)
+
+
+def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
+    columns = [pa.concat_arrays([batch.column(i) for batch in held]) for i in range(len(DOCUMENTS))]
+    return pa.RecordBatch.from_arrays(columns, schema=DOCUMENTS)
+
+
+def cut_batches_reference(weights: list[int]) -> list[int]:
+    """Rows of each batch that ``cut_batches`` makes of documents of these many bytes: row by row."""
+    rows: list[int] = []
+    total = 0
+    for weight in weights:
+        if not rows or total + weight > BATCH_BYTES or rows[-1] == BATCH_ROWS:
+            rows.append(0)
+            total = 0
+        rows[-1] += 1
+        total += weight
+    return rows

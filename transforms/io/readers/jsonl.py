@@ -1,0 +1,75 @@
+"""JSON Lines sources: plain, gzip or zstd; one shard each, read as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.columns import DOCUMENTS
+from schemas.shards import MAX_ROWS_PER_SOURCE, Shard
+from transforms.io.readers.batching import cut_batches
+from transforms.io.readers.common import ReadOptions, UnreadableSource, Usable, Warn
+from transforms.io.readers.json_line import fields_of, parse_line
+from transforms.io.readers.streams import Compression, decompress, split_lines
+
+SHOWN_BYTES = 60
+
+
+def read_jsonl(
+    shard: Shard, file: BinaryIO, compression: Compression, options: ReadOptions, keep: np.ndarray | None, warn: Warn
+) -> Iterator[pa.RecordBatch]:
+    """The lines of a source: see ``transforms.io.readers.read``."""
+    return cut_batches(_pieces(shard, file, compression, options, keep, warn))
+
+
+def _pieces(
+    shard: Shard, file: BinaryIO, compression: Compression, options: ReadOptions, keep: np.ndarray | None, warn: Warn
+) -> Iterator[pa.RecordBatch]:
+    uri = shard.source.uri
+    row = 0
+    usable, hint = Usable(), ""
+    for lines in split_lines(uri, decompress(uri, file, compression, warn)):
+        if not lines:
+            continue
+        if row + len(lines) > MAX_ROWS_PER_SOURCE:
+            raise UnreadableSource(uri, f"more than {MAX_ROWS_PER_SOURCE} lines, the most that a source can have")
+        hint = hint or _hint(lines[0])
+        rows: np.ndarray = np.arange(row, row + len(lines))
+        row += len(lines)
+        if keep is not None:
+            wanted = np.flatnonzero(keep[rows[0] : row])
+            rows = rows[wanted]
+            lines = [lines[i] for i in wanted.tolist()]
+        if lines:
+            documents = _documents(rows, lines, options)
+            usable.count(documents)
+            yield documents
+    if keep is not None and row != len(keep):
+        raise ValueError(f"keep: has {len(keep)} rows, but {uri} has {row}")
+    if shard.rows not in (-1, row):
+        raise UnreadableSource(uri, f"it has {row} lines, but had {shard.rows} before")
+    if keep is None:
+        usable.refuse_if_none(uri, options, hint)
+
+
+def _hint(line: bytes) -> str:
+    """What the first line has, for those who wonder why none can be used."""
+    if fields := fields_of(line):
+        return f"; the fields of the first are: {', '.join(fields[:50])}"
+    more = "..." if len(line) > SHOWN_BYTES else ""
+    return f"; the first begins: {line[:SHOWN_BYTES].decode(errors='replace')!r}{more}"
+
+
+def _documents(rows: np.ndarray, lines: list[bytes], options: ReadOptions) -> pa.RecordBatch:
+    parsed = [parse_line(line, options.text_column, options.id_column) for line in lines]
+    outcome = np.array([code for _, _, code in parsed], np.uint8)
+    columns = [
+        pa.array(rows, pa.uint32()),
+        pa.array([identifier for identifier, _, _ in parsed], pa.string()),
+        pa.array([text for _, text, _ in parsed], pa.string()),
+        pa.array(outcome, mask=outcome == 0),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=DOCUMENTS)

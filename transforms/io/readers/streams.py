@@ -1,0 +1,158 @@
+"""Streams of bytes: decompressed, and cut into lines."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, Literal
+
+import zstandard
+
+from transforms.io.readers.common import MAX_LINE_BYTES, MIB, UnreadableSource, Warn
+
+Compression = Literal["plain", "gzip", "zstd"]
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+FETCH_BYTES = MIB
+DECODE_BYTES = MIB  # at most this much comes out of zlib at once
+GZIP_FEED_BYTES = 1 << 16  # what follows a member is copied, so little is fed where members are small
+ZSTD_FEED_BYTES = 1 << 14  # zstd's output can't be limited: a block of 4 bytes may become 128 KiB, so it's fed little
+ZSTD_MAX_WINDOW = 1 << 31  # what `zstd --long=31` needs
+PIECE_BYTES = 2 * MIB  # of lines turned into Arrow at once
+BOM = b"\xef\xbb\xbf"
+
+
+def compression_of(head: bytes) -> Compression:
+    """By the first four bytes."""
+    if head.startswith(GZIP_MAGIC):
+        return "gzip"
+    skippable = len(head) >= 4 and head[0] & 0xF0 == 0x50 and head[1:4] == b"\x2a\x4d\x18"
+    return "zstd" if skippable or head.startswith(ZSTD_MAGIC) else "plain"
+
+
+def split_lines(uri: str, chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    r"""A stream of bytes -> lists of its lines without ``\n``, some MiB at a time.
+
+    Lines of nothing but white space are left out. A byte order mark at the start is skipped; bytes after the last
+    ``\n`` are a line, if there are any.
+    """
+    lines: list[bytes] = []
+    held = 0
+    unfinished: list[bytes] = []  # of a line that began in an earlier chunk: joined once, however long it gets
+    unfinished_bytes = 0
+    for chunk in _without_bom(chunks):
+        first, *rest = chunk.split(b"\n")
+        unfinished.append(first)
+        unfinished_bytes += len(first)
+        if unfinished_bytes > MAX_LINE_BYTES:
+            raise UnreadableSource(uri, f"a line of more than {MAX_LINE_BYTES} bytes: is it JSON Lines?")
+        if not rest:
+            continue
+        lines.append(b"".join(unfinished))
+        lines += rest[:-1]
+        held += unfinished_bytes + len(chunk)
+        unfinished, unfinished_bytes = [rest[-1]], len(rest[-1])
+        if held >= PIECE_BYTES:
+            yield without_blank(lines)
+            lines, held = [], 0
+    if unfinished_bytes:
+        lines.append(b"".join(unfinished))
+    yield without_blank(lines)
+
+
+def without_blank(lines: list[bytes]) -> list[bytes]:
+    """The lines that have something in them."""
+    return [line for line in lines if line and not line.isspace()]
+
+
+def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    start = b""
+    for chunk in chunks:
+        start += chunk
+        if len(start) >= len(BOM):
+            break
+    yield start.removeprefix(BOM)
+    yield from chunks
+
+
+def decompress(uri: str, file: BinaryIO, compression: Compression, warn: Warn) -> Iterator[bytes]:
+    """The bytes of a file from its start, decompressed: members and frames one after another.
+
+    What follows the last gzip member and isn't another is left out with a warning, as gzip itself does.
+
+    Raises:
+      UnreadableSource: corrupt, or cut short within a member or frame.
+    """
+    if compression == "plain":
+        while chunk := file.read(FETCH_BYTES):
+            yield chunk
+    elif compression == "gzip":
+        yield from _gunzip(uri, file, warn)
+    else:
+        yield from _unzstd(uri, file)
+
+
+def _gunzip(uri: str, file: BinaryIO, warn: Warn) -> Iterator[bytes]:
+    """RFC 1952 members; zero bytes after one are padding, as gzip itself takes them."""
+    place = 0
+    member = zlib.decompressobj(31)
+    fresh, first = True, True  # nothing of this member was seen yet; it's the first
+    before = b""  # the first byte of what may be a member, while the second isn't there
+    for fed in _feeds(file, GZIP_FEED_BYTES):
+        place += len(fed)
+        chunk, before = before + fed, b""
+        pending = False  # the decompressor may hold output that the limit kept back
+        while chunk or pending:
+            if fresh and not first:
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    break
+                if chunk == GZIP_MAGIC[:1]:
+                    before = chunk
+                    break
+                if not chunk.startswith(GZIP_MAGIC):
+                    warn(f"garbage after the last gzip member, at byte {place - len(chunk)}, is left out")
+                    return
+            try:
+                data = member.decompress(chunk, DECODE_BYTES)
+            except zlib.error as error:
+                raise UnreadableSource(uri, f"corrupt gzip data before byte {place}: {error}") from error
+            if data:
+                yield data
+            fresh, pending, chunk = False, len(data) == DECODE_BYTES, member.unconsumed_tail
+            if member.eof:
+                chunk = member.unused_data
+                member, fresh, first, pending = zlib.decompressobj(31), True, False, False
+    if before:
+        warn(f"garbage after the last gzip member, at byte {place - len(before)}, is left out")
+    elif not fresh:
+        raise UnreadableSource(uri, f"the gzip stream is cut short at byte {place}")
+
+
+def _unzstd(uri: str, file: BinaryIO) -> Iterator[bytes]:
+    """RFC 8878 frames, skippable ones included; one object a frame, because only that tells a whole from a cut one."""
+    context = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW)
+    place = 0
+    frame = context.decompressobj()
+    fresh = True  # nothing of this frame was seen yet
+    for chunk in _feeds(file, ZSTD_FEED_BYTES):
+        place += len(chunk)
+        while chunk:
+            try:
+                data = frame.decompress(chunk)
+            except zstandard.ZstdError as error:
+                raise UnreadableSource(uri, f"corrupt zstd data before byte {place}: {error}") from error
+            if data:
+                yield data
+            fresh, chunk = False, b""
+            if frame.eof:
+                chunk = frame.unused_data
+                frame, fresh = context.decompressobj(), True
+    if not fresh:
+        raise UnreadableSource(uri, f"the zstd stream is cut short at byte {place}")
+
+
+def _feeds(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while fetched := file.read(FETCH_BYTES):
+        for start in range(0, len(fetched), size):
+            yield fetched[start : start + size]

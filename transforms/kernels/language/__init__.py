@@ -1,0 +1,1 @@
+"""Kernels of language identification: fastText models and their inference."""
