@@ -41,13 +41,14 @@ def test_nothing_to_keep(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == "WARNING: nothing was kept of 0 documents: the sources hold no documents"
 
 
-def test_mostly_invalid_sources_are_named_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard_bytes", ["128MiB", 1])  # all sources in one shard, or a shard of each
+def test_mostly_invalid_sources_are_named_last(tmp_path: Path, shard_bytes: str | int) -> None:
     good = [{"text": TEXT.format(row)} for row in range(10)]
     write(tmp_path / "in" / "good.jsonl", [*good, {"text": None}, {"text": ""}, "half"])
     write(tmp_path / "in" / "bad.jsonl", [*({"text": 7} for _ in range(9)), {"text": TEXT.format("nine")}])
     write(tmp_path / "in" / "mixed.jsonl", [{"text": 7}, {"text": None}, {"text": TEXT.format("ten")}])
-    # Small sources that share a shard are counted together; these have one each.
-    done = runs.run(tmp_path / "in", tmp_path / "out", *ONE, "--shard_bytes", 1)
+    write(tmp_path / "in" / "empty.jsonl", [])
+    done = runs.run(tmp_path / "in", tmp_path / "out", *ONE, "--shard_bytes", shard_bytes)
     warnings = runs.manifest(tmp_path / "out")["warnings"]
     assert warnings == [f"9 of 10 documents of {tmp_path / 'in' / 'bad.jsonl'} can't be used: text not a string"]
     assert done.stderr.splitlines()[-1] == f"WARNING: {warnings[0]}"

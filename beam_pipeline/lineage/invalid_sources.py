@@ -26,11 +26,20 @@ class MostlyInvalid:
 
 
 def mostly_invalid(connection: Connection, run: str) -> MostlyInvalid:
-    """Reads the counts of the finished shards."""
+    """Reads the counts of the finished shards; of packed ones with invalid documents, the documents' outcomes."""
     found = connection.execute(
         "WITH cells AS (SELECT source, cell ->> 0 AS code, sum((cell ->> 2)::bigint)::bigint AS documents"
         "  FROM segments, jsonb_array_elements(counts -> 'funnel') AS cell"
-        "  WHERE run = %(run)s AND state = 'done' GROUP BY 1, 2),"
+        "  WHERE run = %(run)s AND state = 'done' AND first_places IS NULL GROUP BY 1, 2"
+        "  UNION ALL"
+        "  SELECT segment.source + width_bucket(place::integer, arrays.first_places) - 1, code::text, count(*)"
+        "  FROM segments AS segment"
+        "  CROSS JOIN LATERAL (SELECT ARRAY(SELECT unnest(segment.first_places)) AS first_places OFFSET 0) AS arrays"
+        "  CROSS JOIN LATERAL unnest(segment.outcomes) WITH ORDINALITY AS document (code, place)"
+        "  WHERE segment.run = %(run)s AND segment.state = 'done' AND segment.first_places IS NOT NULL"
+        "  AND EXISTS (SELECT FROM jsonb_array_elements(segment.counts -> 'funnel') AS cell"
+        '   JOIN outcomes AS meaning ON meaning.code = (cell ->> 0)::"char"'
+        "   WHERE meaning.run = %(run)s AND meaning.outcome = 'invalid') GROUP BY 1, 2),"
         " shares AS (SELECT source, code, documents, sum(documents) OVER (PARTITION BY source)::bigint AS total"
         "  FROM cells)"
         " SELECT sources.uri, meaning.reason, shares.documents, shares.total, count(*) OVER () FROM shares"
