@@ -4,9 +4,9 @@ A *source* is one input object. Sources are numbered from 0 in the order of thei
 of a document in its source, from 0: the row of a Parquet file, the line of a JSON Lines file, where blank lines aren't
 counted. A document's id is ``(source number << 32) | row``, so ids sort as sources and rows do.
 
-A *shard* is a run of consecutive row groups of one Parquet source, or a whole JSON Lines source, or a run of
-consecutive small sources of any kind, whole ones: a *packed* shard. It is named by its first source and first row
-group, so the name means the same at any parallelism, on any runner, after a restart.
+A *shard* is a run of consecutive rows of one source (some row groups, a range of bytes, or the whole source: its reader
+says which), or a run of consecutive small sources of any kind, whole ones: a *packed* shard. It is named by its first
+source and its part, so the name means the same at any parallelism, on any runner, after a restart.
 
 Within a shard a document is known by its *place*: its row in the shard, from 0. Pass 2 names documents by the shard's
 key plus the place. In a shard of one source that is the document's id; in a packed shard, whose key is the id of its
@@ -52,25 +52,35 @@ class Shard:
 
     Attributes:
       source: where its documents are; of a packed shard, the first of its sources.
-      first_row_group, row_groups: which row groups of a Parquet source; 0 and 0 for a JSON Lines source
-        and for a packed shard.
+      part: which part of the source it is, for its name; parts ascend as rows do. Of a Parquet source, the first row
+        group.
+      begin, end: where the part is in the source, in units that only its reader knows (row groups, bytes); 0 and 0 for
+        a whole source and for a packed shard.
       first_row: row of its first document in the source.
-      rows: number of documents; -1 while unknown (JSON Lines or a packed shard before it was read).
+      rows: number of documents; -1 while unknown (a stream or a packed shard before it was read).
       error: why the source can't be split into documents; empty if it can. Such a shard stands for the whole source.
       size: about how many bytes of text; only says which shards are large, so that they're done first.
       sources: how many sources are packed in it, consecutive in number; 1 for any other shard.
       digest: of a packed shard, what its sources' ETags come to (``etags_digest``).
+      format: name of the reader that has split the source; empty where none has.
     """
 
     source: Source
-    first_row_group: int = 0
-    row_groups: int = 0
+    part: int = 0
+    begin: int = 0
+    end: int = 0
     first_row: int = 0
     rows: int = -1
     error: str = ""
     size: int = dataclasses.field(default=0, compare=False)
     sources: int = 1
     digest: str = ""
+    format: str = dataclasses.field(default="", compare=False)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a whole source that was read without being split."""
+        return not self.end and not self.packed
 
     @property
     def packed(self) -> bool:
@@ -84,8 +94,8 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Source number and first row group, as in the names of the shard's objects."""
-        return f"{self.source.number:07d}-{self.first_row_group:05d}"
+        """Source number and part, as in the names of the shard's objects."""
+        return f"{self.source.number:07d}-{self.part:05d}"
 
     @property
     def key(self) -> int:

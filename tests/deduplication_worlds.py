@@ -71,7 +71,7 @@ def write_shards(folder: Path, shards: list[list[Document]], row_groups: int = 2
     for number, documents in enumerate(shards):
         first_row = 0 if number % 2 == 0 else first_row + len(shards[number - 1])
         source = Source(number // 2, f"file:///source-{number // 2}.parquet", "etag", 1)
-        shard = Shard(source, number % 2 * 7, 7, first_row, len(documents))
+        shard = Shard(source, number % 2 * 7, first_row=first_row, rows=len(documents))
         size = max(1, -(-len(documents) // row_groups))
         pq.write_table(table(documents), folder / f"{shard.name}.parquet", row_group_size=size)
         described.append(shard)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
 import io
 import json
@@ -24,8 +23,7 @@ from pyarrow import orc
 
 from schemas.shards import Source
 from tests.test_readers import LINES, OPTIONS, put, read_source, source_of
-from transforms.io.readers import ReadOptions, UnreadableSource, check, first_look, first_looks, read, split
-from transforms.io.readers.first_look import FirstLook
+from transforms.io.readers import FirstLook, ReadOptions, UnreadableSource, check, first_look, first_looks, read, split
 
 RECORDS = [{"id": i, "text": f"text {i}, of a few words"} for i in range(3)]
 TABLE = pa.Table.from_pylist(RECORDS)
@@ -75,14 +73,6 @@ def database() -> bytes:
     return connection.serialize()
 
 
-def table(delimiter: str, records: list[dict] = RECORDS) -> bytes:
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, list(records[0]), delimiter=delimiter)
-    writer.writeheader()
-    writer.writerows(records)
-    return sink.getvalue().encode()
-
-
 PARQUET = of_writer(lambda sink: pq.write_table(TABLE, sink))
 WARC = b"WARC/1.0\r\nWARC-Type: warcinfo\r\nContent-Length: 0\r\n\r\n\r\n\r\n" + OWN_LINES
 OTHERS: dict[str, tuple[bytes, str, str]] = {
@@ -101,9 +91,6 @@ OTHERS: dict[str, tuple[bytes, str, str]] = {
     "no-breaks": (OWN_LINES.replace(b"\n", b""), "without line breaks", "jq -c ."),
     "old-mac": (OWN_LINES.replace(b"\n", b"\r"), "without line breaks", "jq -c ."),
     "rfc-7464": (b"".join(b"\x1e" + line for line in OWN_LINES.splitlines(keepends=True)), "7464", "tr -d"),
-    "csv": (table(","), "CSV", "Parquet or JSON Lines"),
-    "csv-bom": (b"\xef\xbb\xbf" + table(";"), "CSV", "Parquet"),
-    "tsv-zstd": (zstandard.compress(table("\t")), "TSV, a table of text in zstd", "Parquet"),
     "tar": (of_writer(tar), "a tar archive", "tar -xf"),
     "tar-old": (without_its_magic(of_writer(lambda sink: tar(sink, tarfile.USTAR_FORMAT))), "a tar archive", "tar -xf"),
     "tar-gzip": (gzip.compress(of_writer(tar)), "a tar archive in gzip", "tar -xf"),
@@ -246,11 +233,11 @@ def test_of_many_sources_the_first_look_takes_a_bounded_number_and_every_kind(tm
     made = source_of(tmp_path / "x")
     for i in range(40):
         (tmp_path / f"{i:02}.jsonl").hardlink_to(tmp_path / "x")
-    (tmp_path / "41.csv").write_bytes(table(","))
+    (tmp_path / "41.html").write_bytes(OTHERS["html"][0])
     sources = [Source(i, str(tmp_path / f"{i:02}.jsonl"), made.etag, made.size) for i in range(40)]
-    looks = list(first_looks([*sources, source_of(tmp_path / "41.csv")], OPTIONS, most=5))
+    looks = list(first_looks([*sources, source_of(tmp_path / "41.html")], OPTIONS, most=5))
     assert len(looks) == 5
-    assert next(look.reason for look in looks if look.source.uri.endswith("csv")).startswith("is CSV")
+    assert next(look.reason for look in looks if look.source.uri.endswith("html")).startswith("is HTML")
 
 
 def test_a_shard_that_cannot_be_read_says_so_when_it_is_read(tmp_path: Path) -> None:

@@ -141,13 +141,13 @@ def test_parquet_shards_are_runs_of_row_groups(tmp_path: Path) -> None:
     table = pa.table({"text": [os.urandom(500).hex() for _ in range(100)]})
     source = put_table(tmp_path / "x", table, row_group_size=10, use_dictionary=False)
     shards = split(source, ReadOptions(shard_bytes=25_000))
-    assert [(s.first_row_group, s.row_groups, s.first_row, s.rows) for s in shards] == [
-        (0, 3, 0, 30),
-        (3, 3, 30, 30),
-        (6, 3, 60, 30),
-        (9, 1, 90, 10),
+    assert [(s.part, s.begin, s.end, s.first_row, s.rows) for s in shards] == [
+        (0, 0, 3, 0, 30),
+        (3, 3, 6, 30, 30),
+        (6, 6, 9, 60, 30),
+        (9, 9, 10, 90, 10),
     ]
-    assert split(source, OPTIONS) == [Shard(source, 0, 10, 0, 100)]
+    assert split(source, OPTIONS) == [Shard(source, 0, 0, 10, 0, 100)]
     assert [row[2] for row in read_source(source, ReadOptions(shard_bytes=25_000))] == table["text"].to_pylist()
 
 
@@ -358,7 +358,7 @@ def test_row_groups_of_which_nothing_is_wanted_are_not_fetched(tmp_path: Path) -
     place = len(data) // 2  # in the pages of a row group in the middle
     data[place - 20_000 : place + 20_000] = b"\0" * 40_000
     source = put(path, bytes(data))
-    shard = Shard(source, 0, 20, 0, 20)
+    shard = Shard(source, 0, 0, 20, 0, 20)
     assert [row[2] for row in rows_of(read(shard, OPTIONS, keep))] == [texts[3], texts[17]]
     with pytest.raises(UnreadableSource, match="row group"):
         list(read(shard, OPTIONS))
@@ -389,7 +389,7 @@ def test_a_corrupt_page_is_an_unreadable_source(tmp_path: Path, codec: str) -> N
 def test_pages_with_fewer_rows_than_the_footer_says_are_not_passed_over(tmp_path: Path) -> None:
     source = put_table(tmp_path / "x", pa.table({"text": ["a", "b"]}))
     with pytest.raises(UnreadableSource, match="rows"):
-        list(read(Shard(source, 0, 1, 0, 3), OPTIONS))
+        list(read(Shard(source, 0, 0, 1, 0, 3), OPTIONS))
 
 
 class Failing(io.BytesIO):

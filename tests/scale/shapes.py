@@ -42,7 +42,7 @@ class Shaped:
         shards = []
         for source, start in enumerate(range(0, self.documents, self.rows)):
             numbers = np.arange(start, min(start + self.rows, self.documents))
-            shards.append(Shard(Source(source, f"synthetic-{source}", "etag", 1), 0, 1, 0, len(numbers)))
+            shards.append(Shard(Source(source, f"synthetic-{source}", "etag", 1), rows=len(numbers)))
             path = folder / f"{shards[-1].name}.parquet"
             if not path.exists():
                 pq.write_table(self._table(numbers), path, compression="zstd", compression_level=1)

@@ -69,7 +69,7 @@ class World:
         shards = []
         for number in range(-(-self.documents // ROWS_PER_SHARD)):
             rows = min(ROWS_PER_SHARD, self.documents - number * ROWS_PER_SHARD)
-            shard = Shard(Source(number, f"synthetic-{number}", "etag", 1), 0, 1, 0, rows)
+            shard = Shard(Source(number, f"synthetic-{number}", "etag", 1), rows=rows)
             shards.append(shard)
             path = folder / f"{shard.name}.parquet"
             if not path.exists():

@@ -181,7 +181,7 @@ def stored_shard(item: Planned) -> Shard:
     return dataclasses.replace(
         packed,
         source=dataclasses.replace(source, number=run.first_source + source.number),
-        first_row_group=int(PurePosixPath(uri).stem.split("-")[1]),
+        part=int(PurePosixPath(uri).stem.split("-")[1]),
         first_row=int(stored[b"beam_pipeline.first_row"]),
         rows=footer.num_rows,
         error=stored[ERROR].decode(),

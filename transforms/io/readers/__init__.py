@@ -1,11 +1,12 @@
 """Readers: from a source to shards, from a shard to batches of documents.
 
-Plain functions that know nothing of Beam. Formats are told by their first and last bytes, never by a name: Parquet, or
-JSON Lines plain, gzip or zstd.
+Plain functions that know nothing of Beam. A source's format is recognized by its first and last bytes, never by its
+name. Each format is one file, registered in ``transforms.io.readers.registry``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
@@ -15,12 +16,10 @@ import pyarrow as pa
 
 from schemas.shards import Shard, Source
 from transforms.io import storage
-from transforms.io.readers import jsonl, parquet
 from transforms.io.readers.common import BATCH_BYTES, ReadOptions, UnreadableSource, Warn, log_warning
-from transforms.io.readers.first_look import FirstLook, first_look, first_looks
-from transforms.io.readers.formats import HEAD_BYTES, refusal
-from transforms.io.readers.formats import PARQUET_MAGIC as MAGIC
-from transforms.io.readers.streams import compression_of
+from transforms.io.readers.first_look import first_look, first_looks
+from transforms.io.readers.reader import FirstLook, Look
+from transforms.io.readers.registry import reader_named, reader_of
 
 __all__ = [
     "BATCH_BYTES",
@@ -34,16 +33,12 @@ __all__ = [
     "split",
 ]
 
-COMPRESSED = 4
-"""About how many bytes of text are in a byte of compressed JSON Lines."""
-
 
 def split(source: Source, options: ReadOptions, file: BinaryIO | None = None) -> list[Shard]:
     """The shards of a source; at least one.
 
-    Parquet: runs of consecutive row groups of ``shard_bytes`` uncompressed bytes of text or a little more, and of 2**20
-    rows at most unless a single row group has more. Rows and first rows come from the footer, so nothing else is read.
-    JSON Lines: one shard, its rows unknown (-1); so for an object of 0 bytes, which has no documents.
+    What a shard is, depends on the format (``transforms.io.readers.registry``, docs/reading.md): some row groups of
+    Parquet, a whole source of the others. An object of 0 bytes is one shard without documents.
 
     Args:
       source: to be split.
@@ -51,13 +46,15 @@ def split(source: Source, options: ReadOptions, file: BinaryIO | None = None) ->
       file: the source, if it is open already.
 
     A source that can't be read gives one shard with ``error`` set: a footer that can't be read, no text column, a text
-    column that isn't a string or is encrypted, another format (``transforms.io.readers.formats``).
+    column that isn't a string or is encrypted, a format that isn't read (``transforms.io.readers.formats``).
 
     Raises:
       StorageError: a fault of the storage, or a source that isn't the pinned one.
     """
-    with _opened(source, file) as bytes_of_it:
-        return _split(source, bytes_of_it, options)
+    with _opened(source, file) as opened:
+        look = Look.at(opened, source.size, options)
+        reader = reader_of(look)
+        return [dataclasses.replace(shard, format=reader.name) for shard in reader.split(source, opened, look)]
 
 
 def read(
@@ -101,13 +98,9 @@ def read(
         if shard.rows not in (-1, len(keep)):
             raise ValueError(f"keep: has {len(keep)} rows, but shard {shard.name} has {shard.rows}")
     warn = warn or log_warning(shard.source.uri)
-    with _opened(shard.source, file) as bytes_of_it:
-        if shard.row_groups:
-            yield from parquet.read_parquet(shard, bytes_of_it, options, keep, warn)
-        elif shard.rows != 0:
-            compression = compression_of(_head(bytes_of_it))
-            bytes_of_it.seek(0)
-            yield from jsonl.read_jsonl(shard, bytes_of_it, compression, options, keep, warn)
+    with _opened(shard.source, file) as opened:
+        found = reader_named(shard.format) if shard.format else reader_of(Look.at(opened, shard.source.size, options))
+        yield from found.read(shard, opened, options, keep, warn)
 
 
 def check(source: Source, options: ReadOptions) -> str:
@@ -130,22 +123,3 @@ def check(source: Source, options: ReadOptions) -> str:
 def _opened(source: Source, file: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
     """The pinned source, opened for the block unless it is open."""
     return nullcontext(file) if file is not None else storage.open_input(source.uri, source.etag, source.size)
-
-
-def _split(source: Source, file: BinaryIO, options: ReadOptions) -> list[Shard]:
-    head = _head(file)
-    file.seek(max(0, source.size - len(MAGIC)))
-    tail = file.read(len(MAGIC))
-    if head.startswith(MAGIC) and tail == MAGIC:
-        return parquet.split_parquet(source, file, options)
-    if head.startswith(MAGIC):
-        return [Shard(source, error="starts as a Parquet file but doesn't end as one: cut short, or not Parquet")]
-    if tail == MAGIC:
-        return [Shard(source, error="ends as a Parquet file but doesn't start as one: its first bytes are damaged")]
-    size = source.size if compression_of(head) == "plain" else source.size * COMPRESSED
-    return [Shard(source, error=refusal(head, options.text_column), size=size)]
-
-
-def _head(file: BinaryIO) -> bytes:
-    file.seek(0)
-    return file.read(HEAD_BYTES)

@@ -1,26 +1,24 @@
 """What a file is, told by its first 64 KiB and never by its name.
 
-Parquet and JSON Lines (plain, gzip, zstd) are read. Anything else that people bring by mistake is named, with what to
-do about it, before its bytes are taken for a million broken lines. What isn't recognised is read as JSON Lines; if no
-line of it can be used, that is the reason then (``transforms.io.readers.common.Usable``).
+What has a reader is read (``transforms.io.readers.registry``). Anything else that people bring by mistake is named,
+with what to do about it, before its bytes are taken for a million broken lines. What isn't recognized is read as JSON
+Lines; if no line of it can be used, that is the reason then (``transforms.io.readers.common.Usable``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 from typing import Any
 
 import orjson
 
-from transforms.io.readers.common import UnreadableSource
-from transforms.io.readers.streams import BOM, Compression, compression_of, decompress
+from transforms.io.readers.streams import BOM, beginning, compression_of
 
 HEAD_BYTES = 1 << 16
 PARQUET_MAGIC = b"PAR1"
-READ_FORMATS = "Parquet and JSON Lines (plain, gzip, zstd) are read"
+READ_FORMATS = "Parquet, JSON Lines, CSV and TSV are read (docs/reading.md)"
 LINES_TRIED = 100
 
 _UNPACK = "unpack it first"
@@ -86,37 +84,23 @@ _MAGICS: list[tuple[int, bytes, str, str]] = [
 ]
 _RECORD = re.compile(rb'\s*{\s*["}]')
 _IN_UTF16 = re.compile(rb"[\[{]\0[\s\S]\0|\0[\[{]\0[\s\S]")
-_DELIMITERS = {b",": "CSV", b"\t": "TSV", b";": "CSV", b"|": "CSV"}
-_MARKUP = re.compile(rb"\s*<(!doctype html|html|head|body|\?xml|!--|[a-z][\w:-]*[\s>/])", re.IGNORECASE)
+_TAG = re.compile(rb"\s*<(!doctype html|html|head|body|\?xml|!--|[a-z][\w:-]*[\s>/])", re.IGNORECASE)
 
 
-def refusal(head: bytes, text_column: str) -> str:
+def refusal(head: bytes) -> str:
     """Why a file that begins so can't be read: what it is and what to do. Empty if it may be JSON Lines."""
     head = head[:HEAD_BYTES]
     compression = compression_of(head)
     within = "" if compression == "plain" else f" in {compression}"
-    inner = decompressed(head, compression)
+    inner = beginning(head, compression, HEAD_BYTES)
     if within and inner.startswith(PARQUET_MAGIC):
         return _sentence(
             f"a Parquet file{within}", f"decompress it first ({compression} -d): Parquet compresses by itself"
         )
     if within and compression_of(inner) != "plain":
         return _sentence(f"{compression_of(inner)}{within}", f"decompress it first ({compression} -d)")
-    found = _magic(inner) or _json(inner, max(len(head), len(inner)) < HEAD_BYTES) or _other_text(inner, text_column)
+    found = _magic(inner) or _json(inner, max(len(head), len(inner)) < HEAD_BYTES) or _markup(inner)
     return _sentence(found[0] + within, found[1]) if found else ""
-
-
-def decompressed(head: bytes, compression: Compression, most: int = HEAD_BYTES) -> bytes:
-    """The beginning of what is compressed in a file that begins so; damage is left to those who read on."""
-    if compression == "plain":
-        return head[:most]
-    out = b""
-    with contextlib.suppress(UnreadableSource):
-        for chunk in decompress("", io.BytesIO(head), compression, warn=lambda _: None):
-            out += chunk
-            if len(out) >= most:
-                break
-    return out[:most]
 
 
 def _sentence(name: str, remedy: str) -> str:
@@ -194,16 +178,17 @@ def _value(data: bytes) -> Any:
     return None
 
 
-def _other_text(head: bytes, text_column: str) -> tuple[str, str] | None:
-    """Tables and markup; of other text the lines themselves tell that they are no JSON."""
+def is_record(line: bytes) -> bool:
+    """Whether a line is a JSON object."""
+    return isinstance(_value(line), dict)
+
+
+def _markup(head: bytes) -> tuple[str, str] | None:
+    """HTML and XML; of other text the lines themselves tell that they are no JSON."""
     text = head.removeprefix(BOM).lstrip()
     lines = text.split(b"\n")
-    if not text or any(isinstance(_value(line), dict) for line in lines[:LINES_TRIED]):
+    if not text or any(map(is_record, lines[:LINES_TRIED])):
         return None
-    if markup := _MARKUP.match(text):
+    if markup := _TAG.match(text):
         return ("HTML" if markup[1].lower() in (b"!doctype html", b"html", b"head", b"body") else "XML"), _EXTRACT
-    first = lines[0].rstrip(b"\r")
-    for delimiter, name in _DELIMITERS.items():
-        if delimiter in first and text_column.encode() in (cell.strip(b" \"'") for cell in first.split(delimiter)):
-            return f"{name}, a table of text", _AS_PARQUET
     return None

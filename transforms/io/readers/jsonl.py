@@ -9,19 +9,53 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.columns import DOCUMENTS
-from schemas.shards import MAX_ROWS_PER_SOURCE, Shard
+from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
 from transforms.io.readers.batching import cut_batches
 from transforms.io.readers.common import ReadOptions, UnreadableSource, Usable, Warn
+from transforms.io.readers.formats import refusal
 from transforms.io.readers.json_line import fields_of, parse_line
-from transforms.io.readers.streams import Compression, decompress, split_lines
+from transforms.io.readers.reader import FirstLook, Look, Reader
+from transforms.io.readers.streams import BOM, Compression, compression_of, decompress, split_lines, without_blank
 
 SHOWN_BYTES = 60
+COMPRESSED = 4
+"""About how many bytes of text are in a byte of compressed JSON Lines."""
+LOOK_ROWS, MOST_ROWS = 100, 1000  # more than the first are looked at only while the text column isn't found
+
+
+def _matches(look: Look) -> bool:
+    return True
+
+
+def _split(source: Source, file: BinaryIO, look: Look) -> list[Shard]:
+    size = source.size if look.compression == "plain" else source.size * COMPRESSED
+    return [Shard(source, error=refusal(look.head), size=size)]
+
+
+def _first_look(source: Source, file: BinaryIO, look: Look) -> FirstLook:
+    if reason := refusal(look.head):
+        return FirstLook(source, reason)
+    text = look.text.removeprefix(BOM)
+    lines = without_blank(text.split(b"\n") if look.whole else text.split(b"\n")[:-1])
+    columns: dict[str, None] = {}
+    rows = 0
+    for line in lines[:MOST_ROWS]:
+        if rows >= LOOK_ROWS and look.options.text_column in columns:
+            break
+        columns |= dict.fromkeys(fields_of(line))
+        rows += 1
+    return FirstLook(source, "", tuple(columns), rows, look.options.text_column in columns if columns else None)
 
 
 def read_jsonl(
-    shard: Shard, file: BinaryIO, compression: Compression, options: ReadOptions, keep: np.ndarray | None, warn: Warn
+    shard: Shard, file: BinaryIO, options: ReadOptions, keep: np.ndarray | None, warn: Warn
 ) -> Iterator[pa.RecordBatch]:
     """The lines of a source: see ``transforms.io.readers.read``."""
+    if shard.rows == 0:
+        return iter(())
+    file.seek(0)
+    compression = compression_of(file.read(4))
+    file.seek(0)
     return cut_batches(_pieces(shard, file, compression, options, keep, warn))
 
 
@@ -73,3 +107,6 @@ def _documents(rows: np.ndarray, lines: list[bytes], options: ReadOptions) -> pa
         pa.array(outcome, mask=outcome == 0),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=DOCUMENTS)
+
+
+READER = Reader("json lines", _matches, _split, read_jsonl, _first_look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -14,7 +15,9 @@ from schemas.columns import DOCUMENTS
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
 from transforms.io.readers.batching import cut_batches
 from transforms.io.readers.common import MIB, SHARD_ROWS, ReadOptions, UnreadableSource, Usable, Warn, decoding
-from transforms.io.readers.parquet_footer import Footer, read_footer
+from transforms.io.readers.formats import PARQUET_MAGIC
+from transforms.io.readers.parquet_footer import Footer, names_of, read_footer
+from transforms.io.readers.reader import FirstLook, Look, Reader
 
 PIECE_ROWS = 1024  # rows decoded at once: 3 MB of ordinary documents
 PIECE_BYTES = 4 * MIB
@@ -22,10 +25,43 @@ FETCH_BYTES = 16 * MIB  # compressed bytes of neighbouring small row groups that
 DECODED_BYTES = 1 << 30  # what is decoded at once has to fit 32-bit offsets, whatever a dictionary expands to
 
 
-def split_parquet(source: Source, file: BinaryIO, options: ReadOptions) -> list[Shard]:
-    """The shards of a Parquet file, from its footer: see ``transforms.io.readers.split``."""
+def _matches(look: Look) -> bool:
+    return look.head.startswith(PARQUET_MAGIC) or look.tail.endswith(PARQUET_MAGIC)
+
+
+def _damage(look: Look) -> str:
+    """What the magic bytes tell of a file that has one of the two only."""
+    if not look.tail.endswith(PARQUET_MAGIC):
+        return "starts as a Parquet file but doesn't end as one: cut short, or not Parquet"
+    if not look.head.startswith(PARQUET_MAGIC):
+        return "ends as a Parquet file but doesn't start as one: its first bytes are damaged"
+    return ""
+
+
+def _first_look(source: Source, file: BinaryIO, look: Look) -> FirstLook:
+    if damage := _damage(look):
+        return FirstLook(source, damage)
+    columns: tuple[str, ...] = ()
+    with contextlib.suppress(UnreadableSource):
+        columns = tuple(names_of(source.uri, file, source.size))
+    has_text = look.options.text_column in columns if columns else None
     try:
-        return _plan(source, read_footer(source.uri, file, source.size, options), options)
+        footer = read_footer(source.uri, file, source.size, look.options)
+    except UnreadableSource as unreadable:
+        return FirstLook(source, unreadable.reason, columns, has_text=has_text)
+    return FirstLook(source, "", columns, int(footer.rows.sum()), has_text)
+
+
+def split_parquet(source: Source, file: BinaryIO, look: Look) -> list[Shard]:
+    """Runs of consecutive row groups of ``shard_bytes`` uncompressed bytes of text or a little more.
+
+    They have 2**20 rows at most, unless a single row group has more. Rows and first rows come from the footer, so
+    nothing else is read. ``begin`` and ``end`` of a shard are numbers of row groups.
+    """
+    if damage := _damage(look):
+        return [Shard(source, error=damage)]
+    try:
+        return _plan(source, read_footer(source.uri, file, source.size, look.options), look.options)
     except UnreadableSource as unreadable:
         return [Shard(source, error=unreadable.reason)]
 
@@ -39,13 +75,17 @@ def _plan(source: Source, footer: Footer, options: ReadOptions) -> list[Shard]:
     for group in range(len(rows)):
         too_many_rows = row + rows[group] - first_row > SHARD_ROWS
         if group > first_group and (held >= options.shard_bytes or too_many_rows):
-            shards.append(Shard(source, first_group, group - first_group, first_row, row - first_row, size=held))
+            shards.append(_shard(source, first_group, group, first_row, row, held))
             first_group, first_row, held = group, row, 0
         row += rows[group]
         held += text_bytes[group]
     if rows:
-        shards.append(Shard(source, first_group, len(rows) - first_group, first_row, row - first_row, size=held))
+        shards.append(_shard(source, first_group, len(rows), first_row, row, held))
     return shards or [Shard(source, rows=0)]
+
+
+def _shard(source: Source, first_group: int, end_group: int, first_row: int, end_row: int, size: int) -> Shard:
+    return Shard(source, first_group, first_group, end_group, first_row, end_row - first_row, size=size)
 
 
 def read_parquet(
@@ -59,17 +99,19 @@ def _pieces(
     shard: Shard, file: BinaryIO, options: ReadOptions, keep: np.ndarray | None, warn: Warn
 ) -> Iterator[pa.RecordBatch]:
     uri = shard.source.uri
+    if not shard.end:
+        return  # a file without rows
     footer = read_footer(uri, file, shard.source.size, options)
-    for warning in footer.warnings if shard.first_row_group == 0 else ():
+    for warning in footer.warnings if shard.begin == 0 else ():
         warn(warning)
     columns = [column.name for column in (footer.text, footer.id) if column]
     usable = Usable()
     for groups, first, rows in _fetches(shard, footer, keep):
-        last = groups[-1] + shard.first_row_group
+        last = groups[-1] + shard.begin
         where = f"row group {last}" if len(groups) == 1 else f"row groups {last - len(groups) + 1} to {last}"
         wanted = None if keep is None else keep[first : first + rows]
         batch_rows = _batch_rows(footer, shard, groups)
-        parquet = footer.fetch(file, [shard.first_row_group + group for group in groups])
+        parquet = footer.fetch(file, [shard.begin + group for group in groups])
         with decoding(uri, where):
             batches = parquet.iter_batches(batch_rows, columns=columns, use_threads=False)
         done = 0
@@ -93,7 +135,7 @@ def _pieces(
                     yield documents
         if done != rows:
             raise UnreadableSource(uri, f"{where}: the footer says {rows} rows, but the pages hold {done}")
-    if keep is None and shard.row_groups == len(footer.rows):
+    if keep is None and shard.end - shard.begin == len(footer.rows):
         usable.refuse_if_none(uri, options)
 
 
@@ -126,7 +168,7 @@ def _fetches(shard: Shard, footer: Footer, keep: np.ndarray | None) -> Iterator[
 
 
 def _groups_of(shard: Shard) -> slice:
-    return slice(shard.first_row_group, shard.first_row_group + shard.row_groups)
+    return slice(shard.begin, shard.end)
 
 
 def _batch_rows(footer: Footer, shard: Shard, groups: list[int]) -> int:
@@ -211,3 +253,6 @@ def _identifiers(ids: pa.Array) -> pa.Array:
         invalid = invalid_utf8(ids)
         return pc.if_else(pa.array(invalid), pa.scalar(None, pa.string()), ids) if invalid.any() else ids
     return ids.cast(pa.string())
+
+
+READER = Reader("parquet", _matches, split_parquet, read_parquet, _first_look)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Literal
@@ -30,12 +32,30 @@ def compression_of(head: bytes) -> Compression:
     return "zstd" if skippable or head.startswith(ZSTD_MAGIC) else "plain"
 
 
+def beginning(head: bytes, compression: Compression, most: int) -> bytes:
+    """The beginning of what is compressed in a file that begins so; damage is left to those who read on."""
+    if compression == "plain":
+        return head[:most]
+    out = b""
+    with contextlib.suppress(UnreadableSource):
+        for chunk in decompress("", io.BytesIO(head), compression, warn=lambda _: None):
+            out += chunk
+            if len(out) >= most:
+                break
+    return out[:most]
+
+
 def split_lines(uri: str, chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
     r"""A stream of bytes -> lists of its lines without ``\n``, some MiB at a time.
 
     Lines of nothing but white space are left out. A byte order mark at the start is skipped; bytes after the last
     ``\n`` are a line, if there are any.
     """
+    return map(without_blank, whole_lines(uri, chunks))
+
+
+def whole_lines(uri: str, chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """``split_lines`` with the blank ones."""
     lines: list[bytes] = []
     held = 0
     unfinished: list[bytes] = []  # of a line that began in an earlier chunk: joined once, however long it gets
@@ -53,11 +73,11 @@ def split_lines(uri: str, chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
         held += unfinished_bytes + len(chunk)
         unfinished, unfinished_bytes = [rest[-1]], len(rest[-1])
         if held >= PIECE_BYTES:
-            yield without_blank(lines)
+            yield lines
             lines, held = [], 0
     if unfinished_bytes:
         lines.append(b"".join(unfinished))
-    yield without_blank(lines)
+    yield lines
 
 
 def without_blank(lines: list[bytes]) -> list[bytes]:

@@ -1,0 +1,21 @@
+"""The readers, in the order in which they are asked whether a source is theirs."""
+
+from __future__ import annotations
+
+from transforms.io.readers import csv_table, jsonl, parquet
+from transforms.io.readers.reader import Look, Reader
+
+READERS: tuple[Reader, ...] = (parquet.READER, csv_table.READER, jsonl.READER)
+"""JSON Lines are the last: what no other reader takes is read as such, or refused by name (``formats.refusal``)."""
+
+_BY_NAME = {reader.name: reader for reader in READERS}
+
+
+def reader_of(look: Look) -> Reader:
+    """The reader of a source, by its first and last bytes."""
+    return next(reader for reader in READERS if reader.matches(look))
+
+
+def reader_named(name: str) -> Reader:
+    """The reader of a shard that has been split."""
+    return _BY_NAME[name]
