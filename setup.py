@@ -13,7 +13,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["beam_pipeline*", "transforms*", "runners*", "schemas*"]),
-    package_data={"schemas": ["sql/*.sql"], "beam_pipeline.sample": ["*.json", "*.jsonl"], "runners": ["pom.xml"]},
+    package_data={
+        "schemas": ["sql/*.sql"],
+        "beam_pipeline.sample": ["*.json", "*.jsonl"],
+        "runners": ["pom.xml"],
+        "transforms.recipe": ["published/*.yaml"],
+    },
     # Lowest: what was tested (constraints.txt). Below: where the next version may break what is there.
     install_requires=[
         "apache-beam[aws]>=2.77,<3",  # the SDK; of the job server's Beam: docs/flink.md

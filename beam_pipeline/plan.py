@@ -242,6 +242,7 @@ def _deciding(
     return {
         "fingerprints": own
         | {"reasons": recipe.reasons, "attributes": [str(field) for field in recipe.attributes]}
+        | ({"recipe_files": recipe.read_in} if recipe.read_in else {})
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
         "tokens": later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
     }

@@ -23,7 +23,7 @@ class Length:
         """The reason why a document goes, null if it stays."""
         length = pc.utf8_length(documents["text"])
         too_long = pc.greater(length, self.maximum) if self.maximum else pa.scalar(False)
-        return _first_reason([(pc.less(length, self.minimum), "too_short"), (too_long, "too_long")], len(documents))
+        return first_reason([(pc.less(length, self.minimum), "too_short"), (too_long, "too_long")], len(documents))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Languages:
         floors = pa.array([self.min_scores.get(label, self.min_score) for label in labels], pa.float32())
         low = pc.less(documents["language_score"], floors.take(language.indices))
         unwanted = pc.invert(wanted.take(language.indices))
-        return _first_reason([(unwanted, "language_not_wanted"), (low, "language_score_too_low")], len(documents))
+        return first_reason([(unwanted, "language_not_wanted"), (low, "language_score_too_low")], len(documents))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +75,11 @@ class Rule:
         return (self.reason,)
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that the condition reads."""
+        return self.expression.columns
+
+    @property
     def expression(self) -> Expression:
         """The condition, parsed."""
         return Expression.parse(self.keep)
@@ -84,7 +89,7 @@ class Rule:
         return pc.fill_null(self.expression.evaluate(documents), False)
 
 
-def _first_reason(cases: Sequence[tuple[pa.Array | pa.Scalar, str]], length: int) -> pa.Array:
+def first_reason(cases: Sequence[tuple[pa.Array | pa.Scalar, str]], length: int) -> pa.Array:
     """For each row the first reason whose condition holds, null if none does."""
     reasons = pa.nulls(length, pa.string())
     for condition, reason in reversed(cases):

@@ -2,7 +2,7 @@
 
 In YAML a step is one of::
 
-    - gopher_quality                                        # a built-in step, or one of its names below
+    - gopher_quality                                        # a built-in step
     - my_steps:drop_cookie_banner                           # a function or class of yours, by import path
     - urls: {block_domains: s3://lists/adult.txt}           # with arguments
     - {use: fasttext, name: edu, model: s3://models/edu.bin}
@@ -15,7 +15,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,10 +23,22 @@ import pydantic
 
 from schemas.outcomes import OWN, Outcomes
 from transforms.recipe.expressions import Expression
+from transforms.recipe.needed_statistics import with_statistics
 from transforms.recipe.per_document import per_document, takes_a_text
 from transforms.recipe.steps import RESERVED, SHOWN, Step
 
 BUILT_IN = {
+    "c4": "transforms.recipe.families:C4",
+    "c4_lines": "transforms.recipe.lines:C4Lines",
+    "c4_statistics": "transforms.recipe.lines:C4Statistics",
+    "dclm": "transforms.recipe.families:Dclm",
+    "dclm_lines": "transforms.recipe.lines:DclmLines",
+    "dclm_statistics": "transforms.recipe.lines:DclmStatistics",
+    "fineweb": "transforms.recipe.families:FineWeb",
+    "fineweb2": "transforms.recipe.fineweb2:FineWeb2",
+    "gopher_quality": "transforms.recipe.families:GopherQuality",
+    "gopher_repetition": "transforms.recipe.families:GopherRepetition",
+    "language_stop_words": "transforms.recipe.fineweb2:LanguageStopWords",
     "length": "transforms.recipe.built_in:Length",
     "languages": "transforms.recipe.built_in:Languages",
     "repetition": "transforms.recipe.statistics:Repetition",
@@ -88,6 +100,20 @@ class StepSpec(pydantic.BaseModel):
         reason = self.arguments.get("reason") if self.use == "rule" else None
         return self.name or reason or self.use.rpartition(":")[2].rpartition(".")[2]
 
+    def resolved(self) -> StepSpec:
+        """The spec with what decides results of the files that its arguments name; read once, by the command.
+
+        Raises:
+          ValueError: there is no such step, or a file can't be read.
+        """
+        resolve = getattr(self._imported(), "resolve", None)
+        if resolve is None:
+            return self
+        try:
+            return self.model_copy(update={"arguments": resolve(self.arguments)})
+        except ValueError as error:
+            raise ValueError(f"recipe: {self.use}: {error}") from error
+
     def load(self) -> Step:
         """Imports the step.
 
@@ -137,12 +163,14 @@ class PlannedRecipe:
       editors: those of them that change texts.
       attributes: the columns that they add.
       outcomes: what can become of a document in the run.
+      read_in: by step, its arguments where files that they name decide results, with what these files said.
     """
 
     steps: tuple[StepSpec, ...] = ()
     editors: tuple[StepSpec, ...] = ()
     attributes: tuple[pa.Field, ...] = ()
     outcomes: Outcomes = dataclasses.field(default_factory=lambda: Outcomes.with_filters([]))
+    read_in: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, specs: Sequence[StepSpec]) -> PlannedRecipe:
@@ -151,12 +179,20 @@ class PlannedRecipe:
         Raises:
           ValueError: a step can't be loaded, two are in each other's way, or a rule reads a column that isn't there.
         """
+        given = list(specs)
+        resolved = [spec.resolved() for spec in given]
+        read_in = {
+            spec.label: spec.arguments
+            for spec, old in zip(resolved, given, strict=True)
+            if spec.arguments != old.arguments
+        }
+        specs = with_statistics(resolved, [spec.load() for spec in resolved], StepSpec)
         steps = load(specs)
         fields = tuple(pa.field(name, kind) for step in steps for name, kind in step.columns.items())
         _check_rules(steps)
         reasons = [reason for step in steps for reason in step.reasons]
         editors = tuple(spec for spec, step in zip(specs, steps, strict=True) if step.kind == "editor")
-        return cls(tuple(specs), editors, fields, Outcomes.with_filters(reasons))
+        return cls(tuple(specs), editors, fields, Outcomes.with_filters(reasons), read_in)
 
     @property
     def reasons(self) -> list[str]:

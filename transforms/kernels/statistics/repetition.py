@@ -12,8 +12,8 @@ import numba
 import numpy as np
 
 from transforms.kernels.deduplication.folding import MULTIPLIER
-from transforms.kernels.statistics.text_statistics import seen_before, table_for
-from transforms.kernels.statistics.words import ENDS_IN_WORD_CHARACTER, next_token, tokens_reference
+from transforms.kernels.statistics.sets import seen_before, table_for
+from transforms.kernels.statistics.words import collect_tokens, tokens_reference
 
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
@@ -48,78 +48,90 @@ def repetition_reference(text: str) -> dict[str, int]:
 
 
 @numba.njit(cache=True)
-def _top(
-    grams: np.ndarray, lengths: np.ndarray, count: int, n: int, keys: np.ndarray, counts: np.ndarray,
-    firsts: np.ndarray, mask: np.uint64,
-) -> int:  # fmt: skip
-    """Characters of the commonest n-gram in all its places; of several as common, the first."""
-    most, first = 0, 0
+def measure_tokens(hashes: np.ndarray, lengths: np.ndarray, count: int, table: np.ndarray, out: np.ndarray) -> None:
+    """Fills uint32[figures] with the figures of a text.
+
+    An n-gram can only occur twice where its first n - 1 tokens do: each pass looks at the places that the one before
+    has left, so that all of them together cost about two.
+
+    Args:
+      hashes, lengths: of its tokens, ``count`` of each (``collect_tokens``).
+      table: a set to be used again.
+    """
+    factor = np.uint64(MULTIPLIER)
+    mixed, places = np.empty(count, np.uint64), np.empty(count, np.uint32)
     for i in range(count):
-        key = grams[i] | np.uint64(1)
-        slot = (key >> np.uint64(20)) & mask
-        while keys[slot] != 0 and keys[slot] != key:
-            slot = (slot + np.uint64(1)) & mask
-        if keys[slot] == 0:
-            keys[slot] = key
-            counts[slot] = 0
-            firsts[slot] = i
-        counts[slot] += 1
-        if counts[slot] > most or (counts[slot] == most and firsts[slot] < first):
-            most, first = counts[slot], firsts[slot]
-    characters = n - 1
-    for i in range(first, first + n):
-        characters += lengths[i]
-    return characters * most
+        hashed = hashes[i]
+        hashed = (hashed ^ (hashed >> np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed[i] = hashed ^ (hashed >> np.uint64(29))
+        places[i] = i
+    grams, slots = mixed.copy(), np.empty(count, np.uint32)
+    left = count
+    counts, firsts = np.empty(0, np.uint32), np.empty(0, np.uint32)
+    for n in range(2, 5):
+        these = count - n + 1
+        if these <= 0:
+            return
+        while left > 0 and places[left - 1] >= these:
+            left -= 1
+        table, mask = table_for(left, table)
+        if len(counts) <= mask:
+            counts, firsts = np.empty(mask + np.uint64(1), np.uint32), np.empty(mask + np.uint64(1), np.uint32)
+        most, first = 1, 0
+        for j in range(left):
+            i = places[j]
+            grams[i] = grams[i] * factor + mixed[i + n - 1]
+            key = grams[i] | np.uint64(1)
+            slot = (key >> np.uint64(20)) & mask
+            while table[slot] != 0 and table[slot] != key:
+                slot = (slot + np.uint64(1)) & mask
+            if table[slot] == 0:
+                table[slot] = key
+                counts[slot] = 0
+                firsts[slot] = i
+            counts[slot] += 1
+            slots[j] = slot
+            # Of several that are as common, the one that occurs first.
+            if counts[slot] > most or (counts[slot] == most and most > 1 and firsts[slot] < first):
+                most, first = counts[slot], firsts[slot]
+        characters = n - 1
+        for i in range(first, first + n):
+            characters += lengths[i]
+        out[n - 2] = characters * most
+        repeated = 0
+        for j in range(left):
+            if counts[slots[j]] > 1:
+                places[repeated] = places[j]
+                repeated += 1
+        left = repeated
+    for n in range(5, 11):
+        these = count - n + 1
+        while left > 0 and places[left - 1] >= these:
+            left -= 1
+        if left <= 0:
+            return
+        table, mask = table_for(left, table)
+        characters, behind = 0, 0
+        for j in range(left):
+            i = places[j]
+            grams[i] = grams[i] * factor + mixed[i + n - 1]
+            if i >= behind and seen_before(table, mask, grams[i]):
+                for k in range(i, i + n):
+                    characters += lengths[k]
+                behind = i + n
+        out[n - 2] = characters
 
 
 @numba.njit(cache=True)
-def measure_texts(data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, kinds: np.ndarray, out: np.ndarray) -> None:
-    """Fills uint32[texts, figures] with the figures of each valid text; ``out`` must be 0.
+def measure_texts(data: np.ndarray, offsets: np.ndarray, kinds: np.ndarray, out: np.ndarray) -> None:
+    """Fills uint32[texts, figures] with the figures of each text; ``out`` must be 0.
 
-    Needs 60 to 90 bytes for each token of the longest text.
+    Needs 40 to 90 bytes for each token of the longest text.
     """
-    factor = np.uint64(MULTIPLIER)
-    size = 1024
-    hashes, grams = np.empty(size, np.uint64), np.empty(size, np.uint64)
-    lengths = np.empty(size, np.uint32)
+    hashes, lengths, flags = np.empty(1024, np.uint64), np.empty(1024, np.uint32), np.empty(1024, np.uint8)
     table = np.empty(1024, np.uint64)
-    counts, firsts = np.empty(1024, np.uint32), np.empty(1024, np.uint32)
     for text in range(len(offsets) - 1):
-        if not valid[text]:
-            continue
-        place, end, count, word_before = offsets[text], offsets[text + 1], 0, False
-        while True:
-            start, stop, flags, characters, hashed = next_token(data, place, end, kinds, word_before)
-            if start >= end:
-                break
-            if count == size:
-                size *= 2
-                hashes = np.concatenate((hashes, np.empty(count, np.uint64)))
-                lengths = np.concatenate((lengths, np.empty(count, np.uint32)))
-                grams = np.empty(size, np.uint64)
-            hashed = (hashed ^ (hashed >> np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
-            hashes[count], lengths[count] = hashed ^ (hashed >> np.uint64(29)), characters
-            count += 1
-            place, word_before = stop, flags & ENDS_IN_WORD_CHARACTER != 0
-        grams[:count] = hashes[:count]
-        for n in range(2, 11):
-            these = count - n + 1
-            if these <= 0:
-                break
-            for i in range(these):
-                grams[i] = grams[i] * factor + hashes[i + n - 1]
-            table, mask = table_for(these, table)
-            if n <= 4:
-                if len(counts) < len(table):
-                    counts, firsts = np.empty(len(table), np.uint32), np.empty(len(table), np.uint32)
-                out[text, n - 2] = _top(grams, lengths, these, n, table, counts, firsts, mask)
-            else:
-                repeated, i = 0, 0
-                while i < these:
-                    if seen_before(table, mask, grams[i]):
-                        for k in range(i, i + n):
-                            repeated += lengths[k]
-                        i += n
-                    else:
-                        i += 1
-                out[text, n - 2] = repeated
+        hashes, lengths, flags, count = collect_tokens(
+            data, offsets[text], offsets[text + 1], kinds, hashes, lengths, flags
+        )
+        measure_tokens(hashes, lengths, count, table, out[text])

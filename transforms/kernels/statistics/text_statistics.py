@@ -12,18 +12,17 @@ import numba
 import numpy as np
 
 from transforms.kernels.deduplication.folding import CODE_POINTS, MULTIPLIER
+from transforms.kernels.statistics.repetition import measure_tokens
+from transforms.kernels.statistics.sets import seen_before, table_for
 from transforms.kernels.statistics.words import (
-    ENDS_IN_WORD_CHARACTER,
     HAS_LETTER,
     LETTER,
     NUMBER,
     SPACE,
     UPPER,
     WORD,
-    class_of,
+    collect_tokens,
     decode,
-    next_token,
-    tokens_reference,
 )
 
 STATISTICS = {
@@ -96,81 +95,6 @@ def terminal_table() -> np.ndarray:
     return table
 
 
-def text_statistics_reference(text: str) -> dict[str, int]:
-    """The statistics of a text: slow and obvious."""
-    tokens = tokens_reference(text)
-    words = [token.text for token in tokens if token.is_word]
-    kinds = [class_of(character) for character in text]
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    filled = [line for line in text.split("\n") if line.strip()]
-    separate = [line for place, line in enumerate(text.split("\n")) if line or place == 0]
-    if text.endswith("\n"):
-        separate.append("")  # as re.split says
-    stripped = text.strip()
-    paragraphs = _split_paragraphs(stripped)
-    duplicate_lines = _duplicates(separate)
-    duplicate_paragraphs = _duplicates(paragraphs)
-    return {
-        "characters": len(text),
-        "words": len(words),
-        "symbols": len(tokens) - len(words),
-        "word_characters": sum(map(len, words)),
-        "letter_words": sum(any(character.isalpha() for character in word) for word in words),
-        "stop_words": len({*STOP_WORDS} & {*words}),
-        "hashes": text.count("#"),
-        "ellipses": text.count("...") + text.count("…"),
-        "letters": sum(bool(kind & LETTER) for kind in kinds),
-        "uppercase": sum(bool(kind & UPPER) for kind in kinds),
-        "digits": sum(bool(kind & NUMBER) for kind in kinds),
-        "newlines": text.count("\n"),
-        "lines": len(lines),
-        "bullet_lines": sum(line.lstrip().startswith(("•", "-")) for line in lines),
-        "ellipsis_lines": sum(line.rstrip().endswith(("...", "…")) for line in lines),
-        "filled_lines": len(filled),
-        "terminal_lines": sum(line[-1] in TERMINAL for line in filled),
-        "short_lines": sum(len(line) <= SHORT_LINE for line in filled),
-        "duplicate_filled_characters": sum(map(len, _duplicates(filled))),
-        "separate_lines": len(separate),
-        "duplicate_lines": len(duplicate_lines),
-        "duplicate_line_characters": sum(map(len, duplicate_lines)),
-        "paragraphs": len(paragraphs),
-        "duplicate_paragraphs": len(duplicate_paragraphs),
-        "duplicate_paragraph_characters": sum(map(len, duplicate_paragraphs)),
-    }
-
-
-def _split_paragraphs(text: str) -> list[str]:
-    """What two or more newlines separate."""
-    parts, part = [], ""
-    place = 0
-    while place < len(text):
-        run = 0
-        while place + run < len(text) and text[place + run] == "\n":
-            run += 1
-        if run >= 2:
-            parts.append(part)
-            part = ""
-        elif run:
-            part += "\n"
-        else:
-            part += text[place]
-            run = 1
-        place += run
-    return [*parts, part]
-
-
-def _duplicates(parts: list[str]) -> list[str]:
-    seen: set[str] = set()
-    found = []
-    for part in parts:
-        if part in seen:
-            found.append(part)
-        seen.add(part)
-    return found
-
-
 def word_hash(word: str) -> int:
     """The hash that ``next_token`` gives a word."""
     hashed = 0
@@ -179,29 +103,8 @@ def word_hash(word: str) -> int:
     return hashed
 
 
-@numba.njit(cache=True, inline="always")
-def _mixed(hashed: np.uint64) -> np.uint64:
-    """A hash in which every bit depends on every bit, never 0."""
-    hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (hashed ^ (hashed >> np.uint64(31))) | np.uint64(1)
-
-
-@numba.njit(cache=True, inline="always")
-def seen_before(table: np.ndarray, mask: np.uint64, hashed: np.uint64) -> bool:
-    """Whether a hash is in an open-addressed set already; it is afterwards."""
-    key = _mixed(hashed)
-    slot = (key >> np.uint64(20)) & mask
-    while table[slot] != 0:
-        if table[slot] == key:
-            return True
-        slot = (slot + np.uint64(1)) & mask
-    table[slot] = key
-    return False
-
-
 @numba.njit(cache=True)
-def _trimmed(data: np.ndarray, begin: int, end: int, kinds: np.ndarray) -> tuple[int, int]:
+def trimmed(data: np.ndarray, begin: int, end: int, kinds: np.ndarray) -> tuple[int, int]:
     """Where a text begins and ends without the white space at its ends."""
     while begin < end:
         code, size = decode(data, begin)
@@ -327,68 +230,55 @@ def _count_paragraphs(
 
 @numba.njit(cache=True)
 def _count_words(
-    data: np.ndarray, begin: int, end: int, kinds: np.ndarray, stop_words: np.ndarray, out: np.ndarray
+    hashes: np.ndarray, lengths: np.ndarray, flags: np.ndarray, count: int, stop_words: np.ndarray, out: np.ndarray
 ) -> None:
     """The statistics of a text that are of its tokens."""
-    place, word_before = begin, False
-    words = symbols = word_characters = letter_words = 0
-    stops = 0
-    while True:
-        start, stop, flags, characters, hashed = next_token(data, place, end, kinds, word_before)
-        if start >= end:
-            break
-        if flags & WORD != 0:
-            words += 1
-            word_characters += characters
-            letter_words += flags & HAS_LETTER != 0
-            if stop - start <= 4:
-                for i in range(len(stop_words)):
-                    if stop_words[i] == hashed:
-                        stops |= 1 << i
-        else:
-            symbols += 1
-        place, word_before = stop, flags & ENDS_IN_WORD_CHARACTER != 0
-    out[WORDS], out[SYMBOLS], out[WORD_CHARACTERS], out[LETTER_WORDS] = words, symbols, word_characters, letter_words
+    words = word_characters = letter_words = stops = 0
+    for i in range(count):
+        if flags[i] & WORD == 0:
+            continue
+        words += 1
+        word_characters += lengths[i]
+        letter_words += flags[i] & HAS_LETTER != 0
+        if lengths[i] <= 4:
+            for k in range(len(stop_words)):
+                if stop_words[k] == hashes[i]:
+                    stops |= 1 << k
+    out[WORDS], out[SYMBOLS] = words, count - words
+    out[WORD_CHARACTERS], out[LETTER_WORDS] = word_characters, letter_words
     while stops:
         out[STOPS] += stops & 1
         stops >>= 1
 
 
 @numba.njit(cache=True)
-def table_for(entries: int, table: np.ndarray) -> tuple[np.ndarray, np.uint64]:
-    """An empty set for so many hashes, in the array given if it is large enough; and its mask."""
-    size = 16
-    while size < 2 * entries:
-        size *= 2
-    if size > len(table):
-        table = np.empty(size, np.uint64)
-    table[:size] = 0
-    return table, np.uint64(size - 1)
-
-
-@numba.njit(cache=True)
 def count_texts(
-    data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, kinds: np.ndarray, terminal: np.ndarray,
-    stop_words: np.ndarray, out: np.ndarray,
+    data: np.ndarray, offsets: np.ndarray, kinds: np.ndarray, terminal: np.ndarray, stop_words: np.ndarray,
+    out: np.ndarray, figures: np.ndarray,
 ) -> None:  # fmt: skip
-    """Fills uint32[texts, statistics] with the statistics of each valid text; ``out`` must be 0.
+    """Fills uint32[texts, statistics] with the statistics of each text; ``out`` must be 0.
 
-    Needs 16 to 32 bytes for each line of the longest text.
+    Needs 16 to 32 bytes for each line of the longest text and 13 to 26 for each of its tokens.
+
+    Args:
+      figures: uint32[texts, figures] of 0, to be filled as by ``repetition.measure_texts``; of no text: not wanted.
     """
+    hashes, lengths, flags = np.empty(1024, np.uint64), np.empty(1024, np.uint32), np.empty(1024, np.uint8)
     table = np.empty(1024, np.uint64)
     for text in range(len(offsets) - 1):
-        if not valid[text]:
-            continue
         begin, end = offsets[text], offsets[text + 1]
         newlines = 0
         for i in range(begin, end):
             newlines += data[i] == 0x0A
         table, mask = table_for(newlines + 1, table)
         _count_lines(data, begin, end, kinds, terminal, table, mask, out[text])
-        first, last = _trimmed(data, begin, end, kinds)
+        first, last = trimmed(data, begin, end, kinds)
         table, mask = table_for(newlines + 1, table)
         _count_paragraphs(data, first, last, table, mask, out[text])
-        _count_words(data, begin, end, kinds, stop_words, out[text])
+        hashes, lengths, flags, count = collect_tokens(data, begin, end, kinds, hashes, lengths, flags)
+        _count_words(hashes, lengths, flags, count, stop_words, out[text])
+        if len(figures) > 0:
+            measure_tokens(hashes, lengths, count, table, figures[text])
 
 
 STOP_HASHES = np.array([word_hash(word) for word in STOP_WORDS], np.uint64)

@@ -319,6 +319,30 @@ def next_token(
 
 
 @numba.njit(cache=True)
+def collect_tokens(
+    data: np.ndarray, begin: int, end: int, kinds: np.ndarray, hashes: np.ndarray, lengths: np.ndarray,
+    flags: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:  # fmt: skip
+    """The tokens of a text: hash, code points and flags of each, and how many there are.
+
+    Args:
+      hashes, lengths, flags: uint64, uint32 and uint8 arrays of one length, to be filled if they are long enough.
+    """
+    count, place, word_before = 0, begin, False
+    while True:
+        start, stop, these, characters, hashed = next_token(data, place, end, kinds, word_before)
+        if start >= end:
+            return hashes, lengths, flags, count
+        if count == len(hashes):
+            hashes = np.concatenate((hashes, np.empty(count, np.uint64)))
+            lengths = np.concatenate((lengths, np.empty(count, np.uint32)))
+            flags = np.concatenate((flags, np.empty(count, np.uint8)))
+        hashes[count], lengths[count], flags[count] = hashed, characters, these
+        count += 1
+        place, word_before = stop, these & ENDS_IN_WORD_CHARACTER != 0
+
+
+@numba.njit(cache=True)
 def cut(data: np.ndarray, begin: int, end: int, kinds: np.ndarray) -> np.ndarray:
     """The tokens of a text: int64[tokens, 3], start and stop in ``data`` and flags."""
     found = np.empty((end - begin + 1, 3), np.int64)
