@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "what became of the same documents in two runs",
     "status": "how far a run is",
     "init-db": "make the lineage's tables, where runs may not",
+    "export": "write tokens as files that trainers read",
     "dedup": "decide on duplicates again from stored fingerprints, or against earlier runs",
     "clean": "list, or remove, what dead runs have left in a store",
     "flink-local": "start, stop or show a Flink cluster on this machine",

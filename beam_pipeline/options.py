@@ -49,11 +49,11 @@ def add_flags(groups: Mapping[str, argparse._ArgumentGroup], settings: type[pyda
         if field.annotation is bool:
             arguments["action"] = argparse.BooleanOptionalAction
         else:
-            if metavar_of(name):
-                arguments["metavar"] = metavar_of(name)
-            if get_origin(field.annotation) is list and name != "recipe" and "," not in metavar_of(name):
+            if metavar_of(name, settings):
+                arguments["metavar"] = metavar_of(name, settings)
+            if get_origin(field.annotation) is list and name != "recipe" and "," not in metavar_of(name, settings):
                 arguments |= {"action": "extend", "nargs": "+"}
-        groups[group_of(name)].add_argument(f"--{name}", default=argparse.SUPPRESS, **arguments)
+        groups[group_of(name, settings)].add_argument(f"--{name}", default=argparse.SUPPRESS, **arguments)
 
 
 def resolve(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[Settings, PipelineOptions]:

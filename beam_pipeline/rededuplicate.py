@@ -81,7 +81,7 @@ class Rededuplication:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Finished:
+class FinishedRun:
     """A finished run, or a pass 2 over one, as its objects describe it."""
 
     plan: dict[str, Any]
@@ -111,11 +111,11 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
     """
     if storage.join(output, "") in [storage.join(place, "") for place in (run, *against)]:
         raise NotUsable(f"output: {output} is the output of a run that is read")
-    in_work = _finished(run)
+    in_work = finished_run(run)
     if in_work.output != run:
         raise NotUsable(f"run: {run} has decisions only; give the run they are about, {in_work.output}")
     settings = Settings(**(in_work.plan["settings"] | changed))
-    earlier = [_finished(place) for place in against]
+    earlier = [finished_run(place) for place in against]
     names = (*SAME, "language_model_sha256") if settings.duplicates_within == "language" else SAME
     mine = in_work.plan["deciding"]["fingerprints"]
     stored: list[StoredRun] = []
@@ -150,25 +150,30 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
     return Rededuplication(output, settings, fingerprints, options, in_work.documents, outcomes, in_work.tokens_uri)
 
 
-def _finished(output: str) -> _Finished:
+def finished_run(output: str) -> FinishedRun:
     """What is stored of a finished run, or of a ``dedup``, under its output."""
-    again = _read_json(storage.join(output, "dedup.json"))
+    again = read_json(storage.join(output, "dedup.json"))
     if again is not None:
-        run = _finished(again["run_output"])
+        run = finished_run(again["run_output"])
         return dataclasses.replace(run, kept_uri=storage.join(output, "decisions"))
-    manifest = _read_json(storage.join(output, "run.json"))
+    manifest = read_json(storage.join(output, "run.json"))
     if manifest is None:
         raise NotUsable(f"{output} has neither run.json nor dedup.json: there is no finished run")
-    stored = _read_json(storage.join(output, "plan.json"))
+    stored = read_json(storage.join(output, "plan.json"))
     if stored is None or stored["run"] != manifest["run"]:
         raise NotUsable(f"{output}: plan.json is missing or of another run than run.json")
     made = stored["deciding"]["fingerprints"]["format"]
     if made != FORMAT:
         raise NotUsable(f"{output}: its fingerprints have format {made}, this version reads {FORMAT}: run it again")
-    return _Finished(stored, manifest["books"]["documents"], output, storage.join(output, "tokens"))
+    return FinishedRun(stored, manifest["books"]["documents"], output, storage.join(output, "tokens"))
 
 
-def _read_json(uri: str) -> dict[str, Any] | None:
+def read_json(uri: str) -> dict[str, Any] | None:
+    """A JSON object of a run; None if it isn't there.
+
+    Raises:
+      NotUsable: it can't be read.
+    """
     if storage.stat(uri) is None:
         return None
     try:

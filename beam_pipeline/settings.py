@@ -412,14 +412,14 @@ def _extra(field: pydantic.fields.FieldInfo) -> dict[str, Any]:
     return extra
 
 
-def group_of(name: str) -> str:
-    """The group of a setting in ``--help``."""
-    return str(_extra(Settings.model_fields[name])["group"])
+def group_of(name: str, settings: type[pydantic.BaseModel] | None = None) -> str:
+    """The group of a setting in ``--help``; ``settings``: those of another command."""
+    return str(_extra((settings or Settings).model_fields[name])["group"])
 
 
-def metavar_of(name: str) -> str:
-    """What stands for a setting's value in ``--help``."""
-    return str(_extra(Settings.model_fields[name])["metavar"])
+def metavar_of(name: str, settings: type[pydantic.BaseModel] | None = None) -> str:
+    """What stands for a setting's value in ``--help``; ``settings`` as for ``group_of``."""
+    return str(_extra((settings or Settings).model_fields[name])["metavar"])
 
 
 def stable_hash(value: Any) -> str:

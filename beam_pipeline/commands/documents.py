@@ -11,9 +11,9 @@ from transforms.io import storage
 from transforms.io.lineage import Lineage, check_text
 
 
-def add_document_arguments(parser: argparse.ArgumentParser) -> None:
+def add_document_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """``--source`` or ``--object`` with ``--row``, ``--id``, or ``--user-id``."""
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group(required=required)
     what.add_argument(
         "--source", metavar="URI", help="with --row: a document of this source; the end of the URI will do"
     )

@@ -1,4 +1,4 @@
-"""``trace``: where a row of a token object came from, or what became of a document."""
+"""Where a row of a token object came from, what became of a document, or which document a token of an export is of."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline.commands.documents import add_document_arguments, trace_asked
+from beam_pipeline.commands.export_questions import add_export_arguments, answer
 from beam_pipeline.commands.lineage_arguments import (
     add_lineage_arguments,
     print_json,
     with_lineage,
 )
+from beam_pipeline.options import UsageError
 from transforms.io.lineage import Lineage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``trace``."""
     add_lineage_arguments(parser)
-    add_document_arguments(parser)
+    add_document_arguments(parser, required=False)
+    add_export_arguments(parser)
     parser.add_argument(
         "--text",
         action="store_true",
@@ -32,6 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints everything that is known of one document; returns the exit status."""
+    if args.export:
+        found_in_export = answer(args)
+        if args.json:
+            print_json(found_in_export)
+        else:
+            for found in found_in_export if isinstance(found_in_export, list) else [found_in_export]:
+                _show(found)
+        return 0
+    if not (args.source or args.object or args.user_id) and args.id is None:
+        raise UsageError("say which document: --source or --object with --row, --id or --user-id; or --export")
 
     def command(lineage: Lineage, run_id: str) -> None:
         found = trace_asked(lineage, run_id, args)

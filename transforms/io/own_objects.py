@@ -20,8 +20,8 @@ class DamagedObject(ToldError):
 
 
 @contextlib.contextmanager
-def opened(uri: str, remedy: str = RUN_AGAIN) -> Iterator[BinaryIO]:
-    """The object, to be read by pyarrow in the block.
+def opened(uri: str, remedy: str = RUN_AGAIN, etag: str | None = None, size: int | None = None) -> Iterator[BinaryIO]:
+    """The object, to be read by pyarrow in the block; ``etag`` and ``size`` as for ``storage.open_input``.
 
     Raises:
       DamagedObject: what is in it isn't what was written. pyarrow tells a missing footer, a page that can't be
@@ -29,7 +29,7 @@ def opened(uri: str, remedy: str = RUN_AGAIN) -> Iterator[BinaryIO]:
       StorageError: the store fails; that says nothing of what is in the object.
     """
     try:
-        with storage.open_input(uri) as file:
+        with storage.open_input(uri, etag, size) as file:
             yield file
     except storage.StorageError:
         raise

@@ -67,29 +67,41 @@ def decode(data: bytes) -> Struct:
     return _Decoder(data).struct()
 
 
+def decode_from(data: bytes | memoryview, position: int) -> tuple[Struct, int]:
+    """The struct that begins at a position, and where it ends; raises as ``decode``."""
+    decoder = _Decoder(data, position)
+    return decoder.struct(), decoder.position
+
+
+def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
+    """The ``varint`` that begins at a position, and where it ends."""
+    decoder = _Decoder(data, position)
+    return decoder.varint(), decoder.position
+
+
 class _Decoder:
-    def __init__(self, data: bytes) -> None:
-        self._data, self._position = data, 0
+    def __init__(self, data: bytes | memoryview, position: int = 0) -> None:
+        self._data, self.position = data, position
 
     def struct(self) -> Struct:
         struct: Struct = {}
         field = 0
         while head := self._byte():
-            field = field + (head >> 4) if head >> 4 else self._varint() >> 1
+            field = field + (head >> 4) if head >> 4 else self.varint() >> 1
             struct[field] = (head & 0x0F, self._value(head & 0x0F))
         return struct
 
     def _byte(self) -> int:
-        self._position += 1
-        return self._data[self._position - 1]
+        self.position += 1
+        return self._data[self.position - 1]
 
     def _bytes(self, count: int) -> bytes:
-        if self._position + count > len(self._data):
+        if self.position + count > len(self._data):
             raise IndexError("the Thrift struct is cut short")
-        self._position += count
-        return self._data[self._position - count : self._position]
+        self.position += count
+        return bytes(self._data[self.position - count : self.position])
 
-    def _varint(self) -> int:
+    def varint(self) -> int:
         number = shift = 0
         while (byte := self._byte()) > 0x7F:
             number |= (byte & 0x7F) << shift
@@ -100,15 +112,15 @@ class _Decoder:
         if kind in (TRUE, FALSE):
             return kind == TRUE
         if kind in _INTEGERS:
-            number = self._varint()
+            number = self.varint()
             return number >> 1 ^ -(number & 1)
         if kind in (I8, DOUBLE):
             return self._bytes(1 if kind == I8 else 8)
         if kind == BINARY:
-            return self._bytes(self._varint())
+            return self._bytes(self.varint())
         if kind in (LIST, SET):
             head = self._byte()
-            count = head >> 4 if head < 0xF0 else self._varint()
+            count = head >> 4 if head < 0xF0 else self.varint()
             return head & 0x0F, [self._value(head & 0x0F) for _ in range(count)]
         if kind == STRUCT:
             return self.struct()

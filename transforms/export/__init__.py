@@ -1,0 +1,1 @@
+"""Export: token objects of finished runs as files that trainers read (``schemas.exports``)."""
