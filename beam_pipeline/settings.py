@@ -14,6 +14,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
+from beam_pipeline import recipes
 from beam_pipeline.prices import Prices
 from transforms.deduplication.deduplicate import Deduplication, partitions_for
 from transforms.identify_language import LanguageIdentification
@@ -59,11 +60,12 @@ def _split_scores(value: Any) -> Any:
 
 
 def _read_recipe(value: Any) -> Any:
-    """A recipe as it stands in the settings, or the one in the YAML file that a flag names."""
+    """A recipe as it stands in the settings, one that ships with the package, or one in a YAML file."""
     if not isinstance(value, str):
         return value
+    shipped = recipes.text_of(value)
     try:
-        found = yaml.safe_load(storage.read_bytes(storage.absolute(value)))
+        found = yaml.safe_load(storage.read_bytes(storage.absolute(value)) if shipped is None else shipped)
     except (yaml.YAMLError, storage.StorageError) as error:
         raise ValueError(f"{value}: {error}") from error
     steps = found.get("recipe") if isinstance(found, dict) else found
@@ -237,8 +239,9 @@ class Settings(NormalizationSettings):
     recipe: Annotated[list[StepSpec], pydantic.BeforeValidator(_read_recipe)] = _setting(
         "filters",
         default_factory=list,
-        metavar="FILE",
-        description="YAML with a list of steps, behind the filters; in --config the list itself (docs/recipes.md)",
+        metavar="NAME|FILE",
+        description=f"a recipe that ships with the package ({', '.join(recipes.NAMES)}), or YAML with a list of steps; "
+        "in --config also the list itself (docs/recipes.md)",
     )
     annotate_all: bool = _setting(
         "filters", False, description="give a document that was dropped the attributes of the steps behind, too"

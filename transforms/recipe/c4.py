@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.kernels.deduplication.fingerprinting import offsets_and_data
-from transforms.kernels.statistics.c4_lines import kept_lines
+from transforms.kernels.edits.c4_lines import kept_lines
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,6 @@ class C4Options:
     max_word_length: int = 1000
 
     def kept(self, text: pa.StringArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the lines that stay make: ``transforms.kernels.statistics.c4_lines.kept_lines``."""
+        """What the lines that stay make: ``transforms.kernels.edits.c4_lines.kept_lines``."""
         offsets, data = offsets_and_data(text)
         return kept_lines(data, offsets, self.terminal_punctuation, self.min_words, self.max_word_length)

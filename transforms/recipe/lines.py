@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.kernels.deduplication.fingerprinting import offsets_and_data
-from transforms.kernels.statistics import c4_lines, dclm_lines
+from transforms.kernels.edits import c4_lines, dclm_lines
 from transforms.recipe.c4 import C4Options
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class C4Lines(C4Options):
-    """Removes lines, and citations in brackets, as C4 does (``transforms.kernels.statistics.c4_lines``)."""
+    """Removes lines, and citations in brackets, as C4 does (``transforms.kernels.edits.c4_lines``)."""
 
     edits = True
 
@@ -47,7 +47,7 @@ class C4Statistics(C4Options):
 
 @dataclasses.dataclass(frozen=True)
 class DclmLines:
-    """Removes lines and stock phrases as DCLM does (``transforms.kernels.statistics.dclm_lines``)."""
+    """Removes lines and stock phrases as DCLM does (``transforms.kernels.edits.dclm_lines``)."""
 
     edits = True
 

@@ -6,7 +6,8 @@ A step is one of three kinds, and says which by what it declares:
   arrays: the attributes of each document. It drops nothing.
 - a **filter** has ``reasons`` and returns, for each document, a Boolean (true: keep; its first reason is given to what
   goes) or a string (null: keep, else the reason).
-- an **editor** has ``edits = True`` and returns the texts as they shall be.
+- an **editor** has ``edits = True`` and returns the texts as they shall be; one with ``counts``, a mapping from names
+  to Arrow types, returns the texts and a mapping from these names to arrays: what it did to each.
 
 A step is called with a ``pyarrow.RecordBatch`` of documents: ``text`` (string, never null), ``id``, ``language``,
 ``language_score``, the kept source columns and the attributes of the steps before it. Every answer has one value a
@@ -59,7 +60,7 @@ class Step:
       kind: what it may do.
       function: what is called with the documents.
       columns: the attributes that an annotator adds, with their types; of an editor, ``LABEL.removed`` and
-        ``LABEL.added``: by how many characters a text became shorter or longer.
+        ``LABEL.added``: by how many characters a text became shorter or longer, and its ``LABEL.COUNT``.
       reasons: the reasons that it can give; an editor drops a document of which it leaves nothing.
       per_document: whether it is Python code that is called for each document.
     """
@@ -97,6 +98,8 @@ class Step:
         per_document = bool(getattr(function, "per_document", False))
         if edits:
             sizes = {f"{label}.removed": pa.uint32(), f"{label}.added": pa.uint32()}
+            counts = dict(getattr(function, "counts", None) or {})
+            sizes |= {f"{label}.{name}": kind for name, kind in _checked_columns(label, counts).items()}
             return cls(label, "editor", function, sizes, (f"{label}_left_nothing",), per_document)
         if columns:
             checked = _checked_columns(label, columns)
@@ -203,6 +206,18 @@ def _attributes(step: Step, answer: Any, shown: np.ndarray, count: int) -> dict[
 def _edited(
     data: pa.RecordBatch, step: Step, answer: Any, before: pa.Array, shown: np.ndarray, outcomes: Outcomes
 ) -> pa.RecordBatch:
+    counts: dict[str, pa.Array] = {}
+    counted = list(step.columns)[2:]
+    if counted:
+        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping)):
+            raise StepFailed(f"{step.label} must return the texts and a mapping with its counts")
+        answer, found = answer
+        wanted = {f"{step.label}.{name}": values for name, values in found.items()}
+        if sorted(wanted) != sorted(counted):
+            raise StepFailed(f"{step.label} must return exactly the counts {counted}, but returned {sorted(wanted)}")
+        for name in counted:
+            values = _as_array(step, wanted[name], len(shown), f"one value a document as {name!r}")
+            counts[name] = _spread(values.cast(step.columns[name]), shown, len(data))
     text = _as_array(step, answer, len(shown), "one text a document")
     if pa.types.is_null(text.type) or pa.types.is_large_string(text.type):
         text = text.cast(pa.string())
@@ -211,7 +226,8 @@ def _edited(
     text = pc.fill_null(text, "")
     change = pc.utf8_length(before).to_numpy().astype(np.int64) - pc.utf8_length(text).to_numpy()
     sizes = (pa.array(np.maximum(change, 0), pa.uint32()), pa.array(np.maximum(-change, 0), pa.uint32()))
-    columns = {name: _spread(size, shown, len(data)) for name, size in zip(step.columns, sizes, strict=True)}
+    columns = {name: _spread(size, shown, len(data)) for name, size in zip(list(step.columns)[:2], sizes, strict=True)}
+    columns |= counts
     nothing_left = pc.equal(pc.binary_length(text), 0)
     whole = _spread(text, shown, len(data))
     if len(shown) < len(data):

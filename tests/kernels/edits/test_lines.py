@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.statistics.test_statistics import packed
-from transforms.kernels.statistics import c4_lines, dclm_lines
+from transforms.kernels.edits import c4_lines, dclm_lines
 
 PIECES = [
     "A line of words.", "ONE TWO", "12 likes", "1.5K views!", "(3 Shares)", "12", "١٢", "items in cart",

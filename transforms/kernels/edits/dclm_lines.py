@@ -47,7 +47,7 @@ def dclm_reference(text: str) -> tuple[str, int]:
     """What the rules leave of a text, and how many words (``words``) go: slow and obvious."""
     kept, removed = [], 0
     for line in text.split("\n"):
-        left = _line_reference(line.strip())
+        left = _line_reference(line.strip()) if line else ""
         if left is None or left != line.strip():
             removed += _words(line) - _words(left or "")
         if left == line.strip():

@@ -1,0 +1,1 @@
+"""What is changed in texts: lines that go, encodings that are mended, personal data that is masked."""
