@@ -31,6 +31,7 @@ COMMANDS = {
     "init-db": "make the lineage's tables, where runs may not",
     "export": "write tokens as files that trainers read",
     "dedup": "decide on duplicates again from stored fingerprints, or against earlier runs",
+    "what-if": "what a run would keep with one rule more, from stored attributes",
     "clean": "list, or remove, what dead runs have left in a store",
     "flink-local": "start, stop or show a Flink cluster on this machine",
     "demo": "run on the sample text that comes with the package",

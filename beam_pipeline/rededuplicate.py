@@ -18,11 +18,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.plan import FORMAT
+from beam_pipeline.finished_runs import NotUsable, finished_run
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
-from schemas.errors import WRONG_USAGE, ToldError
+from schemas.errors import ToldError
 from schemas.outcomes import Outcomes
 from transforms.deduplication.check_room import CheckRoom
 from transforms.deduplication.deduplicate import Deduplicate, Deduplication, partitions_for
@@ -36,12 +36,6 @@ SAME = (
     "format", "unicode", "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
 )  # fmt: skip
 """What two runs must have in common for their fingerprints to be comparable."""
-
-
-class NotUsable(ToldError):
-    """A run can't be deduplicated like this; nothing was done."""
-
-    exit_status = WRONG_USAGE
 
 
 class Undecided(ToldError):
@@ -80,21 +74,6 @@ class Rededuplication:
         return storage.join(self.output, "counts.json")
 
 
-@dataclasses.dataclass(frozen=True)
-class FinishedRun:
-    """A finished run, or a pass 2 over one, as its objects describe it."""
-
-    plan: dict[str, Any]
-    documents: int
-    output: str
-    kept_uri: str
-
-    @property
-    def tokens_uri(self) -> str:
-        """The token objects of the run."""
-        return storage.join(self.output, "tokens")
-
-
 def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any]) -> Rededuplication:
     """Checks that the runs are there, finished and comparable.
 
@@ -128,17 +107,9 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
                     f"against: {finished.output} has {name} {theirs[name]!r}, but {run} has {mine[name]!r}: "
                     "their fingerprints can't be compared"
                 )
-        sources_uri = storage.join(finished.output, "sources.parquet")
-        stored.append(
-            StoredRun(
-                storage.join(finished.output, "fingerprints"),
-                first_source,
-                sources_uri,
-                finished.plan["run"],
-                "" if finished is in_work else finished.kept_uri,
-            )
-        )
-        first_source += sum(1 for _ in read_sources(sources_uri))
+        kept_uri = "" if finished is in_work else finished.kept_uri
+        stored.append(StoredRun(finished.fingerprints_uri, first_source, finished.sources_uri, finished.run, kept_uri))
+        first_source += sum(1 for _ in read_sources(finished.sources_uri))
     documents = sum(finished.documents for finished in (*earlier, in_work))
     fingerprints = StoredFingerprints(tuple(stored))
     options = dataclasses.replace(
@@ -148,38 +119,6 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
     )
     outcomes = Outcomes.from_json(in_work.plan["outcomes"])
     return Rededuplication(output, settings, fingerprints, options, in_work.documents, outcomes, in_work.tokens_uri)
-
-
-def finished_run(output: str) -> FinishedRun:
-    """What is stored of a finished run, or of a ``dedup``, under its output."""
-    again = read_json(storage.join(output, "dedup.json"))
-    if again is not None:
-        run = finished_run(again["run_output"])
-        return dataclasses.replace(run, kept_uri=storage.join(output, "decisions"))
-    manifest = read_json(storage.join(output, "run.json"))
-    if manifest is None:
-        raise NotUsable(f"{output} has neither run.json nor dedup.json: there is no finished run")
-    stored = read_json(storage.join(output, "plan.json"))
-    if stored is None or stored["run"] != manifest["run"]:
-        raise NotUsable(f"{output}: plan.json is missing or of another run than run.json")
-    made = stored["deciding"]["fingerprints"]["format"]
-    if made != FORMAT:
-        raise NotUsable(f"{output}: its fingerprints have format {made}, this version reads {FORMAT}: run it again")
-    return FinishedRun(stored, manifest["books"]["documents"], output, storage.join(output, "tokens"))
-
-
-def read_json(uri: str) -> dict[str, Any] | None:
-    """A JSON object of a run; None if it isn't there.
-
-    Raises:
-      NotUsable: it can't be read.
-    """
-    if storage.stat(uri) is None:
-        return None
-    try:
-        return dict(json.loads(storage.read_bytes(uri)))
-    except (ValueError, TypeError):
-        raise NotUsable(f"{uri}: is cut short or damaged; run the command that made it again") from None
 
 
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tokenizers
 
-from beam_pipeline.rededuplicate import FinishedRun, finished_run, read_json
+from beam_pipeline.finished_runs import FinishedRun, finished_run, read_json
 from beam_pipeline.settings import stable_hash
 from schemas.errors import WRONG_USAGE, ToldError
 from transforms.io import storage
