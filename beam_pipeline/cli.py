@@ -32,7 +32,7 @@ COMMANDS = {
     "export": "write tokens as files that trainers read",
     "dedup": "decide on duplicates again from stored fingerprints, or against earlier runs",
     "what-if": "what a run would keep with one rule more, from stored attributes",
-    "clean": "list, or remove, what dead runs have left in a store",
+    "clean": "list, or remove, what runs that were killed have left in a store",
     "flink-local": "start, stop or show a Flink cluster on this machine",
     "demo": "run on the sample text that comes with the package",
     "train-tokenizer": "train a byte-level BPE tokenizer.json on a sample of your text",
@@ -135,10 +135,10 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
 
 
 def _predict(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
-    from beam_pipeline import options, predict
+    from beam_pipeline import estimate, options
 
     settings, _ = options.resolve(parser, arguments)
-    predicted = predict.predict(settings)
+    predicted = estimate.estimate(settings)
     Console(soft_wrap=True, highlight=False).print_json(json.dumps(predicted))
     return 0
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 import pyarrow.parquet as pq
 
 from beam_pipeline.plan import Plan, read_plan
+from schemas.run_layout import SETTINGS
 from transforms.io import storage
 from transforms.io.own_objects import DamagedObject, opened
-from transforms.io.stage_objects import SETTINGS, StageObjects
+from transforms.io.stage_objects import StageObjects
 
 _READERS = 32
 """A footer is mostly waited for: 140,000 shards take minutes."""
@@ -19,8 +20,8 @@ _READERS = 32
 def faults(plan: Plan, token_objects: Iterable[str]) -> list[str]:
     """What isn't as the plan has it, one sentence each: of the plan itself, and of the objects of both passes."""
     stored = read_plan(plan.settings.output)
-    if stored is None or stored["run"] != plan.run or stored["deciding"] != plan.deciding:
-        return [f"{plan.settings.output}/plan.json isn't this run's any more: another command works over this output"]
+    if stored is None or stored.run != plan.run or stored.deciding != plan.deciding:
+        return [f"{plan.layout.plan} isn't this run's any more: another command works over this output"]
     tokens = sorted(token_objects)
     prefix = storage.join(plan.tokens.uri, "")
     fingerprints = [storage.join(plan.fingerprints.uri, uri.removeprefix(prefix)) for uri in tokens]

@@ -1,4 +1,4 @@
-"""The manifest ``run.json``: what a run was, what it did, and that its books balance."""
+"""The manifest ``run.json``: what a run was, what it did, and what became of its documents."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_pipeline import audit, final_check
-from beam_pipeline.lineage.costs import Work
 from beam_pipeline.lineage.totals import Amount, Totals
+from beam_pipeline.lineage.worker_notes import WorkerNotes
 from beam_pipeline.plan import Plan
-from beam_pipeline.prices import bill, compare, total_requests
+from beam_pipeline.prices import compare, cost_summary, total_requests
 from beam_pipeline.version import __version__
 from transforms.io import storage
 from transforms.kernels.language.identification import iso_639_3
@@ -43,20 +43,20 @@ def missing_from(plan: Plan, totals: Totals, token_objects: Iterable[str]) -> li
 
 
 def build(
-    plan: Plan, totals: Totals, work: Work, others: dict[str, dict[str, float]], seconds: float
+    plan: Plan, totals: Totals, notes: WorkerNotes, others: dict[str, dict[str, float]], seconds: float
 ) -> dict[str, Any]:
     """The manifest's contents.
 
     Args:
-      totals: the books.
-      work: what the workers noted: cost by step, tokenizer engines.
+      totals: the counts.
+      notes: what the workers noted: cost by step, tokenizer engines.
       others: the costs of the steps that note nothing, of this attempt.
       seconds: wall time of this attempt, the pipeline's start-up included.
     """
     by_reason = totals.by_reason()
     tokens = sum(amount.tokens for amount in by_reason.values())
-    steps = work.steps | others
-    actual = bill(
+    steps = notes.steps | others
+    actual = cost_summary(
         total_requests(steps),
         sum(step.get("cpu", 0.0) for step in steps.values()),
         sum(_stored_bytes(objects.uri) for objects in (plan.fingerprints, plan.tokens)),
@@ -75,22 +75,22 @@ def build(
             "libraries": {name: version(name) for name in LIBRARIES},
         },
         "tokenizer": {"uri": plan.tokenization.tokenizer.uri, "sha256": plan.tokenization.tokenizer.sha256}
-        | work.tokenizer,
+        | notes.tokenizer,
         "language_model": {"uri": plan.language_model.uri, "sha256": plan.language_model.sha256},
-        "sources": {"count": plan.sources, "bytes": plan.source_bytes, "listed_in": plan.sources_uri},
+        "sources": {"count": plan.sources, "bytes": plan.source_bytes, "listed_in": plan.layout.sources},
         "unreadable": [{"uri": uri, "reason": reason} for uri, reason in totals.unreadable],
-        "read_with_warnings": work.reading,
-        "books": {
+        "read_with_warnings": notes.reading,
+        "counts": {
             "documents": totals.documents,
             "kept": sum(amount.documents for (outcome, _), amount in by_reason.items() if outcome == "kept"),
             "dropped": _documents(by_reason, "dropped"),
             "invalid": _documents(by_reason, "invalid"),
         },
         "deduplication_audit": audit.summary(
-            plan.audit_uri, plan.settings.min_similarity, _documents(by_reason, "dropped").get("near_duplicate", 0)
+            plan.layout.audit, plan.settings.min_similarity, _documents(by_reason, "dropped").get("near_duplicate", 0)
         ),
         "tokens": tokens,
-        "spelling": work.spelling,
+        "spelling": notes.spelling,
         "kept_bytes": sum(amount.bytes for (outcome, _), amount in by_reason.items() if outcome == "kept"),
         "languages": {
             label or "": {
@@ -127,21 +127,21 @@ def encode(contents: dict[str, Any]) -> bytes:
 
 def show(contents: dict[str, Any], plan: Plan, console: Console) -> None:
     """The closing table: what went where."""
-    books = contents["books"]
+    counts = contents["counts"]
     table = Table(title=f"run {contents['run']}", title_justify="left")
     table.add_column("documents")
     table.add_column("count", justify="right")
     table.add_column("share", justify="right")
 
     def row(name: str, count: int) -> None:
-        table.add_row(name, f"{count:,}", f"{count / books['documents']:.1%}" if books["documents"] else "")
+        table.add_row(name, f"{count:,}", f"{count / counts['documents']:.1%}" if counts["documents"] else "")
 
-    row("in", books["documents"])
+    row("in", counts["documents"])
     for outcome in ("invalid", "dropped"):
-        for reason, count in books[outcome].items():
+        for reason, count in counts[outcome].items():
             row(f"{outcome}: {reason.replace('_', ' ')}", count)
     table.add_section()
-    row("kept", books["kept"])
+    row("kept", counts["kept"])
     console.print(table)
     rate = contents["kept_bytes"] / 1e6
     console.print(

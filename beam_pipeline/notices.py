@@ -28,7 +28,7 @@ def warnings_of(contents: Mapping[str, Any], invalid: MostlyInvalid) -> list[str
     if invalid.sources > len(invalid.examples):
         sentences.append(f"the same goes for {invalid.sources - len(invalid.examples):,} more sources")
     sentences += _spelling(contents["spelling"])
-    if not contents["books"]["kept"]:
+    if not contents["counts"]["kept"]:
         sentences.append(why_nothing(contents))
     return sentences
 
@@ -55,11 +55,11 @@ def _spelling(spelling: Mapping[str, int]) -> list[str]:
 
 def why_nothing(contents: Mapping[str, Any]) -> str:
     """Why a run has kept no document, the commonest reasons first."""
-    books, unreadable = contents["books"], contents["unreadable"]
+    counts, unreadable = contents["counts"], contents["unreadable"]
     reasons = [
         (count, f"{outcome}: {_words(reason)}")
         for outcome in ("invalid", "dropped")
-        for reason, count in books[outcome].items()
+        for reason, count in counts[outcome].items()
     ]
     said = [f"{count:,} {words}" for count, words in sorted(reasons, key=lambda item: -item[0])[:3]]
     if unreadable:
@@ -67,11 +67,11 @@ def why_nothing(contents: Mapping[str, Any]) -> str:
         said.append(
             f"{len(unreadable):,} of {count:,} sources unreadable, the first because: {unreadable[0]['reason']}"
         )
-    if books["dropped"].get("language_not_wanted"):
+    if counts["dropped"].get("language_not_wanted"):
         said.append(f"the languages kept are {', '.join(contents['settings']['languages'])}")
     if not said:
         said.append("the sources hold no documents")
-    return f"nothing was kept of {books['documents']:,} documents: {'; '.join(said)}"
+    return f"nothing was kept of {counts['documents']:,} documents: {'; '.join(said)}"
 
 
 def _words(reason: str) -> str:

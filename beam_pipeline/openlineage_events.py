@@ -108,7 +108,7 @@ class Events:
             for column in (settings.id_column, settings.text_column)
         ]
         statistics = facet_v2.input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
-            rowCount=self._contents["books"]["documents"] if self._contents else None,
+            rowCount=self._contents["counts"]["documents"] if self._contents else None,
             size=self._plan.source_bytes,
             fileCount=self._plan.sources,
         )
@@ -145,7 +145,7 @@ class Events:
         if self._contents:
             statistics["outputStatistics"] = (
                 facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
-                    rowCount=self._contents["books"]["kept"]
+                    rowCount=self._contents["counts"]["kept"]
                 )
             )
         return event_v2.OutputDataset(

@@ -55,11 +55,11 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     """
     settings = plan.settings
     deduplication = plan.deduplication
-    read = ReadDocuments(settings.reading(), plan.sources_uri, plan.deaths)
+    read = ReadDocuments(settings.reading(), plan.layout.sources, plan.deaths)
 
     split = (
         root
-        | "ListSources" >> ListSources(plan.sources_uri)
+        | "ListSources" >> ListSources(plan.layout.sources)
         | "SplitShards" >> SplitShards(settings.reading(), plan.deaths)
     )
     split.sources | "WriteSources" >> WriteSources(plan.lineage_dsn, plan.run)
@@ -87,14 +87,14 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 2: which documents are duplicates, from fingerprints alone.
     fingerprinted = fingerprinted | "CheckRoom" >> CheckRoom(files)
-    stored = StoredFingerprints.of(plan.fingerprints.uri, plan.sources_uri)
+    stored = StoredFingerprints.of(plan.fingerprints.uri, plan.layout.sources)
     exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, deduplication, files)
     candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, deduplication, files)
     pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication, files)
     decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication, files)
     sampled = (fingerprinted, pairs, decisions)
     _ = sampled | "AuditDuplicates" >> AuditDuplicates(
-        plan.audit_uri, plan.sources_uri, stored, settings.reading(), settings.normalization(), settings.minhash()
+        plan.layout.audit, plan.layout.sources, stored, settings.reading(), settings.normalization(), settings.minhash()
     )
 
     # Pass 3: read the kept texts again and tokenize them.

@@ -1,17 +1,8 @@
 """The plan of a run: what it will do, pinned and stored before any work starts.
 
-Under the output stand, in the order they are written:
-
-- ``plan.json``: the run's id, its resolved settings, and all that decides its results; of two commands that begin at
-  the same instant, one makes it, and the other goes on with it or is refused;
-- ``sources.parquet``: the sources with number, URI, ETag and size (``schemas.columns.SOURCES``);
-- ``fingerprints/`` and ``tokens/``: one object a shard;
-- ``deduplication_audit.parquet``: a sample of pairs whose texts were compared
-  (``transforms.deduplication.audit_duplicates``);
-- ``run.json``: the manifest, last.
-
-The same command over the same output finds the plan and goes on; with anything different that decides results, it is
-refused.
+``schemas.run_layout`` says where it is stored. Of two commands that begin at the same instant, one stores its plan, and
+the other goes on with it or is refused. The same command over the same output finds the plan and goes on; with anything
+different that decides results, it is refused.
 """
 
 from __future__ import annotations
@@ -28,10 +19,11 @@ import pyarrow as pa
 from beam_pipeline import preflight, supervision
 from beam_pipeline.document_estimate import estimate_documents
 from beam_pipeline.planned_sources import PlanError, differing_sources, hash_of, is_listed, list_sources, write_sources
-from beam_pipeline.settings import Settings, stable_hash
+from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from schemas import columns
 from schemas.outcomes import Outcomes
+from schemas.run_layout import Deciding, RunLayout, StoredPlan
 from schemas.shards import Source
 from transforms.deduplication.deduplicate import Deduplication
 from transforms.io import storage
@@ -67,7 +59,7 @@ class Plan:
     run: str
     created: str
     settings: Settings
-    deciding: dict[str, Any]
+    deciding: Deciding
     sources: int
     source_bytes: int
     documents: int
@@ -80,41 +72,29 @@ class Plan:
     prediction: dict[str, Any] | None
 
     @property
+    def layout(self) -> RunLayout:
+        """Where everything of the run is."""
+        return RunLayout(self.settings.output)
+
+    @property
     def settings_hash(self) -> str:
         """SHA-256 of all that decides the results."""
-        return stable_hash(self.deciding)
-
-    @property
-    def sources_uri(self) -> str:
-        """Where the pinned sources are listed."""
-        return storage.join(self.settings.output, "sources.parquet")
-
-    @property
-    def manifest_uri(self) -> str:
-        """Where the manifest is, once the run is done."""
-        return storage.join(self.settings.output, "run.json")
-
-    @property
-    def audit_uri(self) -> str:
-        """Where the audit of the deduplication is (``schemas.columns.AUDIT``)."""
-        return storage.join(self.settings.output, "deduplication_audit.parquet")
+        return self.deciding.settings_hash
 
     @property
     def fingerprints(self) -> StageObjects:
         """The objects of pass 1."""
-        return StageObjects(
-            storage.join(self.settings.output, "fingerprints"), stable_hash(self.deciding["fingerprints"])
-        )
+        return StageObjects(self.layout.fingerprints, self.deciding.fingerprints_hash)
 
     @property
     def tokens(self) -> StageObjects:
         """The objects of pass 3."""
-        return StageObjects(storage.join(self.settings.output, "tokens"), self.settings_hash)
+        return StageObjects(self.layout.tokens, self.settings_hash)
 
     @property
     def deaths(self) -> Deaths:
         """Which shards have killed their workers."""
-        return Deaths(storage.join(self.settings.output, "deaths"), self.settings.max_deaths)
+        return Deaths(self.layout.deaths, self.settings.max_deaths)
 
     @property
     def outcomes(self) -> Outcomes:
@@ -149,18 +129,18 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     preflight.check_columns(sources, settings.reading(), settings.named_id_column())
     deciding = _deciding(settings, sources, language_model, tokenization, recipe)
     prediction = _read_prediction(settings.prediction) if settings.prediction else None
-    stored = read_plan(settings.output)
+    layout = RunLayout(settings.output)
+    stored, resumed = read_plan(settings.output), True
     if stored is None:
-        _refuse_strangers(settings, deciding)
+        _refuse_strangers(layout, deciding)
         if settings.strict:
             _refuse_unreadable(sources, settings)
-        stored = _store(settings, deciding, recipe, lineage_dsn)
-    resumed = not stored.pop("mine", False)
+        stored, resumed = _store(settings, deciding, recipe, lineage_dsn)
     if resumed:
-        _refuse_differences(stored, deciding, sources, settings)
+        _refuse_differences(stored, deciding, sources, layout)
     plan = Plan(
-        run=stored["run"],
-        created=stored["created"],
+        run=stored.run,
+        created=stored.created,
         settings=settings,
         deciding=deciding,
         sources=len(sources),
@@ -174,8 +154,8 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         resumed=resumed,
         prediction=prediction,
     )
-    if not resumed or not is_listed(plan.sources_uri, deciding):
-        write_sources(plan.sources_uri, sources, settings.reading().shard_bytes)
+    if not resumed or not is_listed(layout.sources, deciding):
+        write_sources(layout.sources, sources, settings.reading().shard_bytes)
     return plan
 
 
@@ -191,39 +171,37 @@ def plan_recipe(settings: Settings) -> PlannedRecipe:
         raise PlanError(str(error)) from error
 
 
-def read_plan(output: str) -> dict[str, Any] | None:
+def read_plan(output: str) -> StoredPlan | None:
     """The plan under an output; None if there is none, or what is there was cut short, which is told."""
-    uri = storage.join(output, "plan.json")
+    uri = RunLayout(output).plan
     if storage.stat(uri) is None:
         return None
     try:
-        found = json.loads(storage.read_bytes(uri))
-        if {"run", "created", "deciding"} <= found.keys():
-            return dict(found)
-    except (ValueError, AttributeError):
-        pass
-    LOGGER.warning("%s: is cut short or damaged; running the pipeline again makes it again", uri)
-    return None
+        return StoredPlan.decode(storage.read_bytes(uri))
+    except ValueError:
+        LOGGER.warning("%s: is cut short or damaged; running the pipeline again makes it again", uri)
+        return None
 
 
-def _store(settings: Settings, deciding: dict[str, Any], recipe: PlannedRecipe, lineage_dsn: str) -> dict[str, Any]:
-    """Stores a new plan, and returns it as ``mine``; or the one that another command has stored meanwhile."""
-    contents = {
-        "run": str(uuid.uuid4()),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "code_version": __version__,
-        "settings": settings.model_dump(mode="json"),
-        "deciding": deciding,
-        "outcomes": recipe.outcomes.as_json(),
-        "lineage_dsn": lineage_dsn,
-    }
-    uri, data = storage.join(settings.output, "plan.json"), json.dumps(contents, indent=2).encode()
-    if storage.create(uri, data):
-        return contents | {"mine": True}
+def _store(settings: Settings, deciding: Deciding, recipe: PlannedRecipe, lineage_dsn: str) -> tuple[StoredPlan, bool]:
+    """Stores a new plan; or finds the one that another command has stored meanwhile, and says so with True."""
+    plan = StoredPlan(
+        run=str(uuid.uuid4()),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        code_version=__version__,
+        settings=settings.model_dump(mode="json"),
+        deciding=deciding,
+        outcomes=recipe.outcomes.as_json(),
+        lineage_dsn=lineage_dsn,
+    )
+    uri = RunLayout(settings.output).plan
+    if storage.create(uri, plan.encode()):
+        return plan, False
     stored = read_plan(settings.output)
-    if stored is None:  # what is there can't be read
-        storage.write(uri, data)
-    return stored or contents | {"mine": True}
+    if stored is not None:
+        return stored, True
+    storage.write(uri, plan.encode())  # what is there can't be read
+    return plan, False
 
 
 def _deciding(
@@ -232,26 +210,28 @@ def _deciding(
     language_model: PinnedFile,
     tokenization: Tokenization,
     recipe: PlannedRecipe,
-) -> dict[str, Any]:
+) -> Deciding:
     """All that decides results, by pass: nothing about where things are or how fast they're done."""
     own = settings.deciding()
     later = {name: own.pop(name) for name in ("min_similarity", "duplicates_within", "keep_duplicate")}
     later |= {name: own.pop(name) for name in ("bos", "eos", "with_text")}
     if settings.max_unknown_tokens is not None:  # then pass 1 looks at tokens, too
         own["tokenizer_sha256"] = tokenization.tokenizer.sha256
-    return {
-        "fingerprints": own
+    return Deciding(
+        fingerprints=own
         | {"reasons": recipe.reasons, "attributes": [str(field) for field in recipe.attributes]}
         | ({"recipe_files": recipe.read_in} if recipe.read_in else {})
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
-        "tokens": later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
-    }
+        tokens=later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
+    )
 
 
-def _refuse_strangers(settings: Settings, deciding: dict[str, Any]) -> None:
+def _refuse_strangers(layout: RunLayout, deciding: Deciding) -> None:
     """Without a plan, what stands under the output must be this run's: trainers read all that is under ``tokens/``."""
-    for part, expected in (("fingerprints", stable_hash(deciding["fingerprints"])), ("tokens", stable_hash(deciding))):
-        folder = storage.join(settings.output, part)
+    for folder, expected in (
+        (layout.fingerprints, deciding.fingerprints_hash),
+        (layout.tokens, deciding.settings_hash),
+    ):
         try:
             strange = next((info.uri for info in storage.list_objects(folder) if not made_by(info.uri, expected)), None)
         except storage.NotFound:
@@ -273,21 +253,20 @@ def _read_prediction(uri: str) -> dict[str, Any]:
     return found
 
 
-def _refuse_differences(
-    stored: dict[str, Any], deciding: dict[str, Any], sources: list[Source], settings: Settings
-) -> None:
+def _refuse_differences(stored: StoredPlan, deciding: Deciding, sources: list[Source], layout: RunLayout) -> None:
+    there, asked = stored.deciding.as_json(), deciding.as_json()
     differences = [
-        f"  {name}: {stored['deciding'][part].get(name)!r} there, {now.get(name)!r} now"
-        for part, now in deciding.items()
-        for name in sorted(now.keys() | stored["deciding"][part].keys())
-        if now.get(name) != stored["deciding"][part].get(name) and name != "sources_sha256"
+        f"  {name}: {there[part].get(name)!r} there, {now.get(name)!r} now"
+        for part, now in asked.items()
+        for name in sorted(now.keys() | there[part].keys())
+        if now.get(name) != there[part].get(name) and name != "sources_sha256"
     ]
-    if stored["deciding"]["tokens"]["sources_sha256"] != deciding["tokens"]["sources_sha256"]:
-        differences += differing_sources(storage.join(settings.output, "sources.parquet"), sources)
+    if stored.deciding.sources_sha256 != deciding.sources_sha256:
+        differences += differing_sources(layout.sources, sources)
     if differences:
         shown = "\n".join(differences[:20] + ([f"  ... and {len(differences) - 20} more"] * (len(differences) > 20)))
         raise PlanError(
-            f"output: {settings.output} holds run {stored['run']}, which differs from what is asked for now:\n{shown}\n"
+            f"output: {layout.output} holds run {stored.run}, which differs from what is asked for now:\n{shown}\n"
             "Go on with the settings and sources of that run, or choose another output."
         )
 

@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from beam_pipeline.settings import Settings
 from schemas import columns
 from schemas.errors import WRONG_USAGE, ToldError
+from schemas.run_layout import OWN_NAMES, Deciding, RunLayout
 from schemas.shards import MAX_SOURCES, Source
 from transforms.io import storage
 from transforms.io.own_objects import DamagedObject
@@ -21,12 +21,6 @@ from transforms.io.source_list import SOURCES_AT_ONCE, packing, read_sources
 from transforms.io.storage import globs
 
 LOGGER = logging.getLogger(__name__)
-
-OWN = {
-    "plan.json", "sources.parquet", "run.json", "deduplication_audit.parquet", "fingerprints", "tokens", "deaths",
-    "decisions", "dedup.json", "counts.json",
-}  # fmt: skip
-"""What runs, and ``dedup``, write under their output."""
 
 
 class PlanError(ToldError):
@@ -48,10 +42,10 @@ def list_sources(settings: Settings) -> list[Source]:
         inside = _below(output, storage.real(base)) if base else None
         for info in storage.list_objects(uri):
             relative = _below(output, storage.real(info.uri))
-            if relative is None or (inside and relative.partition("/")[0] not in OWN):
+            if relative is None or (inside and relative.partition("/")[0] not in OWN_NAMES):
                 found[info.uri] = info
-    folders = {uri.rpartition("/")[0] for uri in found if uri.endswith("/plan.json")}
-    others = sorted(folder for folder in folders if f"{folder}/sources.parquet" in found)
+    folders = map(RunLayout, {uri.rpartition("/")[0] for uri in found})
+    others = sorted(folder.output for folder in folders if {folder.plan, folder.sources} <= found.keys())
     if others:
         raise PlanError(f"input: {others[0]} is the output of a run; name the folders or files to read beside it")
     objects = [found[uri] for uri in sorted(found)]
@@ -76,10 +70,10 @@ def hash_of(sources: Iterable[Source]) -> str:
     return listed.hexdigest()
 
 
-def is_listed(uri: str, deciding: dict[str, Any]) -> bool:
+def is_listed(uri: str, deciding: Deciding) -> bool:
     """Whether the list of the pinned sources is there, whole, and the plan's."""
     try:
-        return hash_of(read_sources(uri)) == deciding["tokens"]["sources_sha256"]
+        return hash_of(read_sources(uri)) == deciding.sources_sha256
     except storage.NotFound:
         return False
     except DamagedObject as error:

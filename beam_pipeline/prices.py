@@ -31,7 +31,7 @@ def total_requests(steps: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
     return {name: int(sum(step.get(name, 0) for step in steps.values())) for name in FIELDS}
 
 
-def bill(requests: Mapping[str, int], cpu_seconds: float, stored_bytes: int, prices: Prices) -> dict[str, Any]:
+def cost_summary(requests: Mapping[str, int], cpu_seconds: float, stored_bytes: int, prices: Prices) -> dict[str, Any]:
     """The part of the manifest about the store and money; a prediction has the same form.
 
     ``{"requests": {"list": ..., "get": ..., "put": ...}, "bytes_read": ..., "bytes_written": ..., "bytes_reread": ...,

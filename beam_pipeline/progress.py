@@ -14,7 +14,7 @@ from rich.text import Text
 
 from beam_pipeline.execution import root_cause
 from beam_pipeline.lineage import runs
-from beam_pipeline.lineage.totals import BEAT_SECONDS
+from beam_pipeline.lineage.progress import BEAT_SECONDS
 from beam_pipeline.plan import Plan
 from runners.flink_jobs import FlinkJob, JobStatus
 from transforms.io.lineage import Lineage, LineageUnavailable

@@ -18,12 +18,17 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+<<<<<<< HEAD
 from beam_pipeline.finished_runs import NotUsable, finished_run
+=======
+from beam_pipeline.plan import FORMAT, read_plan
+>>>>>>> 8e5bc6c (One owner of what a run stores (schemas/run_layout.py); questions of the lineage take a Lineage; standard words for books, bill, verdict, clean, leftovers)
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from schemas.errors import ToldError
 from schemas.outcomes import Outcomes
+from schemas.run_layout import RunLayout, StoredPlan
 from transforms.deduplication.check_room import CheckRoom
 from transforms.deduplication.deduplicate import Deduplicate, Deduplication, partitions_for
 from transforms.deduplication.stored_fingerprints import ListStoredShards, StoredFingerprints, StoredRun
@@ -50,7 +55,7 @@ class Rededuplication:
       output: folder or prefix for what is decided.
       settings: those of the run in work, with the options of this pass.
       fingerprints: of the runs that it is held against, then of the run in work.
-      documents: of the run in work, in the books of its manifest.
+      documents: of the run in work, by its manifest.
       outcomes: what can become of its documents, as stored with it.
       tokens_uri: its token objects.
     """
@@ -64,17 +69,31 @@ class Rededuplication:
     tokens_uri: str
 
     @property
-    def decisions_uri(self) -> str:
-        """One object a shard."""
-        return storage.join(self.output, "decisions")
+    def layout(self) -> RunLayout:
+        """Where everything that is decided goes."""
+        return RunLayout(self.output)
+
+
+<<<<<<< HEAD
+def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any]) -> Rededuplication:
+=======
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """A finished run, or a pass 2 over one, as its objects describe it."""
+
+    plan: StoredPlan
+    documents: int
+    output: str
+    kept_uri: str
 
     @property
-    def counts_uri(self) -> str:
-        """What the workers have counted; goes into the manifest."""
-        return storage.join(self.output, "counts.json")
+    def layout(self) -> RunLayout:
+        """Where everything of the run is."""
+        return RunLayout(self.output)
 
 
-def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any]) -> Rededuplication:
+def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, Any]) -> Rededuplication:
+>>>>>>> 8e5bc6c (One owner of what a run stores (schemas/run_layout.py); questions of the lineage take a Lineage; standard words for books, bill, verdict, clean, leftovers)
     """Checks that the runs are there, finished and comparable.
 
     Args:
@@ -93,23 +112,36 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
     in_work = finished_run(run)
     if in_work.output != run:
         raise NotUsable(f"run: {run} has decisions only; give the run they are about, {in_work.output}")
-    settings = Settings(**(in_work.plan["settings"] | changed))
+    settings = Settings(**{**in_work.plan.settings, **changed})
     earlier = [finished_run(place) for place in against]
     names = (*SAME, "language_model_sha256") if settings.duplicates_within == "language" else SAME
-    mine = in_work.plan["deciding"]["fingerprints"]
+    mine = in_work.plan.deciding.fingerprints
     stored: list[StoredRun] = []
     first_source = 0
     for finished in (*earlier, in_work):
-        theirs = finished.plan["deciding"]["fingerprints"]
+        theirs = finished.plan.deciding.fingerprints
         for name in names:
             if theirs[name] != mine[name]:
                 raise NotUsable(
                     f"against: {finished.output} has {name} {theirs[name]!r}, but {run} has {mine[name]!r}: "
                     "their fingerprints can't be compared"
                 )
+<<<<<<< HEAD
         kept_uri = "" if finished is in_work else finished.kept_uri
         stored.append(StoredRun(finished.fingerprints_uri, first_source, finished.sources_uri, finished.run, kept_uri))
         first_source += sum(1 for _ in read_sources(finished.sources_uri))
+=======
+        stored.append(
+            StoredRun(
+                finished.layout.fingerprints,
+                first_source,
+                finished.layout.sources,
+                finished.plan.run,
+                "" if finished is in_work else finished.kept_uri,
+            )
+        )
+        first_source += sum(1 for _ in read_sources(finished.layout.sources))
+>>>>>>> 8e5bc6c (One owner of what a run stores (schemas/run_layout.py); questions of the lineage take a Lineage; standard words for books, bill, verdict, clean, leftovers)
     documents = sum(finished.documents for finished in (*earlier, in_work))
     fingerprints = StoredFingerprints(tuple(stored))
     options = dataclasses.replace(
@@ -117,17 +149,55 @@ def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any])
         partitions=settings.partitions or partitions_for(documents),
         always_kept=fingerprints.always_kept,
     )
-    outcomes = Outcomes.from_json(in_work.plan["outcomes"])
-    return Rededuplication(output, settings, fingerprints, options, in_work.documents, outcomes, in_work.tokens_uri)
+    outcomes = Outcomes.from_json(in_work.plan.outcomes)
+    return Rededuplication(output, settings, fingerprints, options, in_work.documents, outcomes, in_work.layout.tokens)
 
 
+<<<<<<< HEAD
+=======
+def finished_run(output: str) -> FinishedRun:
+    """What is stored of a finished run, or of a ``dedup``, under its output."""
+    layout = RunLayout(output)
+    again = read_json(layout.dedup_manifest)
+    if again is not None:
+        run = finished_run(again["run_output"])
+        return dataclasses.replace(run, kept_uri=layout.decisions)
+    manifest = read_json(layout.manifest)
+    if manifest is None:
+        raise NotUsable(f"{output} has neither run.json nor dedup.json: there is no finished run")
+    stored = read_plan(output)
+    if stored is None or stored.run != manifest["run"]:
+        raise NotUsable(f"{output}: plan.json is missing, damaged or of another run than run.json")
+    if stored.deciding.format != FORMAT:
+        raise NotUsable(
+            f"{output}: its fingerprints have format {stored.deciding.format}, this version reads "
+            f"{FORMAT}: run it again"
+        )
+    return FinishedRun(stored, manifest["counts"]["documents"], output, layout.tokens)
+
+
+def read_json(uri: str) -> dict[str, Any] | None:
+    """A JSON object of a run; None if it isn't there.
+
+    Raises:
+      NotUsable: it can't be read.
+    """
+    if storage.stat(uri) is None:
+        return None
+    try:
+        return dict(json.loads(storage.read_bytes(uri)))
+    except (ValueError, TypeError):
+        raise NotUsable(f"{uri}: is cut short or damaged; run the command that made it again") from None
+
+
+>>>>>>> 8e5bc6c (One owner of what a run stores (schemas/run_layout.py); questions of the lineage take a Lineage; standard words for books, bill, verdict, clean, leftovers)
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:
     """Adds the DAG to a Beam pipeline; ``files`` as in ``beam_pipeline.pipeline``."""
     fingerprints = planned.fingerprints
     shards = root | "ListStoredShards" >> ListStoredShards(fingerprints) | "CheckRoom" >> CheckRoom(files)
     decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, planned.options, files)
     _ = (shards, decisions) | "WriteDecisions" >> WriteDecisions(
-        planned.decisions_uri, planned.counts_uri, fingerprints, planned.outcomes, planned.tokens_uri
+        planned.layout.decisions, planned.layout.dedup_counts, fingerprints, planned.outcomes, planned.tokens_uri
     )
 
 
@@ -140,12 +210,12 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
     started = time.perf_counter()
     with block_files(beam_options) as files, beam.Pipeline(options=beam_options) as root:
         build(root, planned, files)
-    books = json.loads(storage.read_bytes(planned.counts_uri))
-    earlier = books.pop(FOR_AN_EARLIER_RUN, 0)
-    without_tokens = books.pop(WITHOUT_TOKENS, 0)
-    if sum(books.values()) != planned.documents:
+    counts = json.loads(storage.read_bytes(planned.layout.dedup_counts))
+    earlier = counts.pop(FOR_AN_EARLIER_RUN, 0)
+    without_tokens = counts.pop(WITHOUT_TOKENS, 0)
+    if sum(counts.values()) != planned.documents:
         raise Undecided(
-            f"{run_output} has {planned.documents} documents, but its fingerprints {sum(books.values())}: "
+            f"{run_output} has {planned.documents} documents, but its fingerprints {sum(counts.values())}: "
             "run the pipeline over it again"
         )
     in_work = planned.fingerprints.in_work
@@ -161,12 +231,12 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
         "keep_duplicate": planned.options.keep,
         "code_version": __version__,
         "documents": planned.documents,
-        "books": books,
+        "counts": counts,
         "dropped_for_an_earlier_run": earlier,
         "kept_without_tokens": without_tokens,
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(time.perf_counter() - started, 3),
     }
-    storage.write(storage.join(planned.output, "dedup.json"), json.dumps(contents, indent=2).encode())
-    storage.delete(planned.counts_uri)
+    storage.write(planned.layout.dedup_manifest, json.dumps(contents, indent=2).encode())
+    storage.delete(planned.layout.dedup_counts)
     return contents

@@ -1,7 +1,7 @@
-"""Carrying out a run: prepare it, run the pipeline, check the books, write the manifest.
+"""Carrying out a run: prepare it, run the pipeline, check that nothing is missing, write the manifest.
 
-That the runner says DONE is never believed. A run is done when its books balance and every shard's objects are there;
-anything less is an error that says what is missing, and the same command mends it.
+That the runner says DONE is never believed. A run is done when every document has one outcome and every
+object is there; anything less is an error that says what is missing, and the same command mends it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from beam_pipeline import (
 )
 from beam_pipeline.execution import StillAtWork, execute, name_job, new_deaths, root_cause
 from beam_pipeline.lineage import runs
-from beam_pipeline.lineage.costs import token_objects_of, work_of
 from beam_pipeline.lineage.invalid_sources import mostly_invalid
+from beam_pipeline.lineage.worker_notes import notes_of, token_objects_of
 from beam_pipeline.plan import Plan, make_plan
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
@@ -38,14 +38,14 @@ from beam_pipeline.waiting import while_it_makes_sense
 from runners.direct import WorkerDied
 from runners.flink_jobs import FlinkJob
 from schemas.errors import ToldError
-from transforms.counters import accounts_of
+from transforms.counters import metered_costs
 from transforms.io import storage
 from transforms.io.lineage import Lineage, public_dsn
 from transforms.io.source_list import read_sources
 
 LOGGER = logging.getLogger(__name__)
 
-SUMMARY = ("books", "tokens", "languages", "unreadable", "warnings")
+SUMMARY = ("counts", "tokens", "languages", "unreadable", "warnings")
 """What of the manifest stands in the table `runs`, too."""
 
 SHOWN = 20
@@ -85,7 +85,7 @@ def prepare(settings: Settings) -> Prepared:
         plan = make_plan(settings, public_dsn(dsn))
     lineage = Lineage(dsn)
     lineage.start_run(plan.run, settings.model_dump(mode="json"), plan.settings_hash, __version__, plan.outcomes)
-    lineage.record_sources(plan.run, read_sources(plan.sources_uri))
+    lineage.record_sources(plan.run, read_sources(plan.layout.sources))
     return Prepared(plan, lineage, requests)
 
 
@@ -165,7 +165,7 @@ def _carry_out(
     while True:
         metrics = _attempt(prepared, options, job, console)
         totals = runs.totals(lineage, plan.run)
-        token_objects = lineage.read(lambda connection: token_objects_of(connection, plan.run))
+        token_objects = token_objects_of(lineage, plan.run)
         missing = manifest.missing_from(plan, totals, token_objects)
         if not any(plan.deaths.reason(shard) for shard in totals.unfinished):
             break
@@ -179,15 +179,15 @@ def _carry_out(
         )
     for uri in final_check.beside(plan, token_objects)[:SHOWN]:
         LOGGER.warning("%s: isn't of this run, but is read with its tokens; clean --delete removes it", uri)
-    work = lineage.read(lambda connection: work_of(connection, plan.run))
-    others = {"Plan": prepared.requests.nonzero(), **(accounts_of(metrics) if metrics else {})}
-    contents = manifest.build(plan, totals, work, others, time.perf_counter() - started)
-    invalid = lineage.read(lambda connection: mostly_invalid(connection, plan.run))
+    worker_notes = notes_of(lineage, plan.run)
+    others = {"Plan": prepared.requests.nonzero(), **(metered_costs(metrics) if metrics else {})}
+    contents = manifest.build(plan, totals, worker_notes, others, time.perf_counter() - started)
+    invalid = mostly_invalid(lineage, plan.run)
     contents["warnings"] = notices.warnings_of(contents, invalid)
-    storage.write(plan.manifest_uri, manifest.encode(contents))
+    storage.write(plan.layout.manifest, manifest.encode(contents))
     lineage.finish_run(plan.run, "done", {name: contents[name] for name in SUMMARY})
     manifest.show(contents, plan, console)
     events.done(contents)
-    if not contents["books"]["kept"]:
+    if not contents["counts"]["kept"]:
         return KEPT_NOTHING
     return DONE_WITH_UNREADABLE_SOURCES if contents["unreadable"] else DONE

@@ -95,7 +95,9 @@ class SampledPasses:
         self.sample.text_bytes += int(string_lengths(data["text"]).sum())
         batch = normalize_batch(Batch(NOWHERE, 0, True, data, costs), options)
         with spending(costs, "NormalizeKept"):
-            normalize(data["text"], options, batch.data["clean"].fill_null(False).to_numpy(zero_copy_only=False))
+            normalize(
+                data["text"], options, batch.data["already_normalized"].fill_null(False).to_numpy(zero_copy_only=False)
+            )
         with spending(costs, "IdentifyLanguage"):
             labels, scores = self._language.identify(
                 batch.data["text"], window=self._settings.language_window, min_letters=self._settings.min_letters

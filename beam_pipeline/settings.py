@@ -6,8 +6,6 @@ the hash under which objects are stored, and a run is continued only with the sa
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -35,7 +33,7 @@ GROUPS = {
     "filters": "Which documents stay. Every drop carries its filter's reason.",
     "deduplication": "Exact and near-duplicate removal; the defaults find a pair at similarity 0.8 with p = 0.92.",
     "tokens": "What is written of the documents kept.",
-    "cost": "Prices for the bill in run.json, in any one currency; the defaults are AWS S3 Standard's in dollars.",
+    "cost": "Prices for the cost in run.json, in any one currency; the defaults are AWS S3 Standard's in dollars.",
     "lineage": "Where PostgreSQL is. Credentials come from libpq's environment (PGPASSWORD, PGPASSFILE, ...).",
 }
 
@@ -423,8 +421,3 @@ def group_of(name: str, settings: type[pydantic.BaseModel] | None = None) -> str
 def metavar_of(name: str, settings: type[pydantic.BaseModel] | None = None) -> str:
     """What stands for a setting's value in ``--help``; ``settings`` as for ``group_of``."""
     return str(_extra((settings or Settings).model_fields[name])["metavar"])
-
-
-def stable_hash(value: Any) -> str:
-    """SHA-256 (hex) of a JSON value, the same for equal values whatever their order."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

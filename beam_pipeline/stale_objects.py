@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from beam_pipeline.plan import read_plan
-from beam_pipeline.settings import stable_hash
+from schemas import run_layout
 from schemas.shards import Shard
 from transforms.io import storage
 from transforms.io.own_objects import DamagedObject, opened
@@ -21,12 +21,12 @@ SHARD_NAME = re.compile(r"(\d{7,})-\d{5,}\.parquet")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Leftover:
+class StaleObject:
     """Something that no run will use again.
 
     Attributes:
       uri: the object, or the object that was being written.
-      reason: why it's a leftover.
+      reason: why it can go.
       unfinished: the write that was never committed; None for an object.
     """
 
@@ -35,8 +35,8 @@ class Leftover:
     unfinished: storage.Unfinished | None = None
 
 
-def leftovers(output: str, older_than: datetime.timedelta) -> Iterator[Leftover]:
-    """The leftovers below an output, one at a time.
+def stale_objects(output: str, older_than: datetime.timedelta) -> Iterator[StaleObject]:
+    """The stale objects of runs that were killed below an output, one at a time.
 
     Unfinished writes count from an age on, as a run that is alive has some, too. An object under ``fingerprints/`` or
     ``tokens/`` counts if its name is no shard's of the plan, or its footer says other settings or another version of
@@ -50,37 +50,37 @@ def leftovers(output: str, older_than: datetime.timedelta) -> Iterator[Leftover]
         age = now - unfinished.started
         if age >= older_than:
             reason = f"begun {age.total_seconds() / 3600:.1f} hours ago and never committed"
-            yield Leftover(unfinished.uri, reason, unfinished)
+            yield StaleObject(unfinished.uri, reason, unfinished)
     plan = read_plan(output)
     if plan is None:
         return
-    deciding = plan["deciding"]
-    planned = read_planned(storage.join(output, "sources.parquet"))
+    layout = run_layout.RunLayout(output)
+    planned = read_planned(layout.sources)
     etags = {(item.source if isinstance(item, Shard) else item).number: item.etag for item in planned}
-    yield from _unknown(storage.join(output, "fingerprints"), stable_hash(deciding["fingerprints"]), etags)
-    yield from _unknown(storage.join(output, "tokens"), stable_hash(deciding), etags)
+    yield from _unknown(layout.fingerprints, plan.deciding.fingerprints_hash, etags)
+    yield from _unknown(layout.tokens, plan.deciding.settings_hash, etags)
 
 
-def remove(leftover: Leftover) -> None:
-    """Removes a leftover for good; one that is gone is no error."""
-    if leftover.unfinished is None:
-        storage.delete(leftover.uri)
+def remove(stale: StaleObject) -> None:
+    """Removes one for good; one that is gone is no error."""
+    if stale.unfinished is None:
+        storage.delete(stale.uri)
     else:
-        storage.discard(leftover.unfinished)
+        storage.discard(stale.unfinished)
 
 
-def _unknown(uri: str, settings_hash: str, etags: dict[int, str]) -> Iterator[Leftover]:
+def _unknown(uri: str, settings_hash: str, etags: dict[int, str]) -> Iterator[StaleObject]:
     try:
         for info in storage.list_objects(uri):
             reason = _reason(info.uri, settings_hash, etags)
             if reason:
-                yield Leftover(info.uri, reason)
+                yield StaleObject(info.uri, reason)
     except storage.NotFound:
         return  # nothing was written there
 
 
 def _reason(uri: str, settings_hash: str, etags: dict[int, str]) -> str:
-    """Why an object is a leftover; empty if it is none."""
+    """Why an object is stale; empty if it isn't."""
     name = SHARD_NAME.fullmatch(uri.rpartition("/")[2])
     if name is None:
         return "its name is no shard's"
@@ -91,8 +91,8 @@ def _reason(uri: str, settings_hash: str, etags: dict[int, str]) -> str:
             stored: dict[bytes, Any] = pq.read_metadata(file).metadata or {}
     except DamagedObject:
         return "is cut short or damaged"
-    if stored.get(b"beam_pipeline.settings", b"").decode() != settings_hash:
+    if stored.get(run_layout.SETTINGS, b"").decode() != settings_hash:
         return "other settings made it"
-    if stored.get(b"beam_pipeline.etag", b"").decode() != etags[int(name[1])]:
+    if stored.get(run_layout.ETAG, b"").decode() != etags[int(name[1])]:
         return "it was made from another version of its source"
     return ""

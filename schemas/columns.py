@@ -9,13 +9,13 @@ import pyarrow as pa
 CONTENT_HASH_BYTES = 16
 
 # A batch of documents in flight, between reading and fingerprinting. All rows of the source are there, in order;
-# `text` is null exactly where `outcome` is set, so every kernel works on the texts that are still in play.
+# `text` is null exactly where `outcome` is set, so every kernel works on the texts of active documents.
 DOCUMENTS = pa.schema(
     [
         pa.field("row", pa.uint32()),  # row in the source; in a packed shard, the place
         pa.field("id", pa.string()),  # the user's own id, null if there is none
-        pa.field("text", pa.string()),  # null if the document is out of play
-        pa.field("outcome", pa.uint8()),  # null while in play, else why it is out (schemas.outcomes)
+        pa.field("text", pa.string()),  # null if the document is not active
+        pa.field("outcome", pa.uint8()),  # null of an active document, else why it is out (schemas.outcomes)
     ]
 )
 
@@ -32,11 +32,13 @@ def fingerprints(bands: int, signature_size: int, attributes: Iterable[pa.Field]
     return pa.schema(
         [
             pa.field("id", pa.string()),  # the user's own id
-            pa.field("outcome", pa.uint8()),  # null while in play, else why it is out
+            pa.field("outcome", pa.uint8()),  # null of an active document, else why it is out
             pa.field("language", pa.dictionary(pa.int32(), pa.string())),  # as the model gives it; null if out before
             pa.field("language_score", pa.float32()),  # the model's probability
             pa.field("text_bytes", pa.uint32()),  # UTF-8 bytes of the normalized text; null: never had one
-            pa.field("clean", pa.bool_()),  # whether the text was normalized as it came; pass 3 leaves it as it is
+            pa.field(
+                "already_normalized", pa.bool_()
+            ),  # whether the text was normalized as it came; pass 3 leaves it as it is
             pa.field("content_hash", pa.binary(CONTENT_HASH_BYTES)),  # mmh3 x64 128 of the normalized text
             pa.field("signature", pa.binary(signature_size)),  # null if there are `shingles`, or none to be listed
             pa.field("shingles", pa.large_binary()),  # of a short text, all: sorted distinct hashes, uint32 each

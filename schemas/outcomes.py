@@ -8,7 +8,7 @@ and the run's table says which is which (``Outcomes``).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 KEPT = ord("k")
 EXACT_DUPLICATE = ord("x")
@@ -63,7 +63,7 @@ class Outcomes:
         return cls(OWN | {FILTER_CODES[i]: ("dropped", reason) for i, reason in enumerate(reasons)})
 
     @classmethod
-    def from_json(cls, table: dict[str, list[str]]) -> Outcomes:
+    def from_json(cls, table: Mapping[str, list[str]]) -> Outcomes:
         """Those that ``as_json`` has stored."""
         return cls({ord(letter): (outcome, reason) for letter, (outcome, reason) in table.items()})
 

@@ -20,7 +20,7 @@ SIGNATURE_SIZE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """What a fingerprint object says of one document; ``content`` None: out of play, ``signature`` None: too short."""
+    """What a fingerprint object says of one document; ``content`` None: not active, ``signature`` None: too short."""
 
     content: bytes | None
     signature: bytes | None = None
@@ -54,7 +54,7 @@ def table(documents: list[Document]) -> pa.Table:
         "language": [d.language for d in documents],
         "language_score": [1.0] * len(documents),
         "text_bytes": [None if d.content is None else d.text_bytes for d in documents],
-        "clean": [None if d.content is None else True for d in documents],
+        "already_normalized": [None if d.content is None else True for d in documents],
         "content_hash": [d.content for d in documents],
         "signature": [d.signature for d in documents],
         "shingles": [None] * len(documents),

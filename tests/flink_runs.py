@@ -103,10 +103,10 @@ def counters(cluster: Cluster, job: str) -> dict[str, int]:
 def assert_same(output: Path, expected: Path) -> None:
     """Byte-identical, and in the lineage every document once."""
     assert runs.digests(output) == runs.digests(expected)
-    assert runs.manifest(output)["books"] == runs.manifest(expected)["books"]
+    assert runs.manifest(output)["counts"] == runs.manifest(expected)["counts"]
     with psycopg.connect(embedded_postgres.start()) as connection:
         [(rows, places)] = connection.execute(
             "SELECT count(*), count(DISTINCT (source_uri, source_row)) FROM lineage WHERE run = %s",
             [runs.manifest(output)["run"]],
         ).fetchall()
-    assert rows == places == runs.manifest(expected)["books"]["documents"]
+    assert rows == places == runs.manifest(expected)["counts"]["documents"]

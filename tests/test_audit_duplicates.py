@@ -50,7 +50,7 @@ def test_it_samples_what_the_lineage_says_was_removed(finished: Path) -> None:
 def test_the_manifest_has_the_precision_with_its_interval(finished: Path) -> None:
     said = runs.manifest(finished)["deduplication_audit"]
     removed = said["removed"]
-    assert removed["near_duplicates"] == runs.manifest(finished)["books"]["dropped"]["near_duplicate"]
+    assert removed["near_duplicates"] == runs.manifest(finished)["counts"]["dropped"]["near_duplicate"]
     assert removed["sampled"] == min(200, removed["near_duplicates"])
     assert removed["precision"] == 1
     assert 0.9 < removed["precision_95"][0] < removed["precision_95"][1] == 1

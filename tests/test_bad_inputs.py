@@ -35,7 +35,7 @@ def test_unreadable_sources_are_listed_and_the_rest_is_done(tmp_path: Path) -> N
     reasons = {Path(source["uri"]).name: source["reason"] for source in manifest["unreadable"]}
     assert set(reasons) == {"cut.parquet", "column.parquet", "cut.jsonl.gz"}
     assert "text_column" in reasons["column.parquet"]
-    assert manifest["books"]["documents"] == 50
+    assert manifest["counts"]["documents"] == 50
     assert "cut.jsonl.gz" in done.stderr
     again = runs.run(sources, output, "--direct_num_workers", 1, status=3)
     assert "cut.jsonl.gz" in again.stderr
@@ -71,8 +71,8 @@ def test_what_is_no_source_is_named_and_what_is_nearly_one_is_read(tmp_path: Pat
     assert set(warnings) == {"open.parquet", "tail.jsonl.gz"}
     assert "trailing" not in warnings["tail.jsonl.gz"]
     assert "garbage after the last gzip member" in done.stderr
-    assert manifest["books"]["documents"] == 53
-    assert manifest["books"]["invalid"] == {}
+    assert manifest["counts"]["documents"] == 53
+    assert manifest["counts"]["invalid"] == {}
     # The second line of two with a blank one between them is row 1.
     shown = runs.ask("trace", "--output", output, "--source", sources / "tail.jsonl.gz", "--row", 1, "--text")
     assert TEXT.format(101) in json.dumps(shown)
@@ -99,8 +99,8 @@ def test_a_source_of_which_nothing_is_left_is_listed_although_its_rows_have_thei
         "shards.parquet": "none of its 3 rows can be used: most are empty_text",
         "blanks.jsonl": "none of its 2 rows can be used: most are empty_text",
     }
-    assert manifest["books"]["documents"] == 57
-    assert manifest["books"]["invalid"] == {"empty_text": 5, "null_text": 1}
+    assert manifest["counts"]["documents"] == 57
+    assert manifest["counts"]["invalid"] == {"empty_text": 5, "null_text": 1}
     answer = runs.ask("trace", "--output", output, "--source", sources / "shards.parquet", "--row", 1)
     assert answer["reason"] == "null_text"
 
@@ -121,10 +121,10 @@ def test_unusable_rows_are_outcomes(tmp_path: Path) -> None:
     ]
     source.write_bytes(b"\n".join(rows) + b"\n")
     runs.run(source, tmp_path / "out", "--direct_num_workers", 1)
-    books = runs.manifest(tmp_path / "out")["books"]
-    assert books["documents"] == len(rows)
-    assert books["kept"] == 1
-    assert books["invalid"] == {
+    counts = runs.manifest(tmp_path / "out")["counts"]
+    assert counts["documents"] == len(rows)
+    assert counts["kept"] == 1
+    assert counts["invalid"] == {
         "null_text": 1, "empty_text": 2, "text_not_a_string": 1, "missing_text": 1, "invalid_json": 2,
         "invalid_utf8": 2,
     }  # fmt: skip

@@ -42,7 +42,7 @@ def test_leftovers_are_listed_and_removed(finished: Path, tmp_path: Path, capsys
         assert f"{path}: " in said
         assert reason in said
         assert path.exists()
-    assert f"{len(left)} leftovers" in said
+    assert f"{len(left)} stale objects" in said
     assert ".unfinished" not in clean(capsys, output), "a young one may be a living run's"
     clean(capsys, output, "--older_than", 0, "--delete")
     assert not any(path.exists() for path in left)

@@ -13,6 +13,7 @@ import pytest
 from beam_pipeline.cli import main
 from beam_pipeline.commands import compare, duplicates, funnel, init_db, status, trace, why
 from beam_pipeline.lineage import runs
+from schemas.run_layout import Deciding, StoredPlan
 from schemas.segments import Segment, SourceState
 from schemas.shards import document_id
 from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, segment, sources
@@ -34,7 +35,7 @@ def output(lineage: Lineage, database: str, tmp_path: Path) -> str:
     lineage.set_source_states(RUN, states)
     broken = Segment(RUN, "0000002-00000", 2, 0, 0, "unreadable", error="not Parquet")
     lineage.upsert_segments([DONE, segment(2, 1, state="fingerprinted"), broken])
-    (tmp_path / "plan.json").write_text(json.dumps({"run": RUN, "lineage_dsn": database}))
+    (tmp_path / "plan.json").write_bytes(StoredPlan(RUN, "", Deciding({}, {}), lineage_dsn=database).encode())
     return str(tmp_path)
 
 

@@ -28,7 +28,7 @@ def test_a_run_that_keeps_nothing(tmp_path: Path) -> None:
     assert last.startswith("WARNING: nothing was kept of 6 documents: 5 dropped: language not wanted; 1 invalid: empty")
     assert last.endswith("the languages kept are de")
     manifest = runs.manifest(tmp_path / "out")
-    assert manifest["books"]["kept"] == 0
+    assert manifest["counts"]["kept"] == 0
     assert manifest["warnings"][-1] in last
     again = runs.run(source, tmp_path / "out", *ONE, "--languages", "de", status=4)
     assert again.stderr.splitlines()[-1] == last

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipeline import embedded_postgres
-from beam_pipeline.stale_objects import leftovers
+from beam_pipeline.stale_objects import stale_objects
 from schemas.shards import Shard, Source, document_id, places_of
 from tests import runs
 from tests.test_rededuplicate import decided, dedup
@@ -274,7 +274,7 @@ def test_the_token_rows_are_the_same(both: tuple[Path, Path, Path]) -> None:
 def test_the_books_are_the_same(both: tuple[Path, Path, Path]) -> None:
     _, packed, alone = both
     a, b = runs.manifest(packed), runs.manifest(alone)
-    for name in ("books", "tokens", "kept_bytes", "languages", "unreadable"):
+    for name in ("counts", "tokens", "kept_bytes", "languages", "unreadable"):
         assert a[name] == b[name]
     assert len(a["unreadable"]) > 3
     rows = dict(ask("SELECT uri, rows FROM sources WHERE run = %s", run_of(packed)))
@@ -329,7 +329,7 @@ def test_runs_are_compared_document_by_document(both: tuple[Path, Path, Path]) -
     for a, b in ((packed, alone), (alone, packed), (packed, packed)):
         cells = ask("SELECT * FROM compare_runs(%s, %s)", run_of(a), run_of(b))
         assert all(cell[:2] == cell[2:4] for cell in cells)
-        assert sum(cell[4] for cell in cells) == runs.manifest(packed)["books"]["documents"]
+        assert sum(cell[4] for cell in cells) == runs.manifest(packed)["counts"]["documents"]
 
 
 def test_the_commands_name_the_source(both: tuple[Path, Path, Path]) -> None:
@@ -379,7 +379,7 @@ def test_lost_objects_are_made_again_alike(both: tuple[Path, Path, Path]) -> Non
 
 def test_decided_again_and_against_itself(both: tuple[Path, Path, Path], tmp_path: Path) -> None:
     _, packed, alone = both
-    tables, books = [], []
+    tables, counts = [], []
     for output in (packed, alone):
         dedup(output, tmp_path / output.name, "--min_similarity", 0.9)
         rows = list(decided(tmp_path / output.name).values())
@@ -389,22 +389,22 @@ def test_decided_again_and_against_itself(both: tuple[Path, Path, Path], tmp_pat
         dedup(output, against, "--against", packed)
         found = json.loads((against / "dedup.json").read_text())
         assert found["dropped_for_an_earlier_run"] > 100
-        books.append(found["books"])
+        counts.append(found["counts"])
         twice = tmp_path / f"{output.name}-twice"
         dedup(output, twice, "--against", against)
-        books.append(json.loads((twice / "dedup.json").read_text())["dropped_for_an_earlier_run"])
+        counts.append(json.loads((twice / "dedup.json").read_text())["dropped_for_an_earlier_run"])
     assert tables[0] == tables[1]
     assert any(row["witness_source"] for row in tables[0])
-    assert books[:2] == books[2:]
+    assert counts[:2] == counts[2:]
 
 
 def test_leftovers_know_the_plan(both: tuple[Path, Path, Path]) -> None:
     _, packed, _ = both
     day = datetime.timedelta(days=1)
-    assert list(leftovers(str(packed), day)) == []
+    assert list(stale_objects(str(packed), day)) == []
     stray = packed / "tokens" / "0000001-00000.parquet"
     stray.write_bytes(next((packed / "tokens").iterdir()).read_bytes())
-    assert [left.uri for left in leftovers(str(packed), day)] == [str(stray)]
+    assert [left.uri for left in stale_objects(str(packed), day)] == [str(stray)]
     stray.unlink()
 
 

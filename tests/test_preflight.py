@@ -14,8 +14,8 @@ import pytest
 import zstandard
 
 from beam_pipeline import options
+from beam_pipeline.estimate import estimate
 from beam_pipeline.plan import PlanError, make_plan
-from beam_pipeline.predict import predict
 from beam_pipeline.preflight import UnusableSettings, close_labels
 from beam_pipeline.sample import tokenizer_path
 from beam_pipeline.settings import Settings
@@ -85,7 +85,7 @@ class TestLabels:
         with pytest.raises(UnusableSettings, match=said):
             planned(source, tmp_path / "out", text_column="content", **settings)
         with pytest.raises(UnusableSettings, match=said):
-            predict(Settings(
+            estimate(Settings(
                 input=[str(source)], output=str(tmp_path / "out"), tokenizer=str(tokenizer_path()),
                 text_column="content", **settings,
             ))  # fmt: skip

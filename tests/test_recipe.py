@@ -1,4 +1,4 @@
-"""A recipe in a run: attributes, reasons and edits are in the files and the books, and both passes edit alike."""
+"""A recipe in a run: attributes, reasons and edits are in the files and the counts, and both passes edit alike."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _outcomes(output: Path) -> dict[str, list[str]]:
 
 
 def test_the_books_have_the_reasons_and_tokens_are_of_the_edited_texts(cooked: Path) -> None:
-    dropped = runs.manifest(cooked)["books"]["dropped"]
+    dropped = runs.manifest(cooked)["counts"]["dropped"]
     assert {"few_vowels", "few_words", "no_questions"} <= {*dropped}
     tokenizer = runs.reference_tokenizer()
     rows = runs.tokens(cooked).to_pylist()

@@ -77,9 +77,9 @@ def test_with_the_same_settings_it_decides_the_same(finished: Path, again: Path)
     sizes = {(row["source"], row["source_row"]): row["cluster_size"] for row in runs.tokens(finished).to_pylist()}
     assert {place: row["cluster_size"] for place, row in decisions.items() if row["cluster_size"]} == sizes
     manifest = json.loads((again / "dedup.json").read_text())
-    books = runs.manifest(finished)["books"]
-    assert manifest["books"]["kept"] == books["kept"]
-    assert manifest["books"]["dropped: near_duplicate"] == books["dropped"]["near_duplicate"]
+    counts = runs.manifest(finished)["counts"]
+    assert manifest["counts"]["kept"] == counts["kept"]
+    assert manifest["counts"]["dropped: near_duplicate"] == counts["dropped"]["near_duplicate"]
     assert sorted(path.name for path in again.iterdir()) == ["decisions", "dedup.json"]
     assert all(row["has_tokens"] == (row["outcome"] == "kept") for row in decisions.values())
     assert manifest["kept_without_tokens"] == 0

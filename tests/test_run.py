@@ -25,14 +25,14 @@ def source_texts(corpus: Path) -> dict[tuple[str, int], str | None]:
 
 def test_the_books_balance(finished: Path, corpus: Path) -> None:
     manifest = runs.manifest(finished)
-    books = manifest["books"]
-    assert books["documents"] == len(source_texts(corpus))
-    assert books["documents"] == books["kept"] + sum(books["dropped"].values()) + sum(books["invalid"].values())
-    assert books["dropped"]["exact_duplicate"] > 100
-    assert books["dropped"]["near_duplicate"] > 100
-    assert set(books["invalid"]) == {"null_text", "empty_text"}
+    counts = manifest["counts"]
+    assert counts["documents"] == len(source_texts(corpus))
+    assert counts["documents"] == counts["kept"] + sum(counts["dropped"].values()) + sum(counts["invalid"].values())
+    assert counts["dropped"]["exact_duplicate"] > 100
+    assert counts["dropped"]["near_duplicate"] > 100
+    assert set(counts["invalid"]) == {"null_text", "empty_text"}
     rows = runs.tokens(finished)
-    assert books["kept"] == rows.num_rows
+    assert counts["kept"] == rows.num_rows
     assert manifest["tokens"] == sum(rows["n_tokens"].to_pylist())
 
 
@@ -115,7 +115,7 @@ def test_filters_drop_with_their_reasons(corpus: Path, tmp_path: Path) -> None:
         "min_characters: 300\nlanguages: [en, de]\n"
     )
     runs.run(corpus, tmp_path / "out", "--config", tmp_path / "config.yaml", "--direct_num_workers", 1, "--with_text")
-    dropped = runs.manifest(tmp_path / "out")["books"]["dropped"]
+    dropped = runs.manifest(tmp_path / "out")["counts"]["dropped"]
     assert {"too_short", "language_not_wanted", "no_digits", "not_about_it"} <= set(dropped)
     for row in runs.tokens(tmp_path / "out").to_pylist():
         assert len(row["text"]) >= 300

@@ -117,8 +117,8 @@ def test_of_two_commands_over_one_output_one_is_refused(text: Path, tmp_path: Pa
     assert "  source" in str(refused)
     stored = json.loads((output / "plan.json").read_text())
     assert stored["run"] == made.run
-    assert stored["deciding"] == made.deciding
-    assert plan.is_listed(made.sources_uri, made.deciding)
+    assert stored["deciding"] == made.deciding.as_json()
+    assert plan.is_listed(made.layout.sources, made.deciding)
 
 
 def test_of_the_same_command_twice_both_have_the_same_run(text: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_what_is_cut_short_is_named_and_made_again(copied: tuple[Path, Path]) ->
     for path in cut:
         assert f"{path}: is cut short or damaged" in said
     assert runs.digests(output) == before
-    assert runs.manifest(output)["books"]["documents"] == 400
+    assert runs.manifest(output)["counts"]["documents"] == 400
 
 
 def test_a_plan_that_is_cut_short_is_named_and_made_again(copied: tuple[Path, Path]) -> None:

@@ -42,7 +42,7 @@ def test_the_rows_are_those_of_the_local_run(done: object, store: Store, finishe
             assert places == [uri.rpartition("/")[2] for uri in other["source"].to_pylist()]
             mine, other = mine.drop_columns("source"), other.drop_columns("source")
         assert mine.equals(other), name
-    assert store.manifest("run")["books"] == runs.manifest(finished)["books"]
+    assert store.manifest("run")["counts"] == runs.manifest(finished)["counts"]
 
 
 def test_requests_are_few_and_counted(done: tuple[object, list[Request]], store: Store) -> None:

@@ -60,7 +60,7 @@ def test_killed_and_continued(finished: Path, corpus: Path, tmp_path: Path) -> N
         [(rows, places)] = connection.execute(
             "SELECT count(*), count(DISTINCT (source_uri, source_row)) FROM lineage WHERE run = %s", [run]
         ).fetchall()
-    assert rows == places == runs.manifest(finished)["books"]["documents"]
+    assert rows == places == runs.manifest(finished)["counts"]["documents"]
 
 
 @pytest.mark.parametrize("lost", ["tokens", "fingerprints", "run.json"])

@@ -1,4 +1,4 @@
-"""What passes 1 and 2 found out becomes one outcome a document, or an error: books always balance."""
+"""What passes 1 and 2 found out becomes one outcome a document, or an error: counts always add up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fingerprints() -> pa.Table:
             "language": pa.array(["en", None, "de", "en", "und"]).dictionary_encode(),
             "language_score": pa.array([0.9, None, 0.8, 0.7, 0.0], pa.float32()),
             "text_bytes": pa.array([10, None, 30, 40, 50], pa.uint32()),
-            "clean": pa.array([True, None, False, True, True]),
+            "already_normalized": pa.array([True, None, False, True, True]),
             "content_hash": pa.array([bytes([row] * 16) for row in range(5)], pa.binary(16)),
         }
     )
@@ -38,13 +38,13 @@ def witnessed(*rows: tuple[int, int]) -> np.ndarray:
     return np.array([(SHARD.key + row, count) for row, count in rows], WITNESSES.records)
 
 
-def verdict() -> ShardOutcomes:
+def shard_outcomes() -> ShardOutcomes:
     duplicates = decided((2, SHARD.key, 1.0, 1), (3, 7, 0.875, 0))
     return decide(SHARD, fingerprints(), duplicates, witnessed((0, 4)))
 
 
 def test_every_document_has_one_outcome() -> None:
-    result = verdict()
+    result = shard_outcomes()
     assert result.outcomes.tolist() == [KEPT, EMPTY_TEXT, EXACT_DUPLICATE, NEAR_DUPLICATE, KEPT]
     assert result.kept.tolist() == [True, False, False, False, True]
     assert result.cluster_sizes.tolist() == [5, 0, 0, 0, 1]
@@ -52,7 +52,7 @@ def test_every_document_has_one_outcome() -> None:
 
 
 def test_the_segment_has_the_duplicates_and_the_funnel() -> None:
-    segment = segment_of(RUN, verdict(), "/out/tokens/x.parquet", np.array([3, 9], np.uint32), {}, {})
+    segment = segment_of(RUN, shard_outcomes(), "/out/tokens/x.parquet", np.array([3, 9], np.uint32), {}, {})
     assert segment.outcomes == bytes([KEPT, EMPTY_TEXT, EXACT_DUPLICATE, NEAR_DUPLICATE, KEPT])
     assert segment.duplicate_rows.tolist() == [102, 103]
     assert segment.witness_sources.tolist() == [2, 0]
@@ -92,4 +92,4 @@ def test_fingerprints_of_other_rows_are_refused() -> None:
 
 def test_token_rows_are_the_kept_documents() -> None:
     with pytest.raises(UnbalancedCounts, match="2 kept, 3 token rows"):
-        segment_of(RUN, verdict(), "/out/tokens/x.parquet", np.ones(3, np.uint32), {}, {})
+        segment_of(RUN, shard_outcomes(), "/out/tokens/x.parquet", np.ones(3, np.uint32), {}, {})

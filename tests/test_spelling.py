@@ -144,9 +144,9 @@ def test_invalid_if_the_setting_says_so(texts: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(BPE_WITHOUT_UNKNOWN)
     flags = ("--tokenizer", tmp_path / "tokenizer.json", "--direct_num_workers", 1, "--max_unknown_tokens", 0.2)
     done = runs.run(texts, tmp_path / "out", *flags)
-    books = runs.manifest(tmp_path / "out")["books"]
-    assert books["invalid"] == {"no_tokens": 2, "unknown_tokens": 1}
-    assert books["kept"] == 4 and books["dropped"] == {}
+    counts = runs.manifest(tmp_path / "out")["counts"]
+    assert counts["invalid"] == {"no_tokens": 2, "unknown_tokens": 1}
+    assert counts["kept"] == 4 and counts["dropped"] == {}
     assert "WARNING" not in done.stderr
     answer = runs.ask("trace", "--output", tmp_path / "out", "--source", texts, "--row", 4)
     assert json.dumps(answer).count("no_tokens") >= 1

@@ -134,7 +134,7 @@ def test_a_shard_that_kills_its_worker_twice_is_set_aside(corpus: Path, tmp_path
     assert len(said) == 2
     assert "Traceback" not in done.stderr
     # All the rest is done.
-    books, answer = runs.manifest(output)["books"], runs.ask("status", "--output", output)
+    counts, answer = runs.manifest(output)["counts"], runs.ask("status", "--output", output)
     assert answer["state"] == "done"
     assert answer["shards"]["unreadable"] == 1
     assert answer["shards"]["done"] == len(list((output / "tokens").glob("*.parquet"))) > 8
@@ -144,14 +144,14 @@ def test_a_shard_that_kills_its_worker_twice_is_set_aside(corpus: Path, tmp_path
     for note in (output / "deaths").iterdir():
         note.unlink()
     runs.run(sources, output, *flags, "--direct_num_workers", workers)
-    assert books["documents"] < runs.manifest(output)["books"]["documents"] == 1800
+    assert counts["documents"] < runs.manifest(output)["counts"]["documents"] == 1800
 
 
 def test_one_death_sets_nothing_aside(corpus: Path, tmp_path: Path) -> None:
     sources, flags = _deadly(tmp_path, corpus, times=1)
     runs.run(sources, tmp_path / "out", *flags, *TWO_WORKERS)
     assert runs.manifest(tmp_path / "out")["unreadable"] == []
-    assert runs.manifest(tmp_path / "out")["books"]["documents"] == 1800
+    assert runs.manifest(tmp_path / "out")["counts"]["documents"] == 1800
     assert len(list((tmp_path / "out" / "deaths").iterdir())) == 1
 
 

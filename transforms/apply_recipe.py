@@ -63,7 +63,7 @@ class _Apply(beam.DoFn):
 class Recipe(beam.PTransform):
     """From ``Batch``: the same after the steps, with their attributes as columns.
 
-    A document that a step drops is out of play with its reason as ``outcome``; the steps behind it don't see it.
+    A document that a step drops is dropped with its reason as ``outcome``; the steps behind it don't see it.
 
     Attributes:
       steps: by name.

@@ -31,7 +31,7 @@ class Batch:
       last: whether the shard ends with this batch. Every shard has a last batch, if need be an empty one.
       data: the documents; ``schemas.columns.DOCUMENTS`` and the columns that the boxes add.
       costs: what the boxes spent on this batch so far.
-      verdict: in pass 3, what became of the shard's documents.
+      shard_outcomes: in pass 3, what became of the shard's documents.
       error: with ``last``, why the shard can't be read; what came before it is void.
       notes: what a box has to say about the shard, for its segment.
       parts: of a packed shard, the sources that these documents are from.
@@ -43,7 +43,7 @@ class Batch:
     last: bool
     data: pa.RecordBatch
     costs: Costs = dataclasses.field(default_factory=dict)
-    verdict: ShardOutcomes | None = None
+    shard_outcomes: ShardOutcomes | None = None
     error: str = ""
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     parts: tuple[Part, ...] = ()

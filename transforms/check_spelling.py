@@ -48,7 +48,7 @@ class Spelled:
 
 
 def check_spelling(batch: Batch, spelled: Spelled) -> Batch:
-    """The batch, documents that can't be spelled out of play with the reason as outcome."""
+    """The batch, documents that can't be spelled dropped or invalid with the reason as outcome."""
     return batch.with_data(apply_step(batch.data, Step.of(spelled, STEP), Outcomes(OWN)))
 
 
@@ -71,7 +71,7 @@ class _Check(beam.DoFn):
 
 @dataclasses.dataclass
 class CheckSpelling(beam.PTransform):
-    """From ``Batch``: the same; documents that the tokenizer can't spell are out of play."""
+    """From ``Batch``: the same; documents that the tokenizer can't spell are invalid."""
 
     tokenization: Tokenization
     max_unknown: float

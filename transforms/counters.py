@@ -1,6 +1,7 @@
 """What Beam counts, step by step: how far the job is, and what the steps cost that write no segment.
 
-A runner's UI shows ``RUN_COUNTERS`` while a job works. They count what this job has done; the books are in the lineage.
+A runner's UI shows ``RUN_COUNTERS`` while a job works. They count what this job has done; those of the run are in
+the lineage.
 
 The text passes note their costs in the segments of their shards, where they survive a killed run. Splitting, skipping
 and pass 2 have no such place; a handful of counters in one namespace is what they take.
@@ -39,8 +40,8 @@ def count(**amounts: int) -> None:
         Metrics.counter(RUN_NAMESPACE, name).inc(int(amount))
 
 
-def accounted(element: Any, function: Callable[..., Iterable[Any]], arguments: tuple[Any, ...] = ()) -> Iterator[Any]:
-    """``function(element, *arguments)``, its costs counted: ``beam.FlatMap(accounted, function, arguments)``."""
+def metered(element: Any, function: Callable[..., Iterable[Any]], arguments: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """``function(element, *arguments)``, its costs counted: ``beam.FlatMap(metered, function, arguments)``."""
     costs: Costs = {}
     results = iter(function(element, *arguments))
     while True:
@@ -53,7 +54,7 @@ def accounted(element: Any, function: Callable[..., Iterable[Any]], arguments: t
         Metrics.counter(NAMESPACE, name).inc(round(amount * 1e6) if name in _MICROSECONDS else int(amount))
 
 
-def accounts_of(metrics: Any) -> dict[str, dict[str, float]]:
+def metered_costs(metrics: Any) -> dict[str, dict[str, float]]:
     """What was counted in a pipeline that is done, by the box of the diagram: ``{box: {"wall": seconds, ...}}``.
 
     Args:

@@ -30,31 +30,31 @@ def edit_batch(batch: Batch, editors: list[Step], outcomes: Outcomes) -> Batch:
     Raises:
       ShardFailed: an editor raised an error, or a text isn't what it was in pass 1.
     """
-    verdict = batch.verdict
-    if verdict is None:
-        raise ShardFailed(f"shard {batch.shard.name} has come to Edit without a verdict")
+    shard_outcomes = batch.shard_outcomes
+    if shard_outcomes is None:
+        raise ShardFailed(f"shard {batch.shard.name} has come to Edit without its outcomes")
     index = batch.data["row"].to_numpy().astype(np.int64) - batch.shard.first_row
     if editors:
-        data = _with_language(batch.data, verdict, index)
+        data = _with_language(batch.data, shard_outcomes, index)
         for step in editors:
             with batch.at_work(f"{step.label} (kept)"):
                 data = apply_step(data, step, outcomes)
         batch = batch.with_columns(text=data["text"])
     with batch.at_work("Edit"):
-        _check(batch.data["text"], verdict, index)
+        _check(batch.data["text"], shard_outcomes, index)
     return batch
 
 
-def _with_language(data: pa.RecordBatch, verdict: ShardOutcomes, index: np.ndarray) -> pa.RecordBatch:
+def _with_language(data: pa.RecordBatch, shard_outcomes: ShardOutcomes, index: np.ndarray) -> pa.RecordBatch:
     """The documents with the columns that an editor has seen in pass 1."""
     languages = pa.DictionaryArray.from_arrays(
-        pa.array(verdict.languages[index].astype(np.int32)), pa.array(verdict.language_names, pa.string())
+        pa.array(shard_outcomes.languages[index].astype(np.int32)), pa.array(shard_outcomes.language_names, pa.string())
     )
     data = data.append_column("language", languages)
-    return data.append_column("language_score", pa.array(verdict.language_scores[index]))
+    return data.append_column("language_score", pa.array(shard_outcomes.language_scores[index]))
 
 
-def _check(text: pa.StringArray, verdict: ShardOutcomes, index: np.ndarray) -> None:
+def _check(text: pa.StringArray, shard_outcomes: ShardOutcomes, index: np.ndarray) -> None:
     """Holds some texts, spread over the batch, against the hashes of pass 1.
 
     Raises:
@@ -63,7 +63,7 @@ def _check(text: pa.StringArray, verdict: ShardOutcomes, index: np.ndarray) -> N
     if not len(text):
         return
     places = np.unique(np.linspace(0, len(text) - 1, CHECKED).astype(np.int64))
-    stored = verdict.content_hashes.take(pa.array(index[places])).to_pylist()
+    stored = shard_outcomes.content_hashes.take(pa.array(index[places])).to_pylist()
     texts = pc.cast(text.take(pa.array(places)), pa.binary()).to_pylist()
     for place, encoded, expected in zip(places.tolist(), texts, stored, strict=True):
         if encoded is None or mmh3.mmh3_x64_128_digest(encoded) != expected:

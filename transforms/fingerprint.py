@@ -17,7 +17,8 @@ def fingerprint_batch(batch: Batch, options: MinHash, attributes: tuple[str, ...
         text = batch.data["text"]
         found = fingerprint(text, options)
         columns = {
-            name: batch.data[name] for name in ("id", "outcome", "language", "language_score", "text_bytes", "clean")
+            name: batch.data[name]
+            for name in ("id", "outcome", "language", "language_score", "text_bytes", "already_normalized")
         }
         columns |= found._asdict() | {name: batch.data[name] for name in attributes}
         return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))

@@ -53,7 +53,7 @@ class _Identify(beam.DoFn):
 class IdentifyLanguage(beam.PTransform):
     """From ``Batch``: the same with ``language`` (dictionary of strings) and ``language_score`` (float32).
 
-    Both are null where a document is out of play.
+    Both are null where a document is not active.
     """
 
     model: PinnedFile

@@ -7,7 +7,7 @@ import dataclasses
 import apache_beam as beam
 
 from schemas.shards import Shard, Source
-from transforms.counters import accounted
+from transforms.counters import metered
 from transforms.io.source_list import read_planned
 
 
@@ -25,6 +25,6 @@ class ListSources(beam.PTransform):
         return (
             root
             | "Plan" >> beam.Create([self.sources_uri], reshuffle=False)
-            | "ReadPlan" >> beam.FlatMap(accounted, read_planned)
+            | "ReadPlan" >> beam.FlatMap(metered, read_planned)
             | "Spread" >> beam.Reshuffle()
         )

@@ -17,22 +17,25 @@ from transforms.kernels.text.normalization import Normalization, has_content, no
 def normalize_batch(batch: Batch, options: Normalization) -> Batch:
     """The batch with its texts normalized; a text in which nothing is to be seen is out as empty.
 
-    In pass 1 the column ``clean`` says which texts were normalized as they came; in pass 3 these aren't looked at
-    again: the source is pinned, so they are the same. ``text_bytes`` says how long each was, whatever becomes of it.
+    In pass 1 the column ``already_normalized`` says which texts were normalized as they came; in pass 3 these aren't
+    looked at again: the source is pinned, so they are the same. ``text_bytes`` says how long each was, whatever becomes
+    of it.
     """
-    if batch.verdict:
+    if batch.shard_outcomes:
         with batch.at_work("NormalizeKept"):
             row = batch.data["row"].to_numpy().astype(np.int64) - batch.shard.first_row
-            return batch.with_columns(text=normalize(batch.data["text"], options, batch.verdict.clean[row]))
+            return batch.with_columns(
+                text=normalize(batch.data["text"], options, batch.shard_outcomes.already_normalized[row])
+            )
     with batch.at_work("Normalize"):
         text = normalize(batch.data["text"], options)
-        clean = pc.equal(text, batch.data["text"])
+        already_normalized = pc.equal(text, batch.data["text"])
         text_bytes = pc.cast(pc.binary_length(text), pa.uint32())
         empty = pa.array(text.is_valid().to_numpy(zero_copy_only=False) & ~has_content(text))
         if not pc.any(empty).as_py():
-            return batch.with_columns(text=text, clean=clean, text_bytes=text_bytes)
+            return batch.with_columns(text=text, already_normalized=already_normalized, text_bytes=text_bytes)
         return batch.with_columns(
-            clean=clean,
+            already_normalized=already_normalized,
             text_bytes=text_bytes,
             text=pc.if_else(empty, pa.scalar(None, text.type), text),
             outcome=pc.if_else(empty, pa.scalar(EMPTY_TEXT, pa.uint8()), batch.data["outcome"]),
@@ -41,7 +44,7 @@ def normalize_batch(batch: Batch, options: Normalization) -> Batch:
 
 @dataclasses.dataclass
 class Normalize(beam.PTransform):
-    """From ``Batch``: the same with normalized ``text``, and in pass 1 ``clean`` and ``text_bytes``.
+    """From ``Batch``: the same with normalized ``text``, and in pass 1 ``already_normalized`` and ``text_bytes``.
 
     Attributes:
       options: the rules.

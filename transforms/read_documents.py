@@ -26,7 +26,7 @@ EMPTY = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in DOCUME
 def read_shard(
     item: Shard | ShardOutcomes, options: ReadOptions, sources_uri: str = "", deaths: Deaths | None = None
 ) -> Iterator[Batch]:
-    """The batches of a shard: all its documents, or those that a verdict keeps.
+    """The batches of a shard: all its documents, or those that its outcomes keep.
 
     Until the last is taken, and worked up to the end of the pass, the worker is at work on the shard (``at_work``).
     """
@@ -44,19 +44,19 @@ def _batches(
     that and is raised, for the runner to try again.
 
     Args:
-      item: the shard, or the verdict on it.
+      item: the shard, or what became of its documents.
       options: how its sources are read.
       sources_uri: the plan's sources, where those of a packed shard are looked up.
       deaths: what has killed workers; a source of a packed shard that has is set aside alone.
     """
     keep_freed_memory()
-    verdict = item if isinstance(item, ShardOutcomes) else None
+    shard_outcomes = item if isinstance(item, ShardOutcomes) else None
     shard = item if isinstance(item, Shard) else item.shard
     if shard.error:
         yield Batch(shard, 0, True, EMPTY, error=shard.error)
         return
     warnings: list[str] = []
-    keep, census = (verdict.kept, verdict.census) if verdict else (None, None)
+    keep, census = (shard_outcomes.kept, shard_outcomes.census) if shard_outcomes else (None, None)
     packed = None
     batches: Iterator[tuple[pa.RecordBatch, tuple[Part, ...]]]
     if shard.packed:
@@ -65,7 +65,7 @@ def _batches(
         batches = packed.batches()
     else:
         batches = ((data, ()) for data in read(shard, options, keep, warnings.append))
-    step = "ReadKept" if verdict else "ReadDocuments"
+    step = "ReadKept" if shard_outcomes else "ReadDocuments"
     index = 0
     waiting: Batch | None = None
     error = ""
@@ -82,11 +82,18 @@ def _batches(
             yield dataclasses.replace(waiting, last=data is None, notes=notes, census=found)
         if data is None:
             break
-        waiting = Batch(shard, index, False, data, spent, verdict, parts=parts)
+        waiting = Batch(shard, index, False, data, spent, shard_outcomes, parts=parts)
         index += 1
     if waiting is None:
         yield Batch(
-            shard, index, True, EMPTY, verdict=verdict, error=error, notes=_notes(warnings, packed), census=found
+            shard,
+            index,
+            True,
+            EMPTY,
+            shard_outcomes=shard_outcomes,
+            error=error,
+            notes=_notes(warnings, packed),
+            census=found,
         )
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from schemas.segments import Segment
 from schemas.shards import Shard
-from transforms.counters import accounted
+from transforms.counters import metered
 from transforms.deduplication.deduplicate import decisions, witnesses
 from transforms.io.own_objects import opened
 from transforms.io.stage_objects import StageObjects, census_in
@@ -29,7 +29,7 @@ class Selected(NamedTuple):
 def outcomes_of_shard(
     shard: Shard, fingerprints: StageObjects, duplicates: np.ndarray, witnesses: np.ndarray
 ) -> ShardOutcomes:
-    """The verdict, from a few columns of the shard's fingerprints; arguments and errors as of ``decide``."""
+    """What became of a shard's documents, from a few columns of its fingerprints; arguments as of ``decide``."""
     with opened(fingerprints.uri_of(shard)) as file:
         object_ = pq.ParquetFile(file)
         table, census = object_.read(columns=FINGERPRINT_COLUMNS), census_in(object_.metadata.metadata)
@@ -39,7 +39,7 @@ def outcomes_of_shard(
 def select(
     item: tuple[int, dict[str, Iterable]], fingerprints: StageObjects, run: str
 ) -> Iterator[Decided | beam.pvalue.TaggedOutput]:
-    """A shard and what pass 2 says of it, once that is a verdict; of one that can't be read only its segment."""
+    """A shard and what pass 2 decided about it; of one that can't be read only its segment."""
     _, grouped = item
     for shard in grouped["shards"]:
         if shard.error:
@@ -63,6 +63,6 @@ class SelectKept(beam.PTransform):
         outputs = (
             {"shards": shards | "ByKey" >> beam.Map(lambda shard: (shard.key, shard)), "decisions": blocks}
             | "JoinDecisions" >> beam.CoGroupByKey()
-            | beam.FlatMap(accounted, select, (self.fingerprints, self.run)).with_outputs("lineage", main="decided")
+            | beam.FlatMap(metered, select, (self.fingerprints, self.run)).with_outputs("lineage", main="decided")
         )
         return Selected(outputs.decided, outputs.lineage)

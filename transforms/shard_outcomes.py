@@ -13,7 +13,7 @@ from schemas.segments import Segment
 from schemas.shards import Census, Shard, split_document_id
 from transforms.costs import Costs, costs_as_json
 
-FINGERPRINT_COLUMNS = ["outcome", "language", "language_score", "text_bytes", "clean", "content_hash"]
+FINGERPRINT_COLUMNS = ["outcome", "language", "language_score", "text_bytes", "already_normalized", "content_hash"]
 """What ``decide`` needs of a shard's fingerprints."""
 
 
@@ -27,7 +27,7 @@ class ShardOutcomes:
       language_scores: float32.
       cluster_sizes: 1 + documents dropped with this one as witness; 0 for those not kept.
       text_bytes: UTF-8 bytes of the normalized text, 0 if there is none.
-      clean: whether the text was normalized as it came.
+      already_normalized: whether the text was normalized as it came.
       content_hashes: binary(16), of the text that was fingerprinted; null where there is none.
       duplicates: one entry a dropped duplicate, by the names of pass 2;
         ``transforms.deduplication.deduplicate.DECISIONS``.
@@ -41,7 +41,7 @@ class ShardOutcomes:
     language_scores: np.ndarray
     cluster_sizes: np.ndarray
     text_bytes: np.ndarray
-    clean: np.ndarray
+    already_normalized: np.ndarray
     content_hashes: pa.FixedSizeBinaryArray
     duplicates: np.ndarray
     census: Census | None = None
@@ -61,7 +61,7 @@ class ShardOutcomes:
 class Decided:
     """A shard that waits for pass 3, and what pass 2 has to say of it: 21 bytes a duplicate, 12 a witness.
 
-    The rest of a verdict, 12 bytes a document, is in the shard's fingerprints and read when its turn comes.
+    The rest of a shard_outcomes, 12 bytes a document, is in the shard's fingerprints and read when its turn comes.
 
     Attributes:
       size: bytes of text that pass 3 has to do with.
@@ -123,7 +123,7 @@ def decide(
         language_scores=fingerprints["language_score"].fill_null(0).to_numpy(),
         cluster_sizes=cluster_sizes,
         text_bytes=fingerprints["text_bytes"].fill_null(0).to_numpy(),
-        clean=fingerprints["clean"].fill_null(False).to_numpy(),
+        already_normalized=fingerprints["already_normalized"].fill_null(False).to_numpy(),
         content_hashes=fingerprints["content_hash"].combine_chunks(),
         duplicates=duplicates,
         census=census,
@@ -144,7 +144,12 @@ def segment_after_fingerprinting(run: str, shard: Shard, costs: Costs, census: C
 
 
 def segment_of(
-    run: str, verdict: ShardOutcomes, token_object: str, n_tokens: np.ndarray, costs: Costs, notes: dict[str, Any]
+    run: str,
+    shard_outcomes: ShardOutcomes,
+    token_object: str,
+    n_tokens: np.ndarray,
+    costs: Costs,
+    notes: dict[str, Any],
 ) -> Segment:
     """The segment of a finished shard.
 
@@ -156,29 +161,37 @@ def segment_of(
     Raises:
       UnbalancedCounts: there are not as many token rows as kept documents.
     """
-    kept = verdict.kept
+    kept = shard_outcomes.kept
     if len(n_tokens) != np.count_nonzero(kept):
-        raise UnbalancedCounts(f"{_name(verdict.shard)}: {np.count_nonzero(kept)} kept, {len(n_tokens)} token rows")
+        raise UnbalancedCounts(
+            f"{_name(shard_outcomes.shard)}: {np.count_nonzero(kept)} kept, {len(n_tokens)} token rows"
+        )
     tokens = np.zeros(len(kept), np.uint32)
     tokens[kept] = n_tokens
-    counts = _counts(verdict.outcomes, verdict.languages, verdict.language_names, verdict.text_bytes, tokens)
-    witness_sources, witness_rows = split_document_id(verdict.duplicates["witness"].astype(np.int64))
-    _, duplicate_rows = split_document_id(verdict.duplicates["document"].astype(np.int64))
+    counts = _counts(
+        shard_outcomes.outcomes,
+        shard_outcomes.languages,
+        shard_outcomes.language_names,
+        shard_outcomes.text_bytes,
+        tokens,
+    )
+    witness_sources, witness_rows = split_document_id(shard_outcomes.duplicates["witness"].astype(np.int64))
+    _, duplicate_rows = split_document_id(shard_outcomes.duplicates["document"].astype(np.int64))
     return _segment(
         run,
-        verdict.shard,
+        shard_outcomes.shard,
         state="done",
         token_object=token_object,
-        outcomes=verdict.outcomes,
-        languages=verdict.languages,
-        language_names=verdict.language_names,
+        outcomes=shard_outcomes.outcomes,
+        languages=shard_outcomes.languages,
+        language_names=shard_outcomes.language_names,
         duplicate_rows=duplicate_rows.astype(np.uint32),
         witness_sources=witness_sources.astype(np.uint32),
         witness_rows=witness_rows.astype(np.uint32),
-        similarities=verdict.duplicates["similarity"].astype(np.float32),
+        similarities=shard_outcomes.duplicates["similarity"].astype(np.float32),
         counts=counts | notes,
         costs=costs,
-        census=verdict.census,
+        census=shard_outcomes.census,
     )
 
 

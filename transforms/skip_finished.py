@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from schemas.segments import Segment
 from schemas.shards import Shard, document_id, places_of
-from transforms.counters import accounted, count
+from transforms.counters import count, metered
 from transforms.io.deaths import SET_ASIDE, Deaths
 from transforms.io.own_objects import MADE_AGAIN, DamagedObject, opened
 from transforms.io.stage_objects import StageObjects
@@ -62,9 +62,9 @@ def skip_fingerprinted(
 def skip_tokenized(
     decided: Decided, tokens: StageObjects, run: str, fingerprints: StageObjects, deaths: Deaths
 ) -> Iterator[ShardOutcomes | beam.pvalue.TaggedOutput]:
-    """The verdict; if the shard's tokens are there and match, only its segment, on the output ``lineage``.
+    """What became of the shard's documents; if its tokens are there and match, its segment, on the output ``lineage``.
 
-    Tokens of other documents than the verdict keeps don't match: a shard that was set aside since is a witness no more.
+    Tokens of other documents than those kept don't match: a shard that was set aside since is a witness no more.
     A shard that has killed its workers in this pass is set aside by its fingerprints, and yields nothing: duplicates
     have to be found again without it, so the run isn't complete, and goes on from the beginning.
     """
@@ -74,16 +74,16 @@ def skip_tokenized(
     if reason and not is_there:
         fingerprints.set_aside(shard, reason)
         return
-    verdict = outcomes_of_shard(shard, fingerprints, decided.duplicates, decided.witnesses)
-    n_tokens = _tokens_of(verdict, uri) if is_there else None
+    shard_outcomes = outcomes_of_shard(shard, fingerprints, decided.duplicates, decided.witnesses)
+    n_tokens = _tokens_of(shard_outcomes, uri) if is_there else None
     if n_tokens is None:
         if reason:
             fingerprints.set_aside(shard, reason)
         else:
-            yield verdict
+            yield shard_outcomes
         return
     count(shards_skipped=1)
-    yield beam.pvalue.TaggedOutput("lineage", segment_of(run, verdict, uri, n_tokens, {}, {}))
+    yield beam.pvalue.TaggedOutput("lineage", segment_of(run, shard_outcomes, uri, n_tokens, {}, {}))
 
 
 def _is_whole(uri: str) -> bool:
@@ -98,7 +98,7 @@ def _is_whole(uri: str) -> bool:
     return True
 
 
-def _tokens_of(verdict: ShardOutcomes, uri: str) -> np.ndarray | None:
+def _tokens_of(shard_outcomes: ShardOutcomes, uri: str) -> np.ndarray | None:
     """How many tokens each kept document has in an object; None if that is damaged, or holds other documents."""
     try:
         with opened(uri, MADE_AGAIN) as file:
@@ -106,9 +106,11 @@ def _tokens_of(verdict: ShardOutcomes, uri: str) -> np.ndarray | None:
     except DamagedObject as error:
         LOGGER.warning("%s", error)
         return None
-    numbers, source_rows = places_of(verdict.shard, verdict.census, np.flatnonzero(verdict.kept))
+    numbers, source_rows = places_of(shard_outcomes.shard, shard_outcomes.census, np.flatnonzero(shard_outcomes.kept))
     same = np.array_equal(rows["id"].to_numpy(), document_id(numbers, source_rows))
-    if not same or not np.array_equal(rows["cluster_size"].to_numpy(), verdict.cluster_sizes[verdict.kept]):
+    if not same or not np.array_equal(
+        rows["cluster_size"].to_numpy(), shard_outcomes.cluster_sizes[shard_outcomes.kept]
+    ):
         return None
     n_tokens: np.ndarray = rows["n_tokens"].to_numpy()
     return n_tokens
@@ -123,7 +125,7 @@ class SkipFingerprinted(beam.PTransform):
 
     def expand(self, shards: beam.PCollection[Shard]) -> ToFingerprint:
         """One look at the store a shard."""
-        outputs = shards | beam.FlatMap(accounted, skip_fingerprinted, (self.fingerprints, self.deaths)).with_outputs(
+        outputs = shards | beam.FlatMap(metered, skip_fingerprinted, (self.fingerprints, self.deaths)).with_outputs(
             "done", main="todo"
         )
         return ToFingerprint(outputs.todo, outputs.done)
@@ -141,5 +143,5 @@ class SkipTokenized(beam.PTransform):
     def expand(self, decided: beam.PCollection[Decided]) -> ToTokenize:
         """One look at the store a shard, and a few columns of its fingerprints."""
         arguments = (self.tokens, self.run, self.fingerprints, self.deaths)
-        outputs = decided | beam.FlatMap(accounted, skip_tokenized, arguments).with_outputs("lineage", main="todo")
+        outputs = decided | beam.FlatMap(metered, skip_tokenized, arguments).with_outputs("lineage", main="todo")
         return ToTokenize(outputs.todo, outputs.lineage)

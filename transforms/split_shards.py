@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from schemas.segments import SourceState
 from schemas.shards import Shard, Source
-from transforms.counters import accounted
+from transforms.counters import metered
 from transforms.io.deaths import Deaths, at_work
 from transforms.io.readers import ReadOptions, split
 from transforms.io.source_list import source_name
@@ -51,7 +51,7 @@ def split_source(
 class SplitShards(beam.PTransform):
     """From ``Source`` or packed ``Shard``: ``shards``, and ``sources`` with rows and shards of each for the lineage.
 
-    A source that can't be read becomes one shard with its ``error`` set, so that it's accounted for like any other.
+    A source that can't be read becomes one shard with its ``error`` set, so that it is counted like any other.
     """
 
     options: ReadOptions
@@ -59,7 +59,7 @@ class SplitShards(beam.PTransform):
 
     def expand(self, sources: beam.PCollection[Source | Shard]) -> Split:
         """One footer read a Parquet source, a few bytes of any other, nothing of those that are packed."""
-        outputs = sources | beam.FlatMap(accounted, split_source, (self.options, self.deaths)).with_outputs(
+        outputs = sources | beam.FlatMap(metered, split_source, (self.options, self.deaths)).with_outputs(
             "sources", main="shards"
         )
         return Split(outputs.shards, outputs.sources)

@@ -27,16 +27,16 @@ class _Open:
     """A shard that is being written."""
 
     output: ObjectWriter
-    verdict: ShardOutcomes
+    shard_outcomes: ShardOutcomes
     n_tokens: list[np.ndarray] = dataclasses.field(default_factory=list)
     costs: Costs = dataclasses.field(default_factory=dict)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def token_rows(batch: Batch, verdict: ShardOutcomes, schema: pa.Schema) -> pa.RecordBatch:
+def token_rows(batch: Batch, shard_outcomes: ShardOutcomes, schema: pa.Schema) -> pa.RecordBatch:
     """The rows of the shard's token object for one batch of encoded documents (``schemas.columns.tokens``)."""
     rows = batch.data["row"].to_numpy()
-    index = rows.astype(np.int64) - verdict.shard.first_row
+    index = rows.astype(np.int64) - shard_outcomes.shard.first_row
     sources, which, source_rows = batch.sources(rows)
     numbers = np.array([source.number for source in sources], np.uint64)[which]
     values = {
@@ -44,10 +44,11 @@ def token_rows(batch: Batch, verdict: ShardOutcomes, schema: pa.Schema) -> pa.Re
         "n_tokens": pc.list_value_length(batch.data["input_ids"]).cast(pa.uint32()),
         "id": pa.array(document_id(numbers, source_rows.astype(np.uint64))),
         "language": pa.DictionaryArray.from_arrays(
-            pa.array(verdict.languages[index].astype(np.int32)), pa.array(verdict.language_names, pa.string())
+            pa.array(shard_outcomes.languages[index].astype(np.int32)),
+            pa.array(shard_outcomes.language_names, pa.string()),
         ),
-        "language_score": pa.array(verdict.language_scores[index]),
-        "cluster_size": pa.array(verdict.cluster_sizes[index]),
+        "language_score": pa.array(shard_outcomes.language_scores[index]),
+        "cluster_size": pa.array(shard_outcomes.cluster_sizes[index]),
         "source": pa.DictionaryArray.from_arrays(
             pa.array(which.astype(np.int32)), pa.array([source.uri for source in sources])
         ),
@@ -65,11 +66,11 @@ class _Write(ShardWriter[_Open]):
 
     def begin(self, batch: Batch) -> _Open:
         """Opens the shard's object, under no name yet."""
-        if batch.verdict is None:
-            raise ValueError(f"shard {batch.shard.name} has come to WriteTokens without a verdict")
+        if batch.shard_outcomes is None:
+            raise ValueError(f"shard {batch.shard.name} has come to WriteTokens without its outcomes")
         dictionary = ["language", "source", "cluster_size"]
         output = self._objects.open(batch.shard, self._schema, lists="input_ids", use_dictionary=dictionary)
-        return _Open(output, batch.verdict)
+        return _Open(output, batch.shard_outcomes)
 
     def add(self, work: _Open, batch: Batch) -> None:
         """Writes a row group."""
@@ -77,7 +78,7 @@ class _Write(ShardWriter[_Open]):
             raise SourceBecameUnreadable(f"{batch.shard.source.uri} was read in pass 1 but not now: {batch.error}")
         with batch.at_work("WriteTokens"):
             if len(batch.data):
-                rows = token_rows(batch, work.verdict, self._schema)
+                rows = token_rows(batch, work.shard_outcomes, self._schema)
                 work.output.write(rows)
                 work.n_tokens.append(rows["n_tokens"].to_numpy())
         add_costs(work.costs, batch.costs)
@@ -88,15 +89,15 @@ class _Write(ShardWriter[_Open]):
         work.output.abort()
 
     def finish(self, work: _Open, batch: Batch) -> Iterator[Segment]:
-        """Commits the object if the books of the shard balance."""
+        """Commits the object if the counts of the shard add up."""
         uri = self._objects.uri_of(batch.shard)
         n_tokens = np.concatenate([np.zeros(0, np.uint32), *work.n_tokens])
-        segment = segment_of(self.run, work.verdict, uri, n_tokens, work.costs, work.notes)
+        segment = segment_of(self.run, work.shard_outcomes, uri, n_tokens, work.costs, work.notes)
         with spending(work.costs, "WriteTokens"):
             work.output.commit()
-        verdict = work.verdict
-        dropped = ~np.isin(verdict.outcomes, list(NOT_DROPPED))
-        count(documents=len(verdict.outcomes), bytes=verdict.text_bytes.sum(), tokens=n_tokens.sum())
+        shard_outcomes = work.shard_outcomes
+        dropped = ~np.isin(shard_outcomes.outcomes, list(NOT_DROPPED))
+        count(documents=len(shard_outcomes.outcomes), bytes=shard_outcomes.text_bytes.sum(), tokens=n_tokens.sum())
         count(dropped=int(np.count_nonzero(dropped)), shards_done=1)
         yield dataclasses.replace(segment, costs=costs_as_json(work.costs))  # the commit is in them now
 

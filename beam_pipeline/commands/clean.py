@@ -1,4 +1,4 @@
-"""``clean``: what dead runs have left under an output. Lists it; removes it if told to."""
+"""``clean``: what runs that were killed have left under an output. Lists it; removes it if told to."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import datetime
 
 from rich.console import Console
 
-from beam_pipeline import failures
-from beam_pipeline import stale_objects as leftovers
+from beam_pipeline import failures, stale_objects
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,17 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Lists leftovers, one line each; returns the exit status."""
+    """Lists stale objects, one line each; returns the exit status."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     count = 0
     with failures.before_work():
-        for leftover in leftovers.leftovers(args.output, datetime.timedelta(hours=args.older_than)):
+        for stale in stale_objects.stale_objects(args.output, datetime.timedelta(hours=args.older_than)):
             count += 1
-            console.print(f"{leftover.uri}: {leftover.reason}")
+            console.print(f"{stale.uri}: {stale.reason}")
             if args.delete:
-                leftovers.remove(leftover)
+                stale_objects.remove(stale)
     if args.delete or not count:
-        console.print(f"{count} leftovers removed" if count else "nothing is left over")
+        console.print(f"{count} stale objects removed" if count else "nothing is left over")
     else:
-        console.print(f"{count} leftovers; --delete removes them")
+        console.print(f"{count} stale objects; --delete removes them")
     return 0

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     with failures.before_work():
         options = beam_options(args.beam_flags)
         try:
-            planned = rededuplicate.plan(args.run, args.output, args.against, changed)
+            planned = rededuplicate.prepare(args.run, args.output, args.against, changed)
         except pydantic.ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     table.add_column("documents")
     table.add_column("count", justify="right")
     table.add_row("in", f"{contents['documents']:,}")
-    for name, count in contents["books"].items():
+    for name, count in contents["counts"].items():
         table.add_row(name.replace("_", " "), f"{count:,}")
     if args.against:
         table.add_section()
@@ -69,5 +69,5 @@ def run(args: argparse.Namespace) -> int:
             "run the pipeline over the sources again with these settings.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    console.print(f"-> {planned.decisions_uri}", highlight=False, soft_wrap=True)
+    console.print(f"-> {planned.layout.decisions}", highlight=False, soft_wrap=True)
     return 0

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from beam_pipeline.sample import documents_path, tokenizer_path
 from runners.flink_local import Cluster
+from schemas.run_layout import RunLayout
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             highlight=False,
             soft_wrap=True,
         )
-    objects = sorted((output / "tokens").glob("*.parquet"))
+    objects = sorted(Path(RunLayout(str(output)).tokens).glob("*.parquet"))
     rows = pq.read_table(objects[0], columns=["cluster_size"])["cluster_size"].to_pylist()
     row = rows.index(max(rows))
     console.print(f"\nOne row of the training data, traced to its source (it stands for {rows[row]} documents):")
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     status = main(trace)
     console.print(
         f"\nWhere to look next:\n"
-        f"  {output}/run.json                   the manifest: settings, versions, counts, books\n"
+        f"  {output}/run.json                   the manifest: settings, versions, counts\n"
         f"  {output}/tokens/                    training data, Parquet\n"
         f"  {program()} trace --output {output} --source documents.jsonl --row 0\n"
         f"  {program()} status --output {output}\n"

@@ -16,6 +16,7 @@ from rich.console import Console
 from beam_pipeline import embedded_postgres
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.documents import NotFoundInLineage
+from schemas.run_layout import RunLayout, StoredPlan
 from transforms.io import storage
 from transforms.io.lineage import Lineage
 
@@ -78,12 +79,12 @@ def locate(output: str | None, run: str | None, dsn: str) -> tuple[str, str]:
     """
     run = run or ""
     if output:
-        plan_uri = storage.join(output, "plan.json")
+        plan_uri = RunLayout(output).plan
         try:
-            plan = json.loads(storage.read_bytes(plan_uri))
-            run, dsn = plan["run"], dsn or plan["lineage_dsn"]
-        except (ValueError, KeyError) as error:
+            plan = StoredPlan.decode(storage.read_bytes(plan_uri))
+        except ValueError as error:
             raise ValueError(f"--output: {plan_uri} isn't the plan of a run: {error!r}") from error
+        run, dsn = plan.run, dsn or plan.lineage_dsn
     if run:
         try:
             run = str(uuid.UUID(run))

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
 from beam_pipeline.lineage import runs
-from beam_pipeline.lineage.totals import Progress
+from beam_pipeline.lineage.progress import Progress
 from transforms.io.lineage import Lineage
 
 _WORKERS_SHOWN = 20

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from rich.console import Console
 
 from beam_pipeline.commands.documents import add_document_arguments, trace_asked
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
-from beam_pipeline.lineage import runs
-from beam_pipeline.lineage.documents import duplicates, trace
-from transforms.io import storage
 from transforms.io.lineage import Lineage
-
-_INVALID = {
-    "null_text": "its text is null",
-    "empty_text": "it has no text, or only white space and invisible characters",
-    "invalid_utf8": "its text isn't UTF-8",
-    "invalid_json": "its line isn't a JSON object",
-    "missing_text": "its line has no text field",
-    "text_not_a_string": "its text field isn't a string",
-    "no_tokens": "the tokenizer makes no token of it",
-    "unknown_tokens": "the tokenizer can't spell it: more of its tokens are unknown than max_unknown_tokens allows",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +22,8 @@ def run(args: argparse.Namespace) -> int:
 
     def command(lineage: Lineage, run_id: str) -> None:
         found = trace_asked(lineage, run_id, args)
+        from beam_pipeline.lineage.explanation import explain  # brings the readers
+
         sentences, evidence = explain(lineage, run_id, found, args.output or "")
         if args.json:
             print_json({"document": found, "because": sentences} | evidence)
@@ -45,76 +32,3 @@ def run(args: argparse.Namespace) -> int:
                 Console().print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     return with_lineage(args, command)
-
-
-def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = "") -> tuple[list[str], dict[str, Any]]:
-    """The reason of a document's outcome.
-
-    Args:
-      lineage: asked for the witness, the duplicates and the settings.
-      run_id: the run.
-      found: the document as ``documents.trace`` returns it.
-      output: where the run's output is now; empty: where it was written.
-
-    Returns:
-      Sentences, and what they rest on: ``witness`` (its own trace), ``duplicates`` (how many), ``setting``.
-    """
-    place = f"row {found['source_row']} of {found['source_uri']}"
-    outcome, reason = found["outcome"], found["reason"]
-    if outcome == "kept":
-        dropped = len(duplicates(lineage, run_id, found["source_uri"], found["source_row"]))
-        kept = f"{place} was kept: it is row {found['token_row']} of {found['token_object']}."
-        others = f"{dropped:,} other documents were dropped for it." if dropped else "No other was dropped for it."
-        return [kept, others], {"duplicates": dropped}
-    if found["witness_uri"] is not None:
-        witness = trace(lineage, run_id, source=found["witness_uri"], row=found["witness_row"])
-        where = f"row {found['witness_row']} of {found['witness_uri']}"
-        if reason == "exact_duplicate":
-            why = f"{place} was dropped: its normalized text is that of {where}."
-            setting = None
-        else:
-            settings = runs.settings(lineage, run_id)
-            setting = {"min_similarity": settings.get("min_similarity")}
-            how = how_compared(settings, [found, witness], output)
-            why = (
-                f"{place} was dropped: its similarity to {where} is {found['similarity']:.3f} (Jaccard similarity of "
-                f"their sets of word shingles, {how}; duplicates from {setting['min_similarity']})."
-            )
-        kept = f"That one was kept: it is row {witness['token_row']} of {witness['token_object']}."
-        return [why, kept], {"witness": witness, "setting": setting}
-    if outcome == "invalid":
-        return [f"{place} can't be used: {_INVALID.get(reason, reason)}."], {}
-    setting = _step_of(runs.settings(lineage, run_id), reason)
-    what = f"the step {setting['use']} with {setting['arguments']}" if setting else "a step of the recipe"
-    return [f"{place} was dropped by {what}: {reason}."], {"setting": setting}
-
-
-def how_compared(settings: dict[str, Any], documents: list[dict[str, Any]], output: str) -> str:
-    """Whether the similarity of two documents is exact or estimated, as the run's fingerprints tell."""
-    from beam_pipeline.stored_sketches import has_all_shingles  # brings pyarrow
-    from transforms.io.own_objects import DamagedObject
-
-    listed = []
-    for document in documents:
-        uri = storage.join(output or settings["output"], "fingerprints", f"{document['shard']}.parquet")
-        try:
-            listed.append(has_all_shingles(uri, document["source_row"]))
-        except (storage.StorageError, DamagedObject):
-            return f"exact if both are short, else estimated; {uri} would tell, but can't be read"
-    if all(listed):
-        return "exact"
-    size = settings["signature_size"]
-    return f"estimated from {size} bytes of signature, with a standard error of {(0.8 * 0.2 / size) ** 0.5:.3f} at 0.8"
-
-
-def _step_of(settings: dict[str, Any], reason: str) -> dict[str, Any] | None:
-    """The step that gives a reason, if the steps can be loaded here, and the settings are of this version."""
-    from beam_pipeline.settings import Settings  # brings Beam
-
-    try:
-        for spec in Settings(**settings).steps():
-            if reason in spec.load().reasons:
-                return spec.model_dump()
-    except ValueError:
-        return None
-    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 
+from transforms.io.lineage import Lineage
 from transforms.io.postgres import Connection
 
 MOST = 0.5
@@ -25,8 +26,12 @@ class MostlyInvalid:
     examples: tuple[tuple[str, str, int, int], ...]
 
 
-def mostly_invalid(connection: Connection, run: str) -> MostlyInvalid:
+def mostly_invalid(lineage: Lineage, run: str) -> MostlyInvalid:
     """Reads the counts of the finished shards; of packed ones with invalid documents, the documents' outcomes."""
+    return lineage.read(lambda connection: _mostly_invalid(connection, run))
+
+
+def _mostly_invalid(connection: Connection, run: str) -> MostlyInvalid:
     found = connection.execute(
         "WITH cells AS (SELECT source, cell ->> 0 AS code, sum((cell ->> 2)::bigint)::bigint AS documents"
         "  FROM segments, jsonb_array_elements(counts -> 'funnel') AS cell"

@@ -6,7 +6,8 @@ import datetime
 import uuid
 from typing import Any
 
-from beam_pipeline.lineage.totals import Progress, Totals, progress_of, totals_of
+from beam_pipeline.lineage.progress import Progress, progress_of
+from beam_pipeline.lineage.totals import Totals, totals_of
 from transforms.io.lineage import Lineage
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import tokenizers
 
+from beam_pipeline.lineage import runs
 from beam_pipeline.plan import read_plan
 from schemas.errors import ToldError
 from schemas.shards import Source
@@ -49,9 +50,7 @@ def texts_of(lineage: Lineage, found: dict[str, Any], output: str = "") -> dict[
 
 def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str, Any]:
     run = uuid.UUID(str(found["run"]))
-    settings = lineage.read(
-        lambda connection: connection.execute("SELECT settings FROM runs WHERE run = %s", (run,)).fetchall()
-    )[0][0]
+    settings = runs.settings(lineage, str(run))
     options = ReadOptions(settings["text_column"], settings["id_column"], int(settings["shard_bytes"]))
     texts = {"source": source_text(lineage, run, options, found["source_uri"], found["source_row"])}
     if found["witness_uri"] is not None:
@@ -61,7 +60,7 @@ def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str,
     plan = read_plan(output or settings["output"])
     if plan is None:
         raise TextGone(f"{output or settings['output']} has no plan.json that can be read")
-    tokenizer = PinnedFile(settings["tokenizer"], plan["deciding"]["tokens"]["tokenizer_sha256"])
+    tokenizer = PinnedFile(settings["tokenizer"], plan.deciding.tokenizer_sha256)
     ids = token_ids(found["token_object"], found["token_row"])
     decoded = tokenizers.Tokenizer.from_buffer(tokenizer.read()).decode(ids, skip_special_tokens=False)
     return texts | {"decoded": decoded, "input_ids": ids}

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.run_layout import RunLayout
 from schemas.shards import document_id
-from transforms.io import storage
 from transforms.io.lineage import Lineage
 from transforms.io.own_objects import opened
 
@@ -41,7 +41,7 @@ def find_by_user_id(lineage: Lineage, run: str, user_id: str, output: str = "") 
 
     def search(row: tuple[str, str, int, int, list[int] | None]) -> list[int]:
         written_to, shard, source, first_row, first_places = row
-        places = rows_with_id(storage.join(output or written_to, "fingerprints", f"{shard}.parquet"), user_id)
+        places = rows_with_id(RunLayout(output or written_to).fingerprints_of(shard), user_id)
         if first_places is None:
             return [document_id(source, first_row + place) for place in places]
         position = [bisect.bisect_right(first_places, place + 1) - 1 for place in places]  # they count from 1

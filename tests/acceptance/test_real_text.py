@@ -53,10 +53,10 @@ def lineage(run_id: str, query: str) -> list[tuple]:
 
 def test_every_document_is_in_the_books_and_in_the_lineage(undisturbed: Path) -> None:
     manifest = runs.manifest(undisturbed)
-    books = manifest["books"]
+    counts = manifest["counts"]
     documents = sum(pq.read_metadata(file).num_rows for file in CORPUS.glob("*.parquet"))
-    assert books["documents"] == documents
-    assert documents == books["kept"] + sum(books["dropped"].values()) + sum(books["invalid"].values())
+    assert counts["documents"] == documents
+    assert documents == counts["kept"] + sum(counts["dropped"].values()) + sum(counts["invalid"].values())
     [(rows, places)] = lineage(
         manifest["run"], "SELECT count(*), count(DISTINCT document) FROM lineage WHERE run = %(run)s"
     )
@@ -159,7 +159,7 @@ def test_killed_again_and_again(undisturbed: Path, tmp_path: Path) -> None:
     [(rows, places)] = lineage(
         manifest["run"], "SELECT count(*), count(DISTINCT document) FROM lineage WHERE run = %(run)s"
     )
-    assert rows == places == runs.manifest(undisturbed)["books"]["documents"]
+    assert rows == places == runs.manifest(undisturbed)["counts"]["documents"]
     for table, key in [("segments", "shard"), ("sources", "number")]:
         [(rows, places)] = lineage(
             manifest["run"], f"SELECT count(*), count(DISTINCT {key}) FROM {table} WHERE run = %(run)s"

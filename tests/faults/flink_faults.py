@@ -41,7 +41,7 @@ def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     logs = Path(os.environ.get("FAULT_LOGS") or runs.ROOT / "out" / "faults")
     with flink_site.site_in(tmp_path_factory.mktemp("site"), corpus, size, logs) as site:
         Console().print(
-            f"\nFAULT_SEED={SEED}: {site.shards} shards, {site.books['documents']:,} documents of "
+            f"\nFAULT_SEED={SEED}: {site.shards} shards, {site.counts['documents']:,} documents of "
             f"{corpus or 'generated text'}, {site.slots} at once; logs in {logs}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip

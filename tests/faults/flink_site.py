@@ -56,7 +56,7 @@ class Site:
       switches: the folder that tells ``Faulty`` to fail.
       logs: the output of every command, and of a case that failed, the cluster's logs.
       expected: the objects that DirectRunner has written, by name.
-      books: of that run.
+      counts: of that run.
     """
 
     cluster: Cluster
@@ -65,7 +65,7 @@ class Site:
     switches: Path
     logs: Path
     expected: dict[str, bytes] = dataclasses.field(default_factory=dict)
-    books: dict[str, Any] = dataclasses.field(default_factory=dict)
+    counts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def shards(self) -> int:
@@ -80,7 +80,7 @@ class Site:
     def make_expectation(self) -> None:
         """One run on DirectRunner."""
         self.store.run("expected", "--lineage_dsn", self.postgres.dsn, timeout=PATIENCE_SECONDS)
-        self.expected, self.books = self.store.objects("expected"), self.store.manifest("expected")["books"]
+        self.expected, self.counts = self.store.objects("expected"), self.store.manifest("expected")["counts"]
 
     def start(self, output: str, mode: str) -> Run:
         """Starts the command on the cluster, which is whole and idle."""
@@ -201,12 +201,12 @@ class Run:
         return sum(len(self.site.cluster.ask(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]) for job in jobs)
 
     def assert_whole(self) -> None:
-        """Byte-identical, the books balanced, and every document in the lineage once."""
+        """Byte-identical, the same counts, and every document in the lineage once."""
         found = self.site.store.objects(self.output)
         assert found.keys() == self.site.expected.keys()
         assert [name for name in found if found[name] != self.site.expected[name]] == []
         manifest = self.site.store.manifest(self.output)
-        assert manifest["books"] == self.site.books
+        assert manifest["counts"] == self.site.counts
         with psycopg.connect(self.site.postgres.dsn) as connection:
             [(rows, places)] = connection.execute(
                 "SELECT count(*), count(DISTINCT (source_uri, source_row)) FROM lineage WHERE run = %s",
@@ -215,5 +215,5 @@ class Run:
             states = connection.execute(
                 "SELECT state, count(*) FROM segments WHERE run = %s GROUP BY state", [manifest["run"]]
             ).fetchall()
-        assert rows == places == self.site.books["documents"]
+        assert rows == places == self.site.counts["documents"]
         assert states == [("done", self.site.shards)]

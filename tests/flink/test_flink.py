@@ -72,14 +72,14 @@ def test_a_run_is_watched_left_and_waited_for_again(
         again.wait()
     assert again.returncode == 0, said
     assert [each["jid"] for each in flink_runs.jobs(cluster, output)] == [job["jid"]]
-    assert runs.manifest(output)["books"] == runs.manifest(expected)["books"]
+    assert runs.manifest(output)["counts"] == runs.manifest(expected)["counts"]
 
     contents = runs.manifest(output)
     assert flink_runs.counters(cluster, job["jid"]) == {
         "documents": 2 * DOCUMENTS,
         "bytes": flink_runs.counters(cluster, job["jid"])["bytes"],
         "tokens": contents["tokens"],
-        "dropped": sum(contents["books"]["dropped"].values()),
+        "dropped": sum(contents["counts"]["dropped"].values()),
         "shards_done": 2 * SHARDS,
         "retries": 0,
     }

@@ -143,7 +143,7 @@ def _await_end(product: Cluster) -> None:
 
 def test_the_bytes_are_those_of_direct_runner(run: Run) -> None:
     assert runs.digests(run.output) == runs.digests(run.expected)
-    assert runs.manifest(run.output)["books"] == runs.manifest(run.expected)["books"]
+    assert runs.manifest(run.output)["counts"] == runs.manifest(run.expected)["counts"]
 
 
 def test_every_document_is_in_the_lineage_once(run: Run, cluster: Cluster) -> None:
@@ -153,8 +153,8 @@ def test_every_document_is_in_the_lineage_once(run: Run, cluster: Cluster) -> No
         "SELECT count(*), count(DISTINCT (source_uri, source_row)), count(DISTINCT (token_object, token_row)) "
         f"FILTER (WHERE outcome = 'kept') FROM lineage WHERE run = '{manifest['run']}'",
     )
-    books = manifest["books"]
-    assert counted == f"{books['documents']}|{books['documents']}|{books['kept']}"
+    counts = manifest["counts"]
+    assert counted == f"{counts['documents']}|{counts['documents']}|{counts['kept']}"
 
 
 def test_every_fault_came_in_mid_run(run: Run) -> None:
@@ -214,7 +214,7 @@ def test_a_million_short_documents_fit_into_the_pods(run: Run, product: Cluster)
     _await_end(product)
     seconds = time.monotonic() - started
     assert runs.digests(bucket / "short-output") == runs.digests(bucket / "short-expected")
-    assert runs.manifest(bucket / "short-output")["books"]["documents"] == SHORT_DOCUMENTS
+    assert runs.manifest(bucket / "short-output")["counts"]["documents"] == SHORT_DOCUMENTS
     Console().print(f"\n{SHORT_DOCUMENTS:,} short documents: {seconds:.0f} s")
 
 

@@ -22,7 +22,7 @@ OUTCOMES = Outcomes.with_filters(["bad", "worse", "short", "trim_left_nothing", 
 
 
 def documents() -> pa.RecordBatch:
-    """Four documents, the second out of play."""
+    """Four documents, the second not active."""
     return pa.record_batch(
         {
             "text": pa.array(["one", None, "three", "four"]),
@@ -42,7 +42,7 @@ class Answers:
         self.__dict__ |= declared
 
     def __call__(self, shown: pa.RecordBatch) -> Any:
-        assert not {"outcome", "row", "clean", "text_bytes"} & {*shown.schema.names}
+        assert not {"outcome", "row", "already_normalized", "text_bytes"} & {*shown.schema.names}
         self.shown.append(shown["text"].to_pylist())
         return self.answer
 

@@ -34,7 +34,7 @@ if __name__ == "__main__":
     made = plan.make_plan(given, "")
     listed = time.perf_counter()
     with beam.Pipeline(options=beam_options([])) as root:
-        split = root | ListSources(made.sources_uri) | SplitShards(given.reading())
+        split = root | ListSources(made.layout.sources) | SplitShards(given.reading())
         split.shards | beam.combiners.Count.Globally() | beam.Map(lambda count: print("shards", count))
     done = time.perf_counter()
     peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -52,7 +52,7 @@ class Shaped:
         hashes = np.stack([mix(self.content(numbers)), mix(self.content(numbers) + 7)], axis=1)
         values = {
             "text_bytes": pa.array(np.full(len(numbers), 100), pa.uint32()),
-            "clean": pa.array(np.ones(len(numbers), np.bool_)),
+            "already_normalized": pa.array(np.ones(len(numbers), np.bool_)),
             "content_hash": fixed(hashes),
             "signature": fixed(self.signature(numbers)),
             "bands": fixed(self.bands(numbers)),

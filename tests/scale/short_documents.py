@@ -75,10 +75,10 @@ def main(arguments: list[str]) -> int:
                     runs.run(work / "in", work / runner, *flags, timeout=3600)
                     seconds = time.perf_counter() - started
                 digests[runner] = runs.digests(work / runner)
-                books = runs.manifest(work / runner)["books"]
+                counts = runs.manifest(work / runner)["counts"]
                 table.add_row(
                     runner, f"{seconds:.0f}", f"{known.documents / seconds:,.0f}", f"{watch.cpu:.0f}",
-                    f"{watch.memory.together / 1e9:.2f}", f"{books['kept']:,}",
+                    f"{watch.memory.together / 1e9:.2f}", f"{counts['kept']:,}",
                 )  # fmt: skip
                 console.print(table)
         finally:

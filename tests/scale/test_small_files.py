@@ -57,11 +57,11 @@ def start_up(tmp_path: Path, run: Callable[[str, str], float]) -> float:
 
 
 def check(output: dict[str, Any], files: int, seconds: float, start: float, peak: int, what: str) -> None:
-    books = output["books"]
-    assert books["documents"] == files * DOCUMENTS
+    counts = output["counts"]
+    assert counts["documents"] == files * DOCUMENTS
     assert output["unreadable"] == []
-    copies = sum(books["dropped"].values()) / books["documents"]
-    assert 0.06 < copies < 0.08, books
+    copies = sum(counts["dropped"].values()) / counts["documents"]
+    assert 0.06 < copies < 0.08, counts
     each = (seconds - start) / files
     sys.stderr.write(
         f"\n{files:,} files {what}: {seconds:.0f} s, of which {start:.0f} s are those of a run on one file: "

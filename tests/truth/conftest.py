@@ -60,7 +60,7 @@ def decide(folder: Path, output: Path, *flags: object) -> Decided:
     decisions = pa.concat_tables([pq.read_table(file) for file in sorted((output / "decided/decisions").iterdir())])
     assert len(decisions) == count
     rows = decisions.to_pylist()
-    assert sum(row["outcome"] == "kept" for row in rows) == runs.manifest(output / "run")["books"]["kept"]
+    assert sum(row["outcome"] == "kept" for row in rows) == runs.manifest(output / "run")["counts"]["kept"]
     witness, exact = {}, set()
     for row in rows:
         if row["outcome"] == "dropped":

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from schemas.columns import AUDIT
 from schemas.shards import Shard, split_document_id
-from transforms.counters import accounted
+from transforms.counters import metered
 from transforms.deduplication.stored_fingerprints import StoredFingerprints
 from transforms.io import storage
 from transforms.io.packed_sources import read_any
@@ -156,7 +156,7 @@ class AuditDuplicates(beam.PTransform):
         similarities = (
             {"shards": by_source, "wanted": wanted}
             | beam.CoGroupByKey()
-            | "Read" >> beam.FlatMap(accounted, shingle_documents, arguments).with_output_types(Shingled)
+            | "Read" >> beam.FlatMap(metered, shingle_documents, arguments).with_output_types(Shingled)
             | beam.GroupByKey()
             | "Compare" >> beam.Map(compare).with_output_types(tuple[int, tuple[int, int]])
             | "OfPair" >> beam.GroupByKey()

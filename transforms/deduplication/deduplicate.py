@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 import apache_beam as beam
 
 from schemas.shards import Shard
-from transforms.counters import accounted
+from transforms.counters import metered
 from transforms.deduplication import steps as steps
 from transforms.deduplication.steps import Keyed, TooManyOpenEdgesError
 from transforms.deduplication.stored_fingerprints import StoredFingerprints
@@ -72,13 +72,13 @@ def _only(*layouts: BlockLayout) -> beam.PTransform:
 
 
 def _for_block(keyed: Keyed, function: Step, arguments: tuple[object, ...]) -> Iterator[Keyed]:
-    return accounted(keyed[0], function, (keyed[1], *arguments))
+    return metered(keyed[0], function, (keyed[1], *arguments))
 
 
 def _for_key(
     grouped: tuple[int, Iterable[bytes]], function: Step, arguments: tuple[object, ...], files: BlockFiles
 ) -> Iterator[Keyed]:
-    return accounted(grouped[0], function, (files.read(grouped[1]), *arguments))
+    return metered(grouped[0], function, (files.read(grouped[1]), *arguments))
 
 
 def _send(keyed: Keyed, files: BlockFiles) -> Keyed:
@@ -120,7 +120,7 @@ def _for_shard(
 ) -> Iterator[Keyed]:
     _, (shards, blocks) = grouped
     for shard in shards:
-        yield from accounted(shard, function, (files.read(blocks), fingerprints, options))
+        yield from metered(shard, function, (files.read(blocks), fingerprints, options))
 
 
 @dataclasses.dataclass
@@ -177,7 +177,7 @@ class ExactDuplicates(beam.PTransform):
         hashed = (
             shards
             | beam.Filter(_has_documents)
-            | beam.FlatMap(accounted, steps.content_hashes, (self.fingerprints, self.options)).with_output_types(Keyed)
+            | beam.FlatMap(metered, steps.content_hashes, (self.fingerprints, self.options)).with_output_types(Keyed)
         )
         within = hashed | "OfShard" >> _only(DUPLICATES)
         across = (hashed | "OfPartition" >> _only(CONTENT_HASHES),) | _ForEachKey(steps.exact_duplicates, self.files)

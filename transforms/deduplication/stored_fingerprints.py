@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.run_layout import ERROR, ETAG, FIRST_ROW
 from schemas.shards import Census, Shard, Source, document_id, places_of, split_document_id
 from transforms.io import storage
 from transforms.io.own_objects import opened
 from transforms.io.source_list import read_planned
-from transforms.io.stage_objects import ERROR, census_in
+from transforms.io.stage_objects import census_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,13 +177,13 @@ def stored_shard(item: Planned) -> Shard:
     with opened(uri) as file:
         footer = pq.read_metadata(file)
     stored = footer.metadata or {}
-    if stored.get(b"beam_pipeline.etag", b"").decode() != packed.etag:
+    if stored.get(ETAG, b"").decode() != packed.etag:
         raise ValueError(f"{uri} was made from another state of {source.uri} than run {run.run}: run that run again")
     return dataclasses.replace(
         packed,
         source=dataclasses.replace(source, number=run.first_source + source.number),
         part=int(PurePosixPath(uri).stem.split("-")[1]),
-        first_row=int(stored[b"beam_pipeline.first_row"]),
+        first_row=int(stored[FIRST_ROW]),
         rows=footer.num_rows,
         error=stored[ERROR].decode(),
     )

@@ -39,22 +39,22 @@ WITHOUT_TOKENS = "kept without tokens"
 
 
 def decided_table(
-    verdict: ShardOutcomes, outcomes: Outcomes, fingerprints: StoredFingerprints, has_tokens: np.ndarray
+    shard_outcomes: ShardOutcomes, outcomes: Outcomes, fingerprints: StoredFingerprints, has_tokens: np.ndarray
 ) -> pa.Table:
     """A shard's decisions (``schemas.columns.DECIDED``), one row a document in source order."""
-    rows = len(verdict.outcomes)
+    rows = len(shard_outcomes.outcomes)
     named = [outcomes.table[code] for code in range(128) if code in outcomes.table]
     index = np.zeros(128, np.int32)
     index[[code for code in range(128) if code in outcomes.table]] = np.arange(len(named))
-    codes = pa.array(index[verdict.outcomes], pa.int32())
+    codes = pa.array(index[shard_outcomes.outcomes], pa.int32())
 
     def labels(values: list[str]) -> pa.Array:
         return pa.DictionaryArray.from_arrays(codes, pa.array(values)).cast(pa.string()).dictionary_encode()
 
-    found = verdict.duplicates["document"].astype(np.int64) - verdict.shard.key
+    found = shard_outcomes.duplicates["document"].astype(np.int64) - shard_outcomes.shard.key
     present = np.zeros(rows, np.bool_)
     present[found] = True
-    witness_sources, witness_rows = fingerprints.documents(verdict.duplicates["witness"])
+    witness_sources, witness_rows = fingerprints.documents(shard_outcomes.duplicates["witness"])
     runs = [fingerprints.run_of(number) for number in witness_sources.tolist()]
     uris = [
         _source_uris(run.sources_uri)[number - run.first_source]
@@ -67,13 +67,13 @@ def decided_table(
         at[found] = np.arange(len(found))
         return pa.array(values, kind).take(pa.array(at, mask=~present))
 
-    numbers, source_rows = places_of(verdict.shard, verdict.census, np.arange(rows))
+    numbers, source_rows = places_of(shard_outcomes.shard, shard_outcomes.census, np.arange(rows))
     here, which = np.unique(numbers, return_inverse=True)
     in_work = fingerprints.in_work
     own_uris = [
         _source_uris(in_work.sources_uri)[number - in_work.first_source]
-        if verdict.shard.packed
-        else verdict.shard.source.uri
+        if shard_outcomes.shard.packed
+        else shard_outcomes.shard.source.uri
         for number in here.tolist()
     ]
     columns = [
@@ -81,11 +81,11 @@ def decided_table(
         pa.array(source_rows, pa.uint32()),
         labels([outcome for outcome, _ in named]),
         labels([reason for _, reason in named]),
-        pa.array(verdict.cluster_sizes, pa.uint32()),
+        pa.array(shard_outcomes.cluster_sizes, pa.uint32()),
         spread([run.run for run in runs], pa.string()).dictionary_encode(),
         spread(uris, pa.string()).dictionary_encode(),
         spread(witness_rows, pa.uint32()),
-        spread(verdict.duplicates["similarity"], pa.float32()),
+        spread(shard_outcomes.duplicates["similarity"], pa.float32()),
         pa.array(has_tokens),
     ]
     return pa.table(columns, schema=DECIDED)
@@ -107,24 +107,24 @@ def write_shard(
         with opened(fingerprints.uri_of(shard)) as file:
             object_ = pq.ParquetFile(file)
             table, census = object_.read(columns=FINGERPRINT_COLUMNS), census_in(object_.metadata.metadata)
-        verdict = decide(shard, table, decisions(blocks), witnesses(blocks), census)
+        shard_outcomes = decide(shard, table, decisions(blocks), witnesses(blocks), census)
         number = shard.source.number - fingerprints.in_work.first_source
         named = dataclasses.replace(shard, source=dataclasses.replace(shard.source, number=number))
         has_tokens = rows_of(storage.join(tokens_uri, f"{named.name}.parquet"), named, census)
-        decided = decided_table(verdict, outcomes, fingerprints, has_tokens)
+        decided = decided_table(shard_outcomes, outcomes, fingerprints, has_tokens)
         with storage.open_output(storage.join(uri, f"{named.name}.parquet")) as file:
             pq.write_table(decided, file, compression="zstd", compression_level=1)
-        yield _count(verdict, outcomes, fingerprints.always_kept, has_tokens)
+        yield _count(shard_outcomes, outcomes, fingerprints.always_kept, has_tokens)
 
 
-def _count(verdict: ShardOutcomes, outcomes: Outcomes, always_kept: int, has_tokens: np.ndarray) -> Counts:
+def _count(shard_outcomes: ShardOutcomes, outcomes: Outcomes, always_kept: int, has_tokens: np.ndarray) -> Counts:
     counts: Counts = {}
-    for code, documents in enumerate(np.bincount(verdict.outcomes, minlength=128).tolist()):
+    for code, documents in enumerate(np.bincount(shard_outcomes.outcomes, minlength=128).tolist()):
         if documents:
             outcome, reason = outcomes.table[code]
             counts[f"{outcome}: {reason}" if reason else outcome] = documents
-    earlier = int((verdict.duplicates["witness"] < always_kept).sum())
-    without_tokens = int(np.count_nonzero(verdict.kept & ~has_tokens))
+    earlier = int((shard_outcomes.duplicates["witness"] < always_kept).sum())
+    without_tokens = int(np.count_nonzero(shard_outcomes.kept & ~has_tokens))
     return counts | {FOR_AN_EARLIER_RUN: earlier, WITHOUT_TOKENS: without_tokens}
 
 

@@ -15,18 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.run_layout import CENSUS, ERROR, ETAG, FIRST_ROW, SETTINGS, SOURCES
 from schemas.shards import Census, Shard
 from transforms.io import storage
 from transforms.io.own_objects import MADE_AGAIN, DamagedObject, opened
 from transforms.io.token_lists.list_file import ListFileWriter
 
-SETTINGS = b"beam_pipeline.settings"
-
 LOGGER = logging.getLogger(__name__)
-
-ERROR = b"beam_pipeline.error"
-SOURCES = b"beam_pipeline.sources"
-CENSUS = b"beam_pipeline.census"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +89,9 @@ class StageObjects:
             return census_in(pq.read_metadata(file).metadata)
 
     def _identity(self, shard: Shard) -> dict[bytes, bytes]:
-        values = {"settings": self.settings_hash, "etag": shard.etag, "first_row": str(shard.first_row)}
-        values |= {"sources": str(shard.sources)} if shard.packed else {}
-        return {f"beam_pipeline.{key}".encode(): value.encode() for key, value in values.items()}
+        values = {SETTINGS: self.settings_hash, ETAG: shard.etag, FIRST_ROW: str(shard.first_row)}
+        values |= {SOURCES: str(shard.sources)} if shard.packed else {}
+        return {key: value.encode() for key, value in values.items()}
 
 
 def made_by(uri: str, settings_hash: str) -> bool:

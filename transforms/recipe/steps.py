@@ -31,11 +31,11 @@ from schemas.outcomes import Outcomes
 
 Kind = Literal["annotator", "filter", "editor"]
 
-RESERVED = ("row", "id", "text", "outcome", "language", "language_score", "text_bytes", "clean")
+RESERVED = ("row", "id", "text", "outcome", "language", "language_score", "text_bytes", "already_normalized")
 """Columns that are the pipeline's own: no attribute and no kept column has such a name."""
 
 
-HIDDEN = ("row", "outcome", "text_bytes", "clean")
+HIDDEN = ("row", "outcome", "text_bytes", "already_normalized")
 """Columns that no step is shown."""
 
 SHOWN = (
@@ -133,7 +133,7 @@ def _renamed(columns: dict[str, pa.DataType], label: str) -> dict[str, pa.DataTy
 def apply_step(data: pa.RecordBatch, step: Step, outcomes: Outcomes, annotate_all: bool = False) -> pa.RecordBatch:
     """The documents after a step: with its attributes, with ``outcome`` set where it drops, with its texts.
 
-    Documents that are out of play (``outcome`` is set) are not shown to the step, and their new attributes are null.
+    Documents that are not active (``outcome`` is set) are not shown to the step, and their new attributes are null.
 
     Args:
       annotate_all: show them to an annotator all the same, where their text is still there, and leave the text of what
@@ -231,25 +231,25 @@ def _edited(
     nothing_left = pc.equal(pc.binary_length(text), 0)
     whole = _spread(text, shown, len(data))
     if len(shown) < len(data):
-        whole = pc.coalesce(whole, data["text"])  # what is out of play keeps the text that it has
+        whole = pc.coalesce(whole, data["text"])  # what is not active keeps the text that it has
     reasons = pc.if_else(nothing_left, pa.scalar(outcomes.code(step.reasons[0]), pa.uint16()), None)
     return _dropped(_with(data, columns | {"text": whole}), reasons, shown, keep_text=False)
 
 
 def _reasons(step: Step, answer: Any, count: int, outcomes: Outcomes) -> pa.Array:
     """The outcome code of each document shown, null where it stays (uint16)."""
-    verdict = _as_array(step, answer, count, "one value a document")
-    if pa.types.is_boolean(verdict.type):
-        kept = pc.fill_null(verdict, True)
-        verdict = pc.if_else(kept, pa.scalar(None, pa.string()), step.reasons[0])
-    if pa.types.is_large_string(verdict.type) or pa.types.is_null(verdict.type):
-        verdict = verdict.cast(pa.string())
-    if not pa.types.is_string(verdict.type):
+    given_reasons = _as_array(step, answer, count, "one value a document")
+    if pa.types.is_boolean(given_reasons.type):
+        kept = pc.fill_null(given_reasons, True)
+        given_reasons = pc.if_else(kept, pa.scalar(None, pa.string()), step.reasons[0])
+    if pa.types.is_large_string(given_reasons.type) or pa.types.is_null(given_reasons.type):
+        given_reasons = given_reasons.cast(pa.string())
+    if not pa.types.is_string(given_reasons.type):
         raise StepFailed(
             f"{step.label} must return Booleans (true: keep) or strings (null: keep, else the reason), "
-            f"not {verdict.type}"
+            f"not {given_reasons.type}"
         )
-    coded = verdict.dictionary_encode()
+    coded = given_reasons.dictionary_encode()
     given = coded.dictionary.to_pylist()
     undeclared = [reason for reason in given if reason not in step.reasons]
     if undeclared:

@@ -66,7 +66,7 @@ def read(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a shard, in order, as batches of ``schemas.columns.DOCUMENTS``.
 
-    Every row is there: ``outcome`` is null for those in play, else says why the row can't be used, and ``text`` is null
+    Every row is there: ``outcome`` is null for active ones, else says why the row can't be used, and ``text`` is null
     exactly where ``outcome`` is set. A batch has at most ``BATCH_BYTES`` of text and ids and 2**16 rows; a larger
     document is alone in its batch. Batches depend on the rows alone, not on row groups, pages or compression.
 

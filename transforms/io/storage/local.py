@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from transforms.io.storage import globs
-from transforms.io.storage import requests as tally
+from transforms.io.storage import globs, requests
 from transforms.io.storage.errors import AccessDenied, NotFound, SourceChanged, StorageError
 from transforms.io.storage.info import ObjectInfo, Unfinished
 
@@ -124,7 +123,7 @@ class LocalInput(io.RawIOBase):
         super().__init__()
         self._path = path
         self._etag = etag
-        self._tally = tally.current()
+        self._requests = requests.current()
         self._file: io.FileIO | None = None
         with _errors_name(path):
             self._file = io.FileIO(path)
@@ -178,8 +177,8 @@ class LocalInput(io.RawIOBase):
                 break
             filled += count
         self._check()
-        with tally.on_behalf_of(self._tally):
-            tally.count(bytes_read=filled)
+        with requests.on_behalf_of(self._requests):
+            requests.count(bytes_read=filled)
         return filled
 
     def readall(self) -> bytes:
@@ -245,7 +244,7 @@ def _written(path: str, name: Callable[[Path, str], None]) -> Iterator[BinaryIO]
                 file.flush()
         with _errors_name(path):
             os.fsync(descriptor)
-            tally.count(bytes_written=os.fstat(descriptor).st_size)
+            requests.count(bytes_written=os.fstat(descriptor).st_size)
             name(temporary, path)
             _sync_folder(folder)
     finally:

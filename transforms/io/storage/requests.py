@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @dataclasses.dataclass(slots=True)
 class Requests:
-    """Requests as an S3 bill counts them, every attempt, and bytes of objects. Local files have bytes only.
+    """Requests as S3 charges for them, every attempt counted, and bytes of objects. Local files have bytes only.
 
     Attributes:
       list: listings of a page.

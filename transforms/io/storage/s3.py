@@ -11,8 +11,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-from transforms.io.storage import globs
-from transforms.io.storage import requests as tally
+from transforms.io.storage import globs, requests
 from transforms.io.storage.errors import NotFound, StorageError
 from transforms.io.storage.info import ObjectInfo, Unfinished
 from transforms.io.storage.s3_client import client, errors_name, split_object_uri, split_uri
@@ -111,7 +110,7 @@ def create(uri: str, data: bytes) -> bool:
         if stat(uri) is not None:
             return False
         write(uri, data)
-    tally.count(bytes_written=len(data))
+    requests.count(bytes_written=len(data))
     return True
 
 

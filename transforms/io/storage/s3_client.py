@@ -13,7 +13,7 @@ import botocore.config
 import botocore.exceptions
 import botocore.session
 
-from transforms.io.storage import requests as tally
+from transforms.io.storage import requests
 from transforms.io.storage.errors import AccessDenied, NotFound, SourceChanged, StorageError, WrongUri
 
 ATTEMPTS = 20
@@ -50,10 +50,10 @@ def _client_of(process: int) -> Any:
 
 
 def _count_request(request: Any, event_name: str, **_: Any) -> None:
-    """Counts every attempt that is sent, retries too, as the bill does. DELETE is free."""
+    """Counts every attempt that is sent, retries too, as S3 charges them. DELETE is free."""
     kind = "list" if event_name.rsplit(".", 1)[-1].startswith("List") else _COUNTED_AS.get(request.method)
     if kind:
-        tally.count(**{kind: 1})
+        requests.count(**{kind: 1})
 
 
 def client() -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import botocore.exceptions
 
-from transforms.io.storage import requests as tally
+from transforms.io.storage import requests
 from transforms.io.storage.errors import NotFound, StorageError
 from transforms.io.storage.s3_client import attempts, changed, client, errors_name, split_object_uri
 
@@ -36,7 +36,7 @@ class S3Input(io.RawIOBase):
         super().__init__()
         self._uri = uri
         self._bucket, self._key = split_object_uri(uri)
-        self._tally = tally.current()
+        self._requests = requests.current()
         self._position = 0
         self._held = b""  # the latest range, for small reads
         self._held_start = 0
@@ -139,7 +139,7 @@ class S3Input(io.RawIOBase):
         """One GET. botocore's own retries end where the body begins; a body that breaks off is asked for again."""
         condition = {"IfMatch": f'"{etag}"'} if etag else {}
         last_attempt = attempts()
-        with tally.on_behalf_of(self._tally):
+        with requests.on_behalf_of(self._requests):
             for attempt in range(1, last_attempt + 1):
                 with errors_name(self._uri, etag):
                     try:
@@ -156,7 +156,7 @@ class S3Input(io.RawIOBase):
                         if attempt == last_attempt:
                             raise
                 time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
-            tally.count(bytes_read=len(data) * attempt, bytes_reread=len(data) * (attempt - 1))
+            requests.count(bytes_read=len(data) * attempt, bytes_reread=len(data) * (attempt - 1))
         return data, response
 
 
@@ -205,7 +205,7 @@ class S3Output(io.RawIOBase):
             part = client().upload_part(
                 Bucket=self._bucket, Key=self._key, UploadId=self._upload, PartNumber=number, Body=data
             )
-            tally.count(bytes_written=len(data))
+            requests.count(bytes_written=len(data))
             self._parts.append({"ETag": part["ETag"], "PartNumber": number})
 
     def commit(self) -> None:
@@ -213,7 +213,7 @@ class S3Output(io.RawIOBase):
         if self._upload is None:
             with errors_name(self._uri):
                 client().put_object(Bucket=self._bucket, Key=self._key, Body=self._pending)
-            tally.count(bytes_written=len(self._pending))
+            requests.count(bytes_written=len(self._pending))
             return
         while self._pending:
             self._send_part(bytes(memoryview(self._pending)[:PART_BYTES]))

@@ -148,7 +148,7 @@ def content_hash_records(content_hash: pa.Array, tags: np.ndarray | None, shard:
     That a shard sends each text once keeps one endlessly repeated text from filling one partition.
 
     Args:
-      content_hash: binary(16) (rows,), null where the document is out of play.
+      content_hash: binary(16) (rows,), null where the document is not active.
       tags: uint64 (rows,), what may not differ between duplicates; None if nothing.
       shard: the shard's key.
 
@@ -225,7 +225,7 @@ def band_records(
     """One record a band of every document of a shard that may have near-duplicates.
 
     Args:
-      bands: binary(8 * bands) (rows,), little-endian 64-bit hashes; null: out of play or too short.
+      bands: binary(8 * bands) (rows,), little-endian 64-bit hashes; null: not active or too short.
       tags: uint64 (rows,), what may not differ between duplicates; None if nothing.
       text_bytes: uint32 (rows,) where it belongs to the rank, else None.
       duplicate_rows: rows of the exact duplicates, which are left out.

@@ -125,7 +125,7 @@ def normalize_reference(text: str, options: Normalization = DEFAULT) -> str:
 
 
 def normalize(
-    text: pa.StringArray, options: Normalization = DEFAULT, clean: npt.NDArray[np.bool_] | None = None
+    text: pa.StringArray, options: Normalization = DEFAULT, known: npt.NDArray[np.bool_] | None = None
 ) -> pa.StringArray:
     """Normalizes every text of a column.
 
@@ -134,7 +134,7 @@ def normalize(
     Args:
       text: string or large_string, valid UTF-8; may be a slice.
       options: the rules.
-      clean: one a text: whether it is known to be normalized. Such a text isn't looked at.
+      known: one a text: whether it is known to be normalized. Such a text isn't looked at.
 
     Returns:
       An array of the same type, length and nulls. It is ``text`` itself if nothing in it might have to change.
@@ -144,11 +144,11 @@ def normalize(
       ValueError: composing made a string array longer than its 32-bit offsets can tell.
     """
     offset_type, values, offsets = _buffers(text)
-    if offsets[0] == offsets[-1] or options == OFF or (clean is not None and clean.all()):
+    if offsets[0] == offsets[-1] or options == OFF or (known is not None and known.all()):
         return text
     todo = text.is_valid().to_numpy(zero_copy_only=False) & (np.diff(offsets) > 0)
-    if clean is not None:
-        todo &= ~clean
+    if known is not None:
+        todo &= ~known
 
     flags = np.zeros(len(text), np.uint8)
     result, new_offsets = _edit_characters(values, offsets, todo, options, flags)

@@ -145,8 +145,8 @@ class Tokenizer:
         """The token ids of every document.
 
         Args:
-          text: ``string`` or ``large_string``, valid UTF-8, normalized as the run wants it. A null is a document out
-            of play.
+          text: ``string`` or ``large_string``, valid UTF-8, normalized as the run wants it. A null is a document that
+            is not active.
 
         Returns:
           ``list<id_type>``, one entry a document: null for null, and for an empty text only `bos` and `eos`.

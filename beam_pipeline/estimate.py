@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from beam_pipeline import preflight
 from beam_pipeline.planned_sources import list_sources
-from beam_pipeline.prices import bill
+from beam_pipeline.prices import cost_summary
 from beam_pipeline.sampled_passes import SampledPasses
 from beam_pipeline.settings import Settings
 from schemas.shards import Shard, Source
@@ -41,7 +41,7 @@ PASS2_CPU_SECONDS = 9e-6
 FETCH_BYTES = PART_BYTES = 16 * 2**20
 ONE_PUT_BYTES = 64 * 2**20
 GETS_OF_A_SHARD = 16
-"""Looking whether it's done (1), footers (2), and reading its fingerprints in pass 2, for the verdict and the audit."""
+"""Looking whether it's done (1), footers (2), and reading its fingerprints in pass 2, to decide and for the audit."""
 
 Item = TypeVar("Item")
 
@@ -56,7 +56,7 @@ class _Seen:
     jsonl_stored: float = 0.0
 
 
-def predict(settings: Settings) -> dict[str, Any]:
+def estimate(settings: Settings) -> dict[str, Any]:
     """Documents, tokens, CPU hours, requests, storage and cost of the whole run (``beam_pipeline.prices``).
 
     Raises:
@@ -97,7 +97,7 @@ def predict(settings: Settings) -> dict[str, Any]:
         "documents": documents,
         "tokens": round(sample.tokens * of_sample * unique),
         "sample": {"documents": sample.documents, "places": len(chosen), "duplicate_share": round(1 - unique, 4)},
-        **bill(requests, cpu, stored_bytes, settings.prices()),
+        **cost_summary(requests, cpu, stored_bytes, settings.prices()),
     }
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_pipeline.predict import predict
-from beam_pipeline.prices import Prices, bill, compare, total_requests
+from beam_pipeline.estimate import estimate
+from beam_pipeline.prices import Prices, compare, cost_summary, total_requests
 from beam_pipeline.sample import documents_path, tokenizer_path
 from beam_pipeline.settings import Settings
 from tests import runs
@@ -27,7 +27,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan(corpus: Path, tmp_path: Path, fraction: float) -> dict:
-    return predict(
+    return estimate(
         Settings(
             input=[str(corpus)], output=str(tmp_path / "out"), tokenizer=str(tokenizer_path()), plan_fraction=fraction
         )
@@ -52,7 +52,7 @@ def test_the_prediction_stands_beside_the_actual_figures(many: Path, tmp_path: P
 
 def test_all_documents_are_no_sample(corpus: Path, finished: Path, tmp_path: Path) -> None:
     predicted, manifest = plan(corpus, tmp_path, 1.0), runs.manifest(finished)
-    assert predicted["documents"] == manifest["books"]["documents"]
+    assert predicted["documents"] == manifest["counts"]["documents"]
     assert predicted["tokens"] == pytest.approx(manifest["tokens"], rel=0.05)
 
 
@@ -84,7 +84,7 @@ def test_the_bill_adds_up() -> None:
     steps = {"A": {"get": 3.0, "cpu": 1.0}, "B": {"put": 2.0, "get": 1.0, "bytes_read": 7.0}, "C": {"list": 1.0}}
     requests = total_requests(steps)
     assert (requests["get"], requests["put"], requests["list"], requests["bytes_read"]) == (4, 2, 1, 7)
-    made = bill(requests, 7200, 5 * 10**9, Prices(get=1000, put=2000, gb_month=3, cpu_hour=4))
+    made = cost_summary(requests, 7200, 5 * 10**9, Prices(get=1000, put=2000, gb_month=3, cpu_hour=4))
     assert made["cost"] == {"requests": 10.0, "cpu": 8.0, "storage_per_month": 15.0}
     assert compare({"a": 1, "b": {"c": 2}, "x": 1}, {"a": 3, "b": {"c": 4}}) == {
         "a": {"predicted": 1, "actual": 3},

@@ -6,13 +6,14 @@ import dataclasses
 import uuid
 from typing import Any
 
+from transforms.io.lineage import Lineage
 from transforms.io.postgres import Connection
 
 SHOWN_WARNINGS = 1000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Work:
+class WorkerNotes:
     """Sums over the segments of a run, all attempts together.
 
     Attributes:
@@ -30,9 +31,12 @@ class Work:
     spelling: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-def work_of(connection: Connection, run: str) -> Work:
+def notes_of(lineage: Lineage, run: str) -> WorkerNotes:
     """Adds up what the finished shards of a run cost."""
-    key = uuid.UUID(run)
+    return lineage.read(lambda connection: _notes_of(connection, uuid.UUID(run)))
+
+
+def _notes_of(connection: Connection, key: uuid.UUID) -> WorkerNotes:
     spent = connection.execute(
         "SELECT step, kind, sum(amount::float8) FROM segments, jsonb_each(costs) AS each (step, cost),"
         " jsonb_each_text(cost) AS part (kind, amount) WHERE run = %s GROUP BY step, kind ORDER BY step, kind",
@@ -63,7 +67,7 @@ def work_of(connection: Connection, run: str) -> Work:
         " number) WHERE run = %s AND state = 'done' GROUP BY kind ORDER BY kind",
         (key,),
     ).fetchall()
-    return Work(
+    return WorkerNotes(
         reading=[{"uri": uri, "warning": warning} for _, uri, warning in warned],
         steps=steps,
         tokenizer={
@@ -78,9 +82,11 @@ def work_of(connection: Connection, run: str) -> Work:
     )
 
 
-def token_objects_of(connection: Connection, run: str) -> list[str]:
+def token_objects_of(lineage: Lineage, run: str) -> list[str]:
     """The URIs of the token objects that the finished shards of a run have written."""
-    found = connection.execute(
-        "SELECT token_object FROM segments WHERE run = %s AND state = 'done' ORDER BY shard", (uuid.UUID(run),)
+    found = lineage.read(
+        lambda connection: connection.execute(
+            "SELECT token_object FROM segments WHERE run = %s AND state = 'done' ORDER BY shard", (uuid.UUID(run),)
+        ).fetchall()
     )
-    return [uri for (uri,) in found.fetchall()]
+    return [uri for (uri,) in found]
