@@ -18,8 +18,8 @@ from beam_pipeline.export.plan import ExportPlan, make_plan
 from beam_pipeline.export.settings import ExportSettings
 from beam_pipeline.plan import FORMAT
 from beam_pipeline.sample import tokenizer_path
-from beam_pipeline.settings import stable_hash
 from schemas import columns
+from schemas.run_layout import stable_hash
 from schemas.shards import Shard, Source, document_id
 from transforms.export.plan_tables import read_files
 from transforms.export.write_files import write_file
@@ -69,9 +69,9 @@ def make_run(
     tokenizer = hashlib.sha256(tokenizer_path().read_bytes()).hexdigest()
     deciding = {"fingerprints": {"format": FORMAT}, "tokens": {"tokenizer_sha256": tokenizer}}
     settings = {"tokenizer": str(tokenizer_path()), "bos": None, "eos": eos}
-    plan = {"run": run, "settings": settings, "deciding": deciding, "outcomes": []}
+    plan = {"run": run, "settings": settings, "created": "", "deciding": deciding, "outcomes": {}}
     (folder / "plan.json").write_text(json.dumps(plan))
-    (folder / "run.json").write_text(json.dumps({"run": run, "books": {"documents": len(documents)}}))
+    (folder / "run.json").write_text(json.dumps({"run": run, "counts": {"documents": len(documents)}}))
     sources = [Source(number, f"/source/{number}", "etag", 1) for number in range(objects)]
     rows = {
         "number": [source.number for source in sources],

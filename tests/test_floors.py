@@ -21,7 +21,7 @@ def test_only_the_lineage_package_and_transforms_io_send_sql() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["plan.json", "run.json", "dedup.json", "counts.json", "sources.parquet", "deduplication_audit.parquet"]
+    "name", ["run.json", "dedup.json", "counts.json", "sources.parquet", "deduplication_audit.parquet"]
 )
 def test_the_name_of_an_object_stands_in_code_once(name: str) -> None:
     written = re.compile(rf"[\"'/]{re.escape(name)}[\"']")

@@ -318,7 +318,7 @@ def test_what_cannot_be_stored_is_refused_by_its_place(run: Lineage, bad: str) -
 # --- Books and progress -----------------------------------------------------------------------------------------------
 
 
-def test_the_books_add_up(run: Lineage) -> None:
+def test_the_counts_add_up(run: Lineage) -> None:
     done = [segment(1, 0), segment(2, 0, first_row=50), segment(3, 1, rows=30)]
     run.upsert_segments(done)
     run.upsert_segments([Segment(RUN, "0000002-00000", 2, 0, 0, "unreadable", error="not Parquet")])
@@ -344,7 +344,7 @@ def test_the_books_add_up(run: Lineage) -> None:
     assert totals.by_language() == languages
 
 
-def test_the_books_notice_what_is_missing(run: Lineage) -> None:
+def test_missing_documents_are_noticed(run: Lineage) -> None:
     run.set_source_states(RUN, [SourceState(0, "ok", 100, 2), SourceState(1, "ok", 30, 1), SourceState(2, "ok", 50, 2)])
     miscounted = dataclasses.replace(segment(3, 1, rows=30), counts={"funnel": [["k", None, 29, 0, 0]]})
     # Source 2: as many rows as there should be, but ten of them twice and ten not at all.
@@ -360,7 +360,7 @@ def test_the_books_notice_what_is_missing(run: Lineage) -> None:
     assert not totals.balanced
 
 
-def test_an_undeclared_outcome_unbalances_the_books(run: Lineage) -> None:
+def test_an_undeclared_outcome_does_not_add_up(run: Lineage) -> None:
     run.set_source_states(RUN, [SourceState(i, "ok", 50, 1) for i in range(3)])
     run.upsert_segments([segment(1, i) for i in range(3)])
     assert runs.totals(run, RUN).balanced

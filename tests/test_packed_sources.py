@@ -271,7 +271,7 @@ def test_the_token_rows_are_the_same(both: tuple[Path, Path, Path]) -> None:
         assert ids == sorted(ids)
 
 
-def test_the_books_are_the_same(both: tuple[Path, Path, Path]) -> None:
+def test_the_counts_are_the_same(both: tuple[Path, Path, Path]) -> None:
     _, packed, alone = both
     a, b = runs.manifest(packed), runs.manifest(alone)
     for name in ("counts", "tokens", "kept_bytes", "languages", "unreadable"):

@@ -68,7 +68,7 @@ def _outcomes(output: Path) -> dict[str, list[str]]:
     return dict(json.loads((output / "plan.json").read_text())["outcomes"])
 
 
-def test_the_books_have_the_reasons_and_tokens_are_of_the_edited_texts(cooked: Path) -> None:
+def test_the_counts_have_the_reasons_and_tokens_are_of_the_edited_texts(cooked: Path) -> None:
     dropped = runs.manifest(cooked)["counts"]["dropped"]
     assert {"few_vowels", "few_words", "no_questions"} <= {*dropped}
     tokenizer = runs.reference_tokenizer()

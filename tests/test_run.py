@@ -23,7 +23,7 @@ def source_texts(corpus: Path) -> dict[tuple[str, int], str | None]:
     }
 
 
-def test_the_books_balance(finished: Path, corpus: Path) -> None:
+def test_every_document_is_counted_once(finished: Path, corpus: Path) -> None:
     manifest = runs.manifest(finished)
     counts = manifest["counts"]
     assert counts["documents"] == len(source_texts(corpus))

@@ -15,6 +15,7 @@ import yaml
 
 from beam_pipeline.export.plan import ExportPlan
 from schemas.exports import SPLITS, Written
+from schemas.run_layout import RunLayout
 from transforms.export.formats import FORMATS
 from transforms.io import storage
 
@@ -99,14 +100,14 @@ def _about_run(output: str, run: str, tokenizer: str) -> list[str]:
     """What the manifest of a run says of it."""
     lines = [f"- run `{run}`, tokenizer SHA-256 `{tokenizer}`"]
     try:
-        manifest = json.loads(storage.read_bytes(storage.join(output, "run.json")))
+        manifest = json.loads(storage.read_bytes(RunLayout(output).manifest))
     except (storage.StorageError, ValueError):
         return lines
-    books = manifest.get("books", {})
-    if "documents" in books:
-        dropped = ", ".join(f"{reason} {count:,}" for reason, count in sorted(books.get("dropped", {}).items()))
+    counts = manifest.get("counts", {})
+    if "documents" in counts:
+        dropped = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.get("dropped", {}).items()))
         lines.append(
-            f"  - {books['documents']:,} documents read, {books.get('kept', 0):,} kept; dropped: {dropped or 'none'}"
+            f"  - {counts['documents']:,} documents read, {counts.get('kept', 0):,} kept; dropped: {dropped or 'none'}"
         )
     languages = manifest.get("languages")
     if isinstance(languages, dict):

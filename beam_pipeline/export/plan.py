@@ -21,9 +21,9 @@ from beam_pipeline.export.removals import read_removals
 from beam_pipeline.export.runs import Around, ExportedRun, NotExportable, exported_runs, read_plan, tokens_around
 from beam_pipeline.export.settings import ExportSettings
 from beam_pipeline.export.survey import Amount, Runs, Tables, epochs_for, survey
-from beam_pipeline.settings import stable_hash
 from schemas import exports
 from schemas.exports import SPLITS
+from schemas.run_layout import stable_hash
 from transforms.export.formats import FORMATS
 from transforms.export.options import ExportOptions
 from transforms.export.plan_tables import StoredPlan

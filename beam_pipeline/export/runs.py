@@ -11,8 +11,9 @@ from typing import Any
 import tokenizers
 
 from beam_pipeline.finished_runs import FinishedRun, finished_run, read_json
-from beam_pipeline.settings import stable_hash
 from schemas.errors import WRONG_USAGE, ToldError
+from schemas.exports import PLAN
+from schemas.run_layout import RunLayout, stable_hash
 from transforms.io import storage
 from transforms.io.pinned_files import PinnedFile, PinnedFileChanged
 from transforms.kernels.export.copying import NONE
@@ -52,12 +53,12 @@ class ExportedRun:
     @property
     def tokens_uri(self) -> str:
         """Where its token objects are."""
-        return storage.join(self.output, "tokens")
+        return RunLayout(self.output).tokens
 
     @property
     def sources_uri(self) -> str:
         """Where its sources are listed."""
-        return storage.join(self.output, "sources.parquet")
+        return RunLayout(self.output).sources
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored."""
@@ -105,20 +106,20 @@ def exported_runs(outputs: Sequence[str], decisions: Sequence[str]) -> list[Expo
 
 
 def _of(run: FinishedRun) -> ExportedRun:
-    settings, deciding = run.plan["settings"], run.plan["deciding"]
-    decisions = "" if run.kept_uri == run.tokens_uri else run.kept_uri
+    settings, deciding = run.plan.settings, run.plan.deciding
+    decisions = "" if run.kept_uri == run.layout.tokens else run.kept_uri
     decided: Any = None
     if decisions:
         parent = str(PurePosixPath(decisions).parent) if "://" not in decisions else decisions.rpartition("/")[0]
-        decided = read_json(storage.join(parent, "dedup.json"))
+        decided = read_json(RunLayout(parent).dedup_manifest)
         decided = {key: value for key, value in (decided or {}).items() if key not in ("finished", "wall_seconds")}
     return ExportedRun(
-        run=run.plan["run"],
+        run=run.plan.run,
         output=run.output,
-        settings_hash=stable_hash(deciding),
+        settings_hash=deciding.settings_hash,
         decisions_uri=decisions,
         decisions_hash=stable_hash(decided) if decisions else "",
-        tokenizer_sha256=deciding["tokens"]["tokenizer_sha256"],
+        tokenizer_sha256=deciding.tokenizer_sha256,
         tokenizer=settings["tokenizer"],
         bos=settings.get("bos"),
         eos=settings.get("eos"),
@@ -197,7 +198,7 @@ def read_plan(output: str) -> dict[str, Any]:
     Raises:
       NotExportable: there is none.
     """
-    uri = storage.join(output, "plan.json")
+    uri = storage.join(output, PLAN)
     try:
         found = json.loads(storage.read_bytes(uri))
         if found["kind"] == "export":

@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from beam_pipeline.export.runs import ExportedRun, NotExportable
 from schemas import exports
+from schemas.run_layout import SETTINGS
 from transforms.export.selection import LEFT_OUT, Candidates, Selection
 from transforms.export.token_objects import TokenObject, open_object
 from transforms.io import storage
-from transforms.io.stage_objects import SETTINGS
 from transforms.kernels.export import choosing
 
 Ints = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ import apache_beam as beam
 import numpy as np
 
 from schemas.exports import SPLITS, ExportFile, Written
-from transforms.counters import accounted, count
+from transforms.counters import count, metered
 from transforms.export import provenance
 from transforms.export.assemble import assemble
 from transforms.export.formats import FORMATS
@@ -71,7 +71,7 @@ class ListFiles(beam.PTransform):
         return (
             root
             | "Plan" >> beam.Create([self.plan], reshuffle=False)
-            | "ReadPlan" >> beam.FlatMap(accounted, read_files).with_output_types(ExportFile)
+            | "ReadPlan" >> beam.FlatMap(metered, read_files).with_output_types(ExportFile)
             | "Spread" >> Spread()
         )
 
@@ -84,4 +84,4 @@ class WriteFiles(beam.PTransform):
 
     def expand(self, files: beam.PCollection[ExportFile]) -> beam.PCollection[Written]:
         """A file is held in memory while it is written: its tokens, and 60 bytes a document."""
-        return files | "Write" >> beam.FlatMap(accounted, _write, (self.options,)).with_output_types(Written)
+        return files | "Write" >> beam.FlatMap(metered, _write, (self.options,)).with_output_types(Written)
