@@ -70,5 +70,5 @@ def test_every_recipe_is_there_and_says_what_it_is() -> None:
 
 def test_a_run_by_name(tmp_path: Path) -> None:
     runs.run(documents_path(), tmp_path / "out", "--recipe", "multilingual", "--direct_num_workers", 1)
-    books = runs.manifest(tmp_path / "out")["books"]
-    assert books["dropped"]["fineweb2_few_words"] > 0
+    counts = runs.manifest(tmp_path / "out")["counts"]
+    assert counts["dropped"]["fineweb2_few_words"] > 0
