@@ -6,8 +6,9 @@ import dataclasses
 import json
 from typing import Any
 
-from beam_pipeline.plan import FORMAT
+from beam_pipeline.plan import FORMAT, read_plan
 from schemas.errors import WRONG_USAGE, ToldError
+from schemas.run_layout import RunLayout, StoredPlan
 from transforms.io import storage
 
 
@@ -28,7 +29,7 @@ class FinishedRun:
       kept_uri: objects whose rows, or those of them with ``outcome`` "kept", are the documents that it kept.
     """
 
-    plan: dict[str, Any]
+    plan: StoredPlan
     manifest: dict[str, Any]
     output: str
     kept_uri: str
@@ -36,27 +37,17 @@ class FinishedRun:
     @property
     def run(self) -> str:
         """Its id."""
-        return str(self.plan["run"])
+        return self.plan.run
+
+    @property
+    def layout(self) -> RunLayout:
+        """Where everything of the run is."""
+        return RunLayout(self.output)
 
     @property
     def documents(self) -> int:
         """How many documents it was given."""
-        return int(self.manifest["books"]["documents"])
-
-    @property
-    def fingerprints_uri(self) -> str:
-        """One object a shard."""
-        return storage.join(self.output, "fingerprints")
-
-    @property
-    def tokens_uri(self) -> str:
-        """The token objects of the run."""
-        return storage.join(self.output, "tokens")
-
-    @property
-    def sources_uri(self) -> str:
-        """Its pinned sources."""
-        return storage.join(self.output, "sources.parquet")
+        return int(self.manifest["counts"]["documents"])
 
 
 def finished_run(output: str) -> FinishedRun:
@@ -65,20 +56,21 @@ def finished_run(output: str) -> FinishedRun:
     Raises:
       NotUsable: nothing is, or it is damaged, or of another format.
     """
-    again = read_json(storage.join(output, "dedup.json"))
+    layout = RunLayout(output)
+    again = read_json(layout.dedup_manifest)
     if again is not None:
         run = finished_run(again["run_output"])
-        return dataclasses.replace(run, kept_uri=storage.join(output, "decisions"))
-    manifest = read_json(storage.join(output, "run.json"))
+        return dataclasses.replace(run, kept_uri=layout.decisions)
+    manifest = read_json(layout.manifest)
     if manifest is None:
         raise NotUsable(f"{output} has neither run.json nor dedup.json: there is no finished run")
-    stored = read_json(storage.join(output, "plan.json"))
-    if stored is None or stored["run"] != manifest["run"]:
-        raise NotUsable(f"{output}: plan.json is missing or of another run than run.json")
-    made = stored["deciding"]["fingerprints"]["format"]
+    stored = read_plan(output)
+    if stored is None or stored.run != manifest["run"]:
+        raise NotUsable(f"{output}: plan.json is missing, damaged or of another run than run.json")
+    made = stored.deciding.format
     if made != FORMAT:
         raise NotUsable(f"{output}: its fingerprints have format {made}, this version reads {FORMAT}: run it again")
-    return FinishedRun(stored, manifest, output, storage.join(output, "tokens"))
+    return FinishedRun(stored, manifest, output, layout.tokens)
 
 
 def read_json(uri: str) -> dict[str, Any] | None:

@@ -18,17 +18,13 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-<<<<<<< HEAD
 from beam_pipeline.finished_runs import NotUsable, finished_run
-=======
-from beam_pipeline.plan import FORMAT, read_plan
->>>>>>> 8e5bc6c (One owner of what a run stores (schemas/run_layout.py); questions of the lineage take a Lineage; standard words for books, bill, verdict, clean, leftovers)
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from schemas.errors import ToldError
 from schemas.outcomes import Outcomes
-from schemas.run_layout import RunLayout, StoredPlan
+from schemas.run_layout import RunLayout
 from transforms.deduplication.check_room import CheckRoom
 from transforms.deduplication.deduplicate import Deduplicate, Deduplication, partitions_for
 from transforms.deduplication.stored_fingerprints import ListStoredShards, StoredFingerprints, StoredRun
@@ -74,26 +70,7 @@ class Rededuplication:
         return RunLayout(self.output)
 
 
-<<<<<<< HEAD
-def plan(run: str, output: str, against: Sequence[str], changed: dict[str, Any]) -> Rededuplication:
-=======
-@dataclasses.dataclass(frozen=True)
-class FinishedRun:
-    """A finished run, or a pass 2 over one, as its objects describe it."""
-
-    plan: StoredPlan
-    documents: int
-    output: str
-    kept_uri: str
-
-    @property
-    def layout(self) -> RunLayout:
-        """Where everything of the run is."""
-        return RunLayout(self.output)
-
-
 def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, Any]) -> Rededuplication:
->>>>>>> 8e5bc6c (One owner of what a run stores (schemas/run_layout.py); questions of the lineage take a Lineage; standard words for books, bill, verdict, clean, leftovers)
     """Checks that the runs are there, finished and comparable.
 
     Args:
@@ -126,22 +103,10 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
                     f"against: {finished.output} has {name} {theirs[name]!r}, but {run} has {mine[name]!r}: "
                     "their fingerprints can't be compared"
                 )
-<<<<<<< HEAD
         kept_uri = "" if finished is in_work else finished.kept_uri
-        stored.append(StoredRun(finished.fingerprints_uri, first_source, finished.sources_uri, finished.run, kept_uri))
-        first_source += sum(1 for _ in read_sources(finished.sources_uri))
-=======
-        stored.append(
-            StoredRun(
-                finished.layout.fingerprints,
-                first_source,
-                finished.layout.sources,
-                finished.plan.run,
-                "" if finished is in_work else finished.kept_uri,
-            )
-        )
-        first_source += sum(1 for _ in read_sources(finished.layout.sources))
->>>>>>> 8e5bc6c (One owner of what a run stores (schemas/run_layout.py); questions of the lineage take a Lineage; standard words for books, bill, verdict, clean, leftovers)
+        layout = finished.layout
+        stored.append(StoredRun(layout.fingerprints, first_source, layout.sources, finished.plan.run, kept_uri))
+        first_source += sum(1 for _ in read_sources(layout.sources))
     documents = sum(finished.documents for finished in (*earlier, in_work))
     fingerprints = StoredFingerprints(tuple(stored))
     options = dataclasses.replace(
@@ -153,44 +118,6 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
     return Rededuplication(output, settings, fingerprints, options, in_work.documents, outcomes, in_work.layout.tokens)
 
 
-<<<<<<< HEAD
-=======
-def finished_run(output: str) -> FinishedRun:
-    """What is stored of a finished run, or of a ``dedup``, under its output."""
-    layout = RunLayout(output)
-    again = read_json(layout.dedup_manifest)
-    if again is not None:
-        run = finished_run(again["run_output"])
-        return dataclasses.replace(run, kept_uri=layout.decisions)
-    manifest = read_json(layout.manifest)
-    if manifest is None:
-        raise NotUsable(f"{output} has neither run.json nor dedup.json: there is no finished run")
-    stored = read_plan(output)
-    if stored is None or stored.run != manifest["run"]:
-        raise NotUsable(f"{output}: plan.json is missing, damaged or of another run than run.json")
-    if stored.deciding.format != FORMAT:
-        raise NotUsable(
-            f"{output}: its fingerprints have format {stored.deciding.format}, this version reads "
-            f"{FORMAT}: run it again"
-        )
-    return FinishedRun(stored, manifest["counts"]["documents"], output, layout.tokens)
-
-
-def read_json(uri: str) -> dict[str, Any] | None:
-    """A JSON object of a run; None if it isn't there.
-
-    Raises:
-      NotUsable: it can't be read.
-    """
-    if storage.stat(uri) is None:
-        return None
-    try:
-        return dict(json.loads(storage.read_bytes(uri)))
-    except (ValueError, TypeError):
-        raise NotUsable(f"{uri}: is cut short or damaged; run the command that made it again") from None
-
-
->>>>>>> 8e5bc6c (One owner of what a run stores (schemas/run_layout.py); questions of the lineage take a Lineage; standard words for books, bill, verdict, clean, leftovers)
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:
     """Adds the DAG to a Beam pipeline; ``files`` as in ``beam_pipeline.pipeline``."""
     fingerprints = planned.fingerprints

@@ -27,7 +27,7 @@ from transforms.recipe.expressions import Expression
 
 Witnesses = Callable[[Sequence[str]], Iterable[tuple[str, np.ndarray, np.ndarray]]]
 """For shards by name: the name, the places of their duplicates, and the witnesses as pass 2 names them."""
-NOT_ASKED = FINGERPRINT | {"outcome", "clean"}
+NOT_ASKED = FINGERPRINT | {"outcome", "already_normalized"}
 """Stored columns that expressions can't read."""
 NOTHING = Amount()
 
@@ -91,15 +91,15 @@ def what_if(
       NotUsable: the run has no fingerprints, or no such column.
     """
     parsed = [Expression.parse(text) for text in expressions]
-    stored = StoredRun(run.fingerprints_uri, sources_uri=run.sources_uri, run=run.run)
+    stored = StoredRun(run.layout.fingerprints, sources_uri=run.layout.sources, run=run.run)
     planned = list(stored_objects(stored))
     if not planned:
-        raise NotUsable(f"{run.fingerprints_uri} has no objects")
+        raise NotUsable(f"{run.layout.fingerprints} has no objects")
     _check(parsed, by, planned[0][2])
     counts = _Counts(len(parsed))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         shards = []
-        scan = functools.partial(_scan, expressions=parsed, by=by, tokens_uri=run.tokens_uri)
+        scan = functools.partial(_scan, expressions=parsed, by=by, tokens_uri=run.layout.tokens)
         for shard, parts in pool.map(scan, planned):
             counts.add(parts)
             if shard is not None:

@@ -14,12 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.run_layout import PARENT
 from schemas.shards import Census
 from transforms.io.own_objects import opened
 from transforms.io.stage_objects import census_in
 
-PARENT = b"beam_pipeline.parent"
-"""Footer key: the URI of the object that this one refers to."""
 READ_AGAIN = "read_again"
 FINGERPRINT = frozenset({"content_hash", "signature", "shingles", "bands"})
 """What pass 2 compares: null where a document has an outcome, so that it takes no part."""
@@ -93,9 +92,9 @@ def _merged(uri: str, columns: list[str], dropped_too: bool) -> tuple[pa.Table, 
             mine = merged.get(name, pa.nulls(len(table), _plain(values).type))
             merged[name] = _where(merged[READ_AGAIN], mine, values)
         if not dropped_too:
-            in_play = pc.is_null(merged["outcome"])
+            active = pc.is_null(merged["outcome"])
             for name in FINGERPRINT.intersection(elsewhere):
-                merged[name] = pc.if_else(in_play, merged[name], pa.scalar(None, merged[name].type))
+                merged[name] = pc.if_else(active, merged[name], pa.scalar(None, merged[name].type))
     return pa.table({name: merged[name] for name in columns}), census
 
 
