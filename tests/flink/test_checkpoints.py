@@ -62,7 +62,7 @@ def test_checkpoints_are_kept_in_s3(on_s3: tuple[Cluster, Path], corpus: Path, t
 def test_checkpoints_complete_while_both_text_passes_work(cluster: Cluster, tmp_path: Path) -> None:
     inputs.generate(tmp_path / "in", SIZE, files=SHARDS)
     slow = (*_slow(tmp_path, SECONDS_A_SHARD), "--no-fast_tokenizer")
-    flags = (*slow, "--streaming", f"--checkpointing_interval={INTERVAL_SECONDS * 1000}")
+    flags = (*slow, "--streaming", f"--checkpointing_interval={INTERVAL_SECONDS * 1000}", "--shard_bytes", "4MiB")
     done = runs.run(tmp_path / "in", tmp_path / "out", *flags, *on(cluster), timeout=PATIENCE_SECONDS)
     assert "checkpoints, the last of" in done.stderr
     [job] = flink_runs.jobs(cluster, tmp_path / "out")
