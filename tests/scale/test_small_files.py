@@ -11,7 +11,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 from beam_pipeline.sample import tokenizer_path
 from benchmarks.cpu import measure
 from tests import runs
+from tests.postgres import public_folder
 from tests.s3_store import TOKENIZER, store_in
 
 FILES, FILES_ON_S3, DOCUMENTS, WORDS = 100_000, 20_000, 20, 25
@@ -42,6 +43,13 @@ def contents(number: int, words: list[str]) -> bytes:
 
 def vocabulary() -> list[str]:
     return sorted({word for text in runs.sample_texts() for word in text.split() if word.isalpha() and word.isascii()})
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """Where the embedded PostgreSQL keeps its data: pytest's folders are closed to the user that runs it for root."""
+    with public_folder() as folder:
+        yield folder
 
 
 def write(files: int, put: Callable[[str, bytes], Any]) -> None:
@@ -72,11 +80,11 @@ def check(output: dict[str, Any], files: int, seconds: float, start: float, peak
     assert each < MOST_SECONDS_A_SOURCE
 
 
-def test_a_hundred_thousand_files(tmp_path: Path) -> None:
-    def put(name: str, data: bytes) -> None:
+def test_a_hundred_thousand_files(tmp_path: Path, data: Path) -> None:
+    def put(name: str, content: bytes) -> None:
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path.write_bytes(content)
 
     write(FILES, put)
     (tmp_path / "one").mkdir()
@@ -84,10 +92,9 @@ def test_a_hundred_thousand_files(tmp_path: Path) -> None:
 
     def run(source: str, output: str) -> tuple[float, int]:
         arguments = ["--input", tmp_path / source, "--output", tmp_path / output, "--tokenizer", tokenizer_path()]
-        cost, _ = measure(runs.command(*arguments), {"BEAM_PIPELINE_DATA_DIR": str(tmp_path / "data")}, runs.ROOT)
+        cost, _ = measure(runs.command(*arguments), {"BEAM_PIPELINE_DATA_DIR": str(data)}, runs.ROOT)
         return cost.wall, cost.peak_bytes
 
-    tmp_path.chmod(0o755)
     start = start_up(tmp_path, lambda source, output: run(source, output)[0])
     seconds, peak = run("in", "out")
     check(runs.manifest(tmp_path / "out"), FILES, seconds, start, peak, "on a disk")
@@ -99,7 +106,7 @@ def test_a_hundred_thousand_files(tmp_path: Path) -> None:
     began = time.perf_counter()
     done = subprocess.run(
         runs.command("trace", "--output", tmp_path / "out", "--source", source, "--row", 7, "--text", "--json"),
-        cwd=runs.ROOT, env=runs.environment(BEAM_PIPELINE_DATA_DIR=str(tmp_path / "data")),
+        cwd=runs.ROOT, env=runs.environment(BEAM_PIPELINE_DATA_DIR=str(data)),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     found = json.loads(done.stdout)
@@ -108,17 +115,16 @@ def test_a_hundred_thousand_files(tmp_path: Path) -> None:
     assert found["text"]["source"] == json.loads(source.read_bytes().splitlines()[7])["text"]
 
 
-def test_twenty_thousand_objects_on_s3(tmp_path: Path) -> None:
+def test_twenty_thousand_objects_on_s3(tmp_path: Path, data: Path) -> None:
     (tmp_path / "nothing").mkdir()
     with store_in(tmp_path / "store") as store:
         store.fill(tmp_path / "nothing")
         with concurrent.futures.ThreadPoolExecutor(8) as threads:
-            write(FILES_ON_S3, lambda name, data: threads.submit(store.put, "data", f"in/{name}", data))
+            write(FILES_ON_S3, lambda name, content: threads.submit(store.put, "data", f"in/{name}", content))
         store.put("data", "one/a.jsonl", contents(0, vocabulary()))
         environment = store.environment | {
-            "AWS_ENDPOINT_URL": store.server.endpoint, "BEAM_PIPELINE_DATA_DIR": str(tmp_path / "data")
+            "AWS_ENDPOINT_URL": store.server.endpoint, "BEAM_PIPELINE_DATA_DIR": str(data)
         }  # fmt: skip
-        tmp_path.chmod(0o755)
 
         def run(source: str, output: str) -> tuple[float, int]:
             arguments = ["--input", f"s3://data/{source}/", "--output", f"s3://out/{output}", "--tokenizer", TOKENIZER]
