@@ -54,6 +54,8 @@ __all__ = [
 Result = TypeVar("Result")
 
 RETRY_SECONDS = 120.0
+_MANY_ROWS = 1000
+"""From so many staged rows on PostgreSQL counts them: by its default guess it joins 100,000 with 100,000 in a loop."""
 
 _SEGMENT_COLUMNS: dict[str, str | int] = {
     "run": "uuid",
@@ -427,8 +429,11 @@ def _stage(
         cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(staged, names)) as copy,
     ):
         copy.set_types(list(columns.values()))
-        for row in rows:
+        count = 0
+        for count, row in enumerate(rows, 1):  # noqa: B007 - it is wanted after the loop
             copy.write_row(row)
+    if count >= _MANY_ROWS:
+        connection.execute(sql.SQL("ANALYZE {}").format(staged))
 
 
 def _unstorable(text: str) -> str | None:
