@@ -46,6 +46,8 @@ BUILT_IN = {
     "repetition": "transforms.recipe.statistics:Repetition",
     "rule": "transforms.recipe.built_in:Rule",
     "text_statistics": "transforms.recipe.statistics:TextStatistics",
+    "url_matches": "transforms.recipe.urls:UrlMatches",
+    "urls": "transforms.recipe.urls:Urls",
 }
 """The steps that come with the package, by name."""
 

@@ -7,7 +7,7 @@ import numpy as np
 
 
 @numba.njit(cache=True, inline="always")
-def _mixed(hashed: np.uint64) -> np.uint64:
+def mixed(hashed: np.uint64) -> np.uint64:
     """A hash in which every bit depends on every bit, never 0."""
     hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -17,7 +17,7 @@ def _mixed(hashed: np.uint64) -> np.uint64:
 @numba.njit(cache=True, inline="always")
 def seen_before(table: np.ndarray, mask: np.uint64, hashed: np.uint64) -> bool:
     """Whether a hash is in an open-addressed set already; it is afterwards."""
-    key = _mixed(hashed)
+    key = mixed(hashed)
     slot = (key >> np.uint64(20)) & mask
     while table[slot] != 0:
         if table[slot] == key:

@@ -1,0 +1,1 @@
+"""URLs: their hosts and registered domains, and whether they are on lists."""
