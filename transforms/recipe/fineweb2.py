@@ -214,6 +214,11 @@ class FineWeb2(Family):
         few = "coalesce(language_stop_words, {0}) >= {0}"
         yield "fineweb2_few_stop_words", few, self.min_stop_words or None
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that the rules read, the language among them."""
+        return tuple(sorted({*super().reads, "language"}))
+
     @functools.cached_property
     def _limits(self) -> dict[str, list[float | None]]:
         """For each threshold its value in each language, None where it has none."""
