@@ -18,7 +18,7 @@ from transforms.kernels.statistics.words import classes
 
 LINES = st.lists(
     st.sampled_from(
-        ["the end.", "", " ", "- a", "• b", "so...", "so…  ", "x" * 31, "of and to be 3.", "#a # b.", "中。"]
+        ["the end.", "", " ", "- a", "• b", "so...", "so…  ", "x" * 31, "\0", "of and to be 3.", "#a # b.", "中。"]
     ),
     max_size=12,
 ).map("\n".join)

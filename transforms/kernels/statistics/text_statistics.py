@@ -132,7 +132,8 @@ def _count_lines(
     place, hashed = begin, np.uint64(0)
     length = letters = uppercase = digits = hashes = dots = ellipses = characters = 0
     last = before_last = third = 0
-    end_1 = end_2 = end_3 = first_filled = 0
+    end_1 = end_2 = end_3 = 0
+    first_filled = -1
     while True:
         if place < end:
             code, size = decode(data, place)
@@ -149,7 +150,7 @@ def _count_lines(
                 out[BULLET_LINES] += 1
             if end_1 == 0x2026 or (end_1 == 0x2E and end_2 == 0x2E and end_3 == 0x2E):
                 out[ELLIPSIS_LINES] += 1
-            if first_filled != 0:
+            if first_filled >= 0:
                 out[FILLED_LINES] += 1
                 out[TERMINAL_LINES] += terminal[last]
                 out[SHORT_LINES] += length <= SHORT_LINE
@@ -158,12 +159,13 @@ def _count_lines(
                 if seen_before(table, mask, hashed):
                     out[DUPLICATE_LINES] += 1
                     out[DUPLICATE_LINE_CHARACTERS] += length
-                    if first_filled != 0:
+                    if first_filled >= 0:
                         out[DUPLICATE_FILLED] += length
             ellipses += dots // 3
             hashed = np.uint64(0)
             characters += length
-            length = dots = last = before_last = third = end_1 = end_2 = end_3 = first_filled = 0
+            length = dots = last = before_last = third = end_1 = end_2 = end_3 = 0
+            first_filled = -1
             if size == 0:
                 break
             place += 1
@@ -173,7 +175,7 @@ def _count_lines(
         length += 1
         if kind & SPACE == 0:
             end_1, end_2, end_3 = last, before_last, third
-            if first_filled == 0:
+            if first_filled < 0:
                 first_filled = code
         letters += kind & LETTER
         digits += (kind & NUMBER) >> 1
