@@ -24,7 +24,7 @@ from schemas.shards import Shard, Source
 from transforms.costs import Costs, spending
 from transforms.io import storage
 from transforms.io.pinned_files import PinnedFile
-from transforms.io.readers import UnreadableSource, read, split
+from transforms.io.readers import ReadOptions, UnreadableSource, read, split
 from transforms.io.readers.batching import cut_batches, string_lengths
 from transforms.io.source_list import packing
 from transforms.io.storage.requests import FIELDS
@@ -64,7 +64,7 @@ def estimate(settings: Settings) -> dict[str, Any]:
     """
     sources = list_sources(settings)
     preflight.check_languages(settings, PinnedFile.pin(settings.language_model))
-    preflight.check_columns(sources, settings.reading(), settings.named_id_column())
+    kept = preflight.check_columns(sources, settings.first_reading(), settings.named_id_column())
     looked_at = _spread(sources, SOURCES_SPLIT)
     scale = sum(source.size for source in sources) / max(1, sum(source.size for source in looked_at))
     row_groups = dataclasses.replace(settings.reading(), shard_bytes=1)
@@ -74,8 +74,9 @@ def estimate(settings: Settings) -> dict[str, Any]:
 
     seen = _Seen()
     reading: Costs = {}
-    passes = SampledPasses(settings)
-    for batch in cut_batches(_sample(chosen, share, settings, seen, reading)):
+    passes = SampledPasses(settings, kept)
+    options = dataclasses.replace(settings.reading(), columns=kept)
+    for batch in cut_batches(_sample(chosen, share, options, seen, reading)):
         passes.add(batch)
     sample = passes.sample
 
@@ -113,13 +114,13 @@ def _shards(settings: Settings, sources: Sequence[Source], looked_at: Sequence[S
 
 
 def _sample(
-    places: Sequence[Shard], share: float, settings: Settings, seen: _Seen, costs: Costs
+    places: Sequence[Shard], share: float, options: ReadOptions, seen: _Seen, costs: Costs
 ) -> Iterator[pa.RecordBatch]:
     """A random share of the rows of some shards, always the same ones."""
     for place in places:
         chance = np.random.default_rng([place.source.number, place.first_row])
         before = storage.current().bytes_read
-        batches = read(place, settings.reading())
+        batches = read(place, options)
         done = 0
         while place.rows >= 0 or done < JSONL_BATCHES:
             try:

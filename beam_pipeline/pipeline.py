@@ -11,7 +11,8 @@
                                                                                |
                                                                           WriteLineage -> PostgreSQL   side outputs
 
-With the setting ``max_unknown_tokens``, CheckSpelling stands before Fingerprint.
+With the setting ``max_unknown_tokens``, CheckSpelling stands before Fingerprint. Where editors or token files need kept
+columns or attributes, AddColumns stands before Edit and takes them from the fingerprints.
 
 Between the boxes of a text pass, elements are ``transforms.batches.Batch``: a shard's documents in Arrow record
 batches of at most 16 MiB. These boxes are always fused (nothing between them groups), so a batch is handed on by
@@ -24,6 +25,7 @@ from __future__ import annotations
 import apache_beam as beam
 
 from beam_pipeline.plan import Plan
+from transforms.add_columns import AddColumns
 from transforms.apply_recipe import Recipe
 from transforms.check_spelling import CheckSpelling
 from transforms.deduplication.audit_duplicates import AuditDuplicates
@@ -55,7 +57,6 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     """
     settings = plan.settings
     deduplication = plan.deduplication
-    read = ReadDocuments(settings.reading(), plan.layout.sources, plan.deaths)
 
     split = (
         root
@@ -67,10 +68,10 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 1: read every text once and keep what identifies it.
     fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints, plan.deaths)
-    attributes = plan.recipe.attributes
+    stored_fields = plan.stored_fields
     usable = (
         fingerprints.todo
-        | "ReadDocuments" >> read
+        | "ReadDocuments" >> ReadDocuments(plan.reading, plan.layout.sources, plan.deaths)
         | "Normalize" >> Normalize(settings.normalization())
         | "IdentifyLanguage" >> IdentifyLanguage(plan.language_model, settings.language_identification())
         | "Recipe" >> Recipe(plan.recipe.steps, plan.outcomes, settings.annotate_all)
@@ -79,8 +80,8 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
         usable |= "CheckSpelling" >> CheckSpelling(plan.tokenization, settings.max_unknown_tokens)
     written = (
         usable
-        | "Fingerprint" >> Fingerprint(settings.minhash(), tuple(field.name for field in attributes))
-        | "WriteFingerprints" >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash(), attributes)
+        | "Fingerprint" >> Fingerprint(settings.minhash(), tuple(field.name for field in stored_fields))
+        | "WriteFingerprints" >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash(), stored_fields)
     )
     written.lineage | "WriteLineage (fingerprinted)" >> WriteLineage(plan.lineage_dsn)
     fingerprinted = (fingerprints.done, written.shards) | "Fingerprinted" >> beam.Flatten()
@@ -101,12 +102,17 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)
     decided = selected.decided | "ReshuffleKept" >> Spread()
     kept = decided | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run, plan.fingerprints, plan.deaths)
-    tokens = (
+    texts = (
         kept.todo
-        | "ReadKept" >> read
+        | "ReadKept" >> ReadDocuments(settings.reading(), plan.layout.sources, plan.deaths)
         | "NormalizeKept" >> Normalize(settings.normalization())
-        | "Edit" >> Edit(plan.recipe.editors, plan.outcomes)
-        | "Tokenize" >> Tokenize(plan.tokenization)
+    )
+    if plan.columns_of_pass_3:
+        texts |= "AddColumns" >> AddColumns(plan.fingerprints, plan.columns_of_pass_3)
+    tokens = (
+        texts
+        | "Edit" >> Edit(plan.recipe.editors, plan.outcomes, tuple(column.name for column in plan.columns))
+        | "Tokenize" >> Tokenize(plan.tokenization, tuple(settings.token_columns))
         | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
     )
     tokens | "WriteLineage" >> WriteLineage(plan.lineage_dsn)

@@ -12,6 +12,7 @@ import datetime
 import json
 import logging
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +30,8 @@ from transforms.deduplication.deduplicate import Deduplication
 from transforms.io import storage
 from transforms.io.deaths import Deaths
 from transforms.io.pinned_files import PinnedFile
-from transforms.io.readers import check
+from transforms.io.readers import ReadOptions, check
+from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.stage_objects import StageObjects, made_by
 from transforms.kernels.text.normalization import UNICODE_VERSION
 from transforms.recipe.spec import PlannedRecipe
@@ -50,6 +52,7 @@ class Plan:
       created: ISO 8601, UTC.
       deciding: everything that decides the results; the hash of it is the run's settings hash.
       documents: about how many there are; the shuffles are sized by it.
+      columns: the source columns that are kept.
       recipe: the steps that say what is good data.
       lineage_dsn: where the workers find PostgreSQL; no password.
       resumed: whether the plan was there already.
@@ -65,7 +68,8 @@ class Plan:
     documents: int
     language_model: PinnedFile
     tokenization: Tokenization
-    token_schema: pa.Schema
+    id_type: pa.DataType
+    columns: tuple[KeptColumn, ...]
     recipe: PlannedRecipe
     lineage_dsn: str
     resumed: bool
@@ -97,6 +101,28 @@ class Plan:
         return Deaths(self.layout.deaths, self.settings.max_deaths)
 
     @property
+    def reading(self) -> ReadOptions:
+        """How pass 1 reads the sources."""
+        return dataclasses.replace(self.settings.reading(), columns=self.columns)
+
+    @property
+    def stored_fields(self) -> tuple[pa.Field, ...]:
+        """The kept columns and the attributes, as they stand in the fingerprints."""
+        return (*(column.field for column in self.columns), *self.recipe.attributes)
+
+    @property
+    def token_schema(self) -> pa.Schema:
+        """The columns of the token objects."""
+        chosen = token_fields(self.settings, self.stored_fields)
+        return columns.tokens(self.id_type, self.settings.with_text, chosen)
+
+    @property
+    def columns_of_pass_3(self) -> tuple[str, ...]:
+        """The stored columns that editors see or token objects have."""
+        of_editors = [column.name for column in self.columns if self.recipe.editors]
+        return tuple(dict.fromkeys([*of_editors, *self.settings.token_columns]))
+
+    @property
     def outcomes(self) -> Outcomes:
         """What can become of a document in this run."""
         return self.recipe.outcomes
@@ -115,7 +141,6 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
       UnusableSettings: settings can't work with this language model or these sources.
       StorageError: the store refuses.
     """
-    recipe = plan_recipe(settings)
     sources = list_sources(settings)
     language_model = PinnedFile.pin(settings.language_model)
     tokenization = Tokenization(
@@ -126,8 +151,10 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     except ValueError as error:
         raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
     preflight.check_languages(settings, language_model)
-    preflight.check_columns(sources, settings.reading(), settings.named_id_column())
-    deciding = _deciding(settings, sources, language_model, tokenization, recipe)
+    kept = preflight.check_columns(sources, settings.first_reading(), settings.named_id_column())
+    recipe = plan_recipe(settings, kept)
+    token_fields(settings, (*(column.field for column in kept), *recipe.attributes))
+    deciding = _deciding(settings, sources, language_model, tokenization, recipe, kept)
     prediction = _read_prediction(settings.prediction) if settings.prediction else None
     layout = RunLayout(settings.output)
     stored, resumed = read_plan(settings.output), True
@@ -148,7 +175,8 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         documents=estimate_documents(sources, settings.reading()),
         language_model=language_model,
         tokenization=tokenization,
-        token_schema=columns.tokens(id_type, settings.with_text),
+        id_type=id_type,
+        columns=kept,
         recipe=recipe,
         lineage_dsn=lineage_dsn,
         resumed=resumed,
@@ -159,14 +187,34 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     return plan
 
 
-def plan_recipe(settings: Settings) -> PlannedRecipe:
+def token_fields(settings: Settings, stored: Sequence[pa.Field]) -> list[pa.Field]:
+    """The kept columns and attributes that token objects have.
+
+    Raises:
+      PlanError: ``token_columns`` names one that there isn't, or that token objects have of their own.
+    """
+    own = columns.tokens(pa.uint32(), True).names
+    known = {field.name: field for field in stored}
+    for name in settings.token_columns:
+        if name in own:
+            raise PlanError(
+                f"token_columns: token files have a column {name!r} themselves; keep yours under another name, "
+                f"as in --keep_columns '{name} as source_{name}'"
+            )
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "keep_columns and the recipe add none"
+            raise PlanError(f"token_columns: there is no kept column or attribute {name!r}; {there}")
+    return [known[name] for name in settings.token_columns]
+
+
+def plan_recipe(settings: Settings, kept: Sequence[KeptColumn] = ()) -> PlannedRecipe:
     """The recipe of a run; its steps are imported here.
 
     Raises:
       PlanError: a step can't be imported, or the steps don't go together.
     """
     try:
-        return PlannedRecipe.of(settings.steps())
+        return PlannedRecipe.of(settings.steps(), [column.field for column in kept])
     except ValueError as error:
         raise PlanError(str(error)) from error
 
@@ -210,17 +258,19 @@ def _deciding(
     language_model: PinnedFile,
     tokenization: Tokenization,
     recipe: PlannedRecipe,
+    kept: Sequence[KeptColumn],
 ) -> Deciding:
     """All that decides results, by pass: nothing about where things are or how fast they're done."""
     own = settings.deciding()
     later = {name: own.pop(name) for name in ("min_similarity", "duplicates_within", "keep_duplicate")}
-    later |= {name: own.pop(name) for name in ("bos", "eos", "with_text")}
+    later |= {name: own.pop(name) for name in ("bos", "eos", "with_text", "token_columns")}
     if settings.max_unknown_tokens is not None:  # then pass 1 looks at tokens, too
         own["tokenizer_sha256"] = tokenization.tokenizer.sha256
     return Deciding(
         fingerprints=own
         | {"reasons": recipe.reasons, "attributes": [str(field) for field in recipe.attributes]}
         | ({"recipe_files": recipe.read_in} if recipe.read_in else {})
+        | {"columns": [str(column.field) for column in kept]}
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
         tokens=later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
     )

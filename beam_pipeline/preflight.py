@@ -7,14 +7,19 @@ look like a run that went well.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
 
 from beam_pipeline.settings import Settings
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.shards import Source
 from transforms.io.pinned_files import PinnedFile
-from transforms.io.readers import ReadOptions, first_looks
+from transforms.io.readers import FirstLook, ReadOptions, first_looks
+from transforms.io.readers.column_types import common_type, stored_type, widened
+from transforms.io.readers.kept_columns import KeptColumn
 from transforms.kernels.language import identification as language
 from transforms.recipe.built_in import Languages
 
@@ -104,26 +109,56 @@ def _related(code: str, other: str) -> bool:
     return False
 
 
-def check_columns(sources: Sequence[Source], options: ReadOptions, id_column: str | None = None) -> None:
-    """Refuses a column that none of the sources has, as far as their first rows and footers tell.
+def check_columns(
+    sources: Sequence[Source], options: ReadOptions, id_column: str | None = None
+) -> tuple[KeptColumn, ...]:
+    """The columns that are kept, with their types, as far as the sources' first rows and footers tell.
 
-    A source that can't be looked into says nothing here: the run lists it with its reason.
+    Refuses a column that none of the sources has, and a kept one whose types don't go together. A source that can't be
+    looked into says nothing here: the run lists it with its reason.
 
     Args:
       sources: of the run.
-      options: how they are read; the text column must be in one of those looked at.
+      options: how they are read, and what is kept; the text column must be in one of those looked at.
       id_column: the same, if the user has named one.
 
     Raises:
-      UnusableSettings: with the columns that there are.
+      UnusableSettings: with the columns that there are, or two sources and their types.
       StorageError: the store refuses.
     """
-    found = [(look.source, look.columns) for look in first_looks(sources, options) if look.columns]
+    looks = [look for look in first_looks(sources, options) if look.columns]
+    _refuse_missing(looks, options, id_column)
+    return tuple(column if column.declared else _typed(column, looks) for column in options.columns)
+
+
+def _typed(column: KeptColumn, looks: Sequence[FirstLook]) -> KeptColumn:
+    """The column with the type that holds the values of all sources."""
+    kind, decided_by, inferred = pa.null(), "", False
+    for look in looks:
+        for found in look.types.get(column.path, ()):
+            both = common_type(kind, found)
+            if both is None:
+                raise UnusableSettings(
+                    f"keep_columns: {column.path!r} is {kind} in {decided_by} and {found} in {look.source.uri}; keep "
+                    f"it as {column.path}=string to have both as they are written, or name another type"
+                )
+            if both != kind:
+                decided_by = look.source.uri
+            kind = both
+            inferred |= look.inferred
+    return dataclasses.replace(column, type=stored_type(widened(kind) if inferred else kind))
+
+
+def _refuse_missing(looks: Sequence[FirstLook], options: ReadOptions, id_column: str | None) -> None:
+    found = [(look.source, look.columns) for look in looks]
     if not found:
         return
-    there = list(dict.fromkeys(name for _, names in found for name in names))
-    for setting, wanted in (("text_column", options.text_column), ("id_column", id_column)):
-        if wanted is None or wanted in there:
+    there = list(dict.fromkeys(name for look in looks for name in (*look.columns, *look.paths)))
+    named = [("text_column", options.text_column), ("id_column", id_column)]
+    named += [("keep_columns", column.path) for column in options.columns]
+    seen = {path for look in looks for path in look.types}
+    for setting, wanted in named:
+        if wanted is None or wanted in there or wanted in seen:
             continue
         close = [name for name in there if name.casefold() == wanted.casefold()]
         close = close or difflib.get_close_matches(wanted, there, n=3, cutoff=0.5)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Sequence
 
 import pyarrow as pa
 
-from beam_pipeline.plan import plan_recipe
+from beam_pipeline.plan import plan_recipe, token_fields
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import Settings
 from schemas import columns
@@ -19,6 +20,7 @@ from transforms.costs import Costs, spending
 from transforms.fingerprint import fingerprint_batch
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers.batching import string_lengths
+from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.stage_objects import parquet_writer
 from transforms.kernels.language import identification as language
 from transforms.kernels.text.normalization import normalize
@@ -59,12 +61,14 @@ class SampledPasses:
     OF_KEPT = ("NormalizeKept", "Tokenize", "WriteTokens")
     """The steps of pass 3: what they cost goes with the documents kept."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kept: Sequence[KeptColumn] = ()) -> None:
         self.sample, self.comparing = Sample(), 0.0
         self.costs: Costs = {}
         self._settings = settings
         self._language = language.load(PinnedFile.pin(settings.language_model).local_path())
-        self._recipe = plan_recipe(settings)
+        self._recipe = plan_recipe(settings, kept)
+        self._stored = (*(column.field for column in kept), *self._recipe.attributes)
+        self._of_tokens = [field.name for field in token_fields(settings, self._stored)]
         self._steps = [spec.load() for spec in self._recipe.steps]
         for step in self._steps:
             step.setup()
@@ -110,16 +114,17 @@ class SampledPasses:
                 batch = check_spelling(batch, Spelled(self._tokenizer, self._settings.max_unknown_tokens))
         text = batch.data["text"].drop_null()
         minhash = self._settings.minhash()
-        attributes = self._recipe.attributes
-        prints = fingerprint_batch(batch, minhash, tuple(field.name for field in attributes)).data
+        prints = fingerprint_batch(batch, minhash, tuple(field.name for field in self._stored)).data
         with spending(costs, "WriteFingerprints"):
-            schema = columns.fingerprints(minhash.bands, minhash.signature_size, attributes)
+            schema = columns.fingerprints(minhash.bands, minhash.signature_size, self._stored)
             self.sample.fingerprint_bytes += _written(pa.RecordBatch.from_arrays(prints.columns, schema=schema))
         self.sample.fingerprints.append(prints.select(["content_hash", "signature", "shingles", "bands"]))
         with spending(costs, "Tokenize"):
             ids = self._tokenizer.encode(text)
         with spending(costs, "WriteTokens"):
             written = {"input_ids": ids, "text": text} if self._settings.with_text else {"input_ids": ids}
+            usable = batch.data["text"].is_valid()
+            written |= {name: batch.data[name].filter(usable) for name in self._of_tokens}
             self.sample.token_bytes += _written(pa.RecordBatch.from_pydict(written), lists="input_ids")
         self.sample.tokens += len(ids.flatten())
 

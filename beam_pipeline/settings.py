@@ -6,6 +6,7 @@ the hash under which objects are stored, and a run is continued only with the sa
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -14,17 +15,20 @@ from pydantic import Field
 
 from beam_pipeline import recipes
 from beam_pipeline.prices import Prices
+from schemas.columns import FINGERPRINTS
 from transforms.deduplication.deduplicate import Deduplication, partitions_for
 from transforms.identify_language import LanguageIdentification
 from transforms.io import storage
 from transforms.io.pinned_files import DEFAULT_LANGUAGE_MODEL
 from transforms.io.postgres import has_password
 from transforms.io.readers import ReadOptions
+from transforms.io.readers.kept_columns import KeptColumn
 from transforms.kernels.deduplication.fingerprinting import MinHash
 from transforms.kernels.text.normalization import DEFAULT as NORMALIZATION
 from transforms.kernels.text.normalization import Normalization
 from transforms.kernels.text.unicode_tables import DROPPABLE
 from transforms.recipe.spec import StepSpec
+from transforms.recipe.steps import RESERVED
 
 GROUPS = {
     "input and output": "Where the text is and where everything about the run goes. Local paths or s3:// URIs.",
@@ -174,6 +178,13 @@ class Settings(NormalizationSettings):
     id_column: str = _setting(
         "input and output", "id", min_length=1, metavar="NAME", description="column or field with your id, if there"
     )
+    keep_columns: Annotated[list[str], pydantic.BeforeValidator(_split_commas)] = _setting(
+        "input and output",
+        default_factory=list,
+        metavar="A,B.C",
+        description="columns or fields that are kept beside the text, as NAME, STRUCT.NAME, NAME=TYPE, or NAME as "
+        "OTHER; steps see them, and they are stored with the fingerprints (docs/attributes.md)",
+    )
     shard_bytes: pydantic.ByteSize = _setting(
         "input and output",
         pydantic.ByteSize(128 * 2**20),
@@ -297,6 +308,12 @@ class Settings(NormalizationSettings):
         "without tokens too; if it isn't given, both are kept and counted",
     )
     with_text: bool = _setting("tokens", False, description="write the normalized text beside its tokens")
+    token_columns: Annotated[list[str], pydantic.BeforeValidator(_split_commas)] = _setting(
+        "tokens",
+        default_factory=list,
+        metavar="A,B",
+        description="kept columns and attributes that are written beside the tokens",
+    )
     fast_tokenizer: bool = _setting(
         "tokens", True, result=False, description="use gigatoken where it gives the same ids as tokenizers"
     )
@@ -331,7 +348,7 @@ class Settings(NormalizationSettings):
     @pydantic.model_validator(mode="after")
     def _build_options(self) -> Settings:
         """The options of every step check themselves when they are built: do it before any work."""
-        self.minhash(), self.deduplication(), self.reading(), self.language_identification()
+        self.minhash(), self.deduplication(), self.reading(), self.language_identification(), self.kept_columns()
         if has_password(self.lineage_dsn):
             raise ValueError("lineage_dsn: leave the password out and set PGPASSWORD or PGPASSFILE instead")
         if self.max_characters and self.max_characters < self.min_characters:
@@ -341,6 +358,28 @@ class Settings(NormalizationSettings):
     def reading(self) -> ReadOptions:
         """How sources are split and read."""
         return ReadOptions(text_column=self.text_column, id_column=self.id_column, shard_bytes=int(self.shard_bytes))
+
+    def first_reading(self) -> ReadOptions:
+        """How sources are looked at before the types of what is kept are known."""
+        return dataclasses.replace(self.reading(), columns=self.kept_columns())
+
+    def kept_columns(self) -> tuple[KeptColumn, ...]:
+        """The columns that are kept; the sources say the types of those that have none (``beam_pipeline.preflight``).
+
+        Raises:
+          ValueError: two have one name, or one has a name of the pipeline's own.
+        """
+        columns = tuple(map(KeptColumn.parse, self.keep_columns))
+        names = [column.name for column in columns]
+        for name in names:
+            if name in RESERVED or name in FINGERPRINTS:
+                raise ValueError(
+                    f"keep_columns: the pipeline has a column {name!r} itself; keep yours under another name, "
+                    f"as in '{name} as source_{name}'"
+                )
+            if names.count(name) > 1:
+                raise ValueError(f"keep_columns: {name!r} is named twice")
+        return columns
 
     def named_id_column(self) -> str | None:
         """The id column if it isn't the default, which a source may lack."""

@@ -20,14 +20,14 @@ DOCUMENTS = pa.schema(
 )
 
 
-def fingerprints(bands: int, signature_size: int, attributes: Iterable[pa.Field] = ()) -> pa.Schema:
+def fingerprints(bands: int, signature_size: int, more: Iterable[pa.Field] = ()) -> pa.Schema:
     """One row a document of the shard, in source order: row k is at place k (``schemas.shards``).
 
     Args:
       bands: number of LSH bands.
       signature_size: bytes of the MinHash signature, one byte a bin.
-      attributes: what the recipe's steps have found out about each document, dropped ones too; null behind the step
-        that dropped it.
+      more: the source columns that are kept, and what the recipe's steps have found out about each document, dropped
+        ones too; null behind the step that dropped it.
     """
     return pa.schema(
         [
@@ -43,17 +43,22 @@ def fingerprints(bands: int, signature_size: int, attributes: Iterable[pa.Field]
             pa.field("signature", pa.binary(signature_size)),  # null if there are `shingles`, or none to be listed
             pa.field("shingles", pa.large_binary()),  # of a short text, all: sorted distinct hashes, uint32 each
             pa.field("bands", pa.binary(8 * bands)),  # one little-endian 64-bit hash a band; null: too short to shingle
-            *attributes,
+            *more,
         ]
     )
 
 
-def tokens(id_type: pa.DataType, with_text: bool) -> pa.Schema:
+FINGERPRINTS = frozenset(fingerprints(1, 1).names)
+"""The names of columns that fingerprint objects have of their own."""
+
+
+def tokens(id_type: pa.DataType, with_text: bool, more: Iterable[pa.Field] = ()) -> pa.Schema:
     """One row a kept document of the shard, in source order.
 
     Args:
       id_type: ``uint16`` where the vocabulary allows it, else ``uint32``.
       with_text: whether the normalized text stands beside its tokens.
+      more: kept columns and attributes.
     """
     fields = [
         pa.field("input_ids", pa.list_(id_type)),
@@ -67,7 +72,7 @@ def tokens(id_type: pa.DataType, with_text: bool) -> pa.Schema:
     ]
     if with_text:
         fields.append(pa.field("text", pa.string()))
-    return pa.schema(fields)
+    return pa.schema([*fields, *more])
 
 
 # The sources of a run, pinned when they were listed.

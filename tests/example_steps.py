@@ -20,6 +20,11 @@ def without_commas(text: str, language: str) -> str:
     return text.replace(",", "") if language == "de" else text
 
 
+def signed(text: str, url: str | None) -> str:
+    """An editor that reads a kept column."""
+    return f"{text}\nSource: {url}"
+
+
 def never_the_same(text: str) -> str:
     """An editor that breaks its contract."""
     return text + str(random.random())

@@ -18,7 +18,7 @@ from schemas.shards import Shard, Source
 from transforms.batches import Batch, BatchCoder
 from transforms.io import storage
 from transforms.io.readers import ReadOptions, split
-from transforms.read_documents import EMPTY, ReadDocuments
+from transforms.read_documents import ReadDocuments, no_documents
 
 MARKER = "zwanzigfarbig"
 DOCUMENTS = 400
@@ -89,6 +89,6 @@ def test_a_run_pickles_no_batch_not_even_to_learn_its_size(
     monkeypatch.setattr(Batch, "__getstate__", get_state)
     whole_run(source, tmp_path / "out")
     assert pickled == []
-    batch = Batch(Shard(Source(0, "/0", "", 1)), 0, True, EMPTY)
+    batch = Batch(Shard(Source(0, "/0", "", 1)), 0, True, no_documents(ReadOptions()))
     assert BatchCoder().decode(BatchCoder().encode(batch)) == batch
     assert pickled == [batch]  # the probe works

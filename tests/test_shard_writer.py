@@ -9,7 +9,8 @@ import pytest
 
 from schemas.shards import Shard, Source
 from transforms.batches import Batch
-from transforms.read_documents import EMPTY
+from transforms.io.readers import ReadOptions
+from transforms.read_documents import no_documents
 from transforms.shard_writer import BrokenShard, ShardWriter
 
 
@@ -34,7 +35,7 @@ class Collector(ShardWriter[list[int]]):
 
 
 def batch(shard: int, index: int, last: bool = False) -> Batch:
-    return Batch(Shard(Source(shard, f"/{shard}", "", 1)), index, last, EMPTY)
+    return Batch(Shard(Source(shard, f"/{shard}", "", 1)), index, last, no_documents(ReadOptions()))
 
 
 def test_shards_come_out_whole_one_after_the_other() -> None:
@@ -72,5 +73,6 @@ def test_what_a_failed_bundle_left_is_abandoned_and_the_shard_begins_anew() -> N
 
 
 def test_empty_batches_have_the_schema_of_documents() -> None:
-    assert EMPTY.num_rows == 0
-    assert EMPTY.schema.field("text").type == pa.string()
+    empty = no_documents(ReadOptions())
+    assert empty.num_rows == 0
+    assert empty.schema.field("text").type == pa.string()

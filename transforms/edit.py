@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.columns import DOCUMENTS
 from schemas.outcomes import Outcomes
 from transforms.batches import Batch, ShardFailed
 from transforms.recipe.spec import StepSpec
@@ -24,8 +25,11 @@ class TextChanged(Exception):
     """A text of pass 3 isn't the one that pass 1 has fingerprinted."""
 
 
-def edit_batch(batch: Batch, editors: list[Step], outcomes: Outcomes) -> Batch:
+def edit_batch(batch: Batch, editors: list[Step], outcomes: Outcomes, kept: tuple[str, ...] = ()) -> Batch:
     """The batch with its texts edited as in pass 1.
+
+    Args:
+      kept: the source columns that editors see.
 
     Raises:
       ShardFailed: an editor raised an error, or a text isn't what it was in pass 1.
@@ -35,7 +39,7 @@ def edit_batch(batch: Batch, editors: list[Step], outcomes: Outcomes) -> Batch:
         raise ShardFailed(f"shard {batch.shard.name} has come to Edit without its outcomes")
     index = batch.data["row"].to_numpy().astype(np.int64) - batch.shard.first_row
     if editors:
-        data = _with_language(batch.data, shard_outcomes, index)
+        data = _with_language(batch.data.select([*DOCUMENTS.names, *kept]), shard_outcomes, index)
         for step in editors:
             with batch.at_work(f"{step.label} (kept)"):
                 data = apply_step(data, step, outcomes)
@@ -74,8 +78,8 @@ def _check(text: pa.StringArray, shard_outcomes: ShardOutcomes, index: np.ndarra
 
 
 class _Edit(beam.DoFn):
-    def __init__(self, editors: tuple[StepSpec, ...], outcomes: Outcomes) -> None:
-        self._specs, self._outcomes = editors, outcomes
+    def __init__(self, editors: tuple[StepSpec, ...], outcomes: Outcomes, kept: tuple[str, ...]) -> None:
+        self._specs, self._outcomes, self._kept = editors, outcomes, kept
 
     def setup(self) -> None:
         """Imports and prepares the editors, once a worker."""
@@ -84,7 +88,7 @@ class _Edit(beam.DoFn):
             step.setup()
 
     def process(self, batch: Batch) -> list[Batch]:
-        return [batch if batch.error else edit_batch(batch, self._editors, self._outcomes)]
+        return [batch if batch.error else edit_batch(batch, self._editors, self._outcomes, self._kept)]
 
 
 @dataclasses.dataclass
@@ -92,13 +96,15 @@ class Edit(beam.PTransform):
     """From ``Batch`` of kept documents: the same with the texts that pass 1 has fingerprinted.
 
     Attributes:
-      editors: the recipe's, in order; they see ``id``, ``text``, ``language`` and ``language_score``.
+      editors: the recipe's, in order; they see ``id``, ``text``, ``language``, ``language_score`` and kept columns.
       outcomes: of the run.
+      kept: the names of the kept columns.
     """
 
     editors: tuple[StepSpec, ...]
     outcomes: Outcomes
+    kept: tuple[str, ...] = ()
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """The editors in order, then the comparison."""
-        return batches | beam.ParDo(_Edit(self.editors, self.outcomes)).with_output_types(Batch)
+        return batches | beam.ParDo(_Edit(self.editors, self.outcomes, self.kept)).with_output_types(Batch)

@@ -11,7 +11,7 @@ from transforms.batches import Batch
 from transforms.kernels.deduplication.fingerprinting import MinHash, fingerprint
 
 
-def fingerprint_batch(batch: Batch, options: MinHash, attributes: tuple[str, ...] = ()) -> Batch:
+def fingerprint_batch(batch: Batch, options: MinHash, stored: tuple[str, ...] = ()) -> Batch:
     """The batch with its texts replaced by their fingerprints (``schemas.columns.fingerprints``)."""
     with batch.at_work("Fingerprint"):
         text = batch.data["text"]
@@ -20,7 +20,7 @@ def fingerprint_batch(batch: Batch, options: MinHash, attributes: tuple[str, ...
             name: batch.data[name]
             for name in ("id", "outcome", "language", "language_score", "text_bytes", "already_normalized")
         }
-        columns |= found._asdict() | {name: batch.data[name] for name in attributes}
+        columns |= found._asdict() | {name: batch.data[name] for name in stored}
         return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))
 
 
@@ -29,12 +29,12 @@ class Fingerprint(beam.PTransform):
     """From ``Batch`` with texts: the same documents as fingerprints, without text.
 
     Attributes:
-      attributes: the columns of the recipe's steps, which stay.
+      stored: kept columns and attributes, which stay.
     """
 
     options: MinHash
-    attributes: tuple[str, ...] = ()
+    stored: tuple[str, ...] = ()
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """A pure function of each batch."""
-        return batches | beam.Map(fingerprint_batch, self.options, self.attributes).with_output_types(Batch)
+        return batches | beam.Map(fingerprint_batch, self.options, self.stored).with_output_types(Batch)

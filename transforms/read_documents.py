@@ -9,7 +9,6 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from schemas.columns import DOCUMENTS
 from schemas.shards import Part, Shard
 from transforms.batches import Batch
 from transforms.costs import Costs, spending
@@ -19,8 +18,6 @@ from transforms.io.readers import ReadOptions, UnreadableSource, read
 from transforms.io.source_list import sources_between
 from transforms.shard_outcomes import ShardOutcomes
 from transforms.worker_memory import keep_freed_memory
-
-EMPTY = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in DOCUMENTS], schema=DOCUMENTS)
 
 
 def read_shard(
@@ -52,8 +49,9 @@ def _batches(
     keep_freed_memory()
     shard_outcomes = item if isinstance(item, ShardOutcomes) else None
     shard = item if isinstance(item, Shard) else item.shard
+    empty = no_documents(options)
     if shard.error:
-        yield Batch(shard, 0, True, EMPTY, error=shard.error)
+        yield Batch(shard, 0, True, empty, error=shard.error)
         return
     warnings: list[str] = []
     keep, census = (shard_outcomes.kept, shard_outcomes.census) if shard_outcomes else (None, None)
@@ -89,12 +87,18 @@ def _batches(
             shard,
             index,
             True,
-            EMPTY,
+            empty,
             shard_outcomes=shard_outcomes,
             error=error,
             notes=_notes(warnings, packed),
             census=found,
         )
+
+
+def no_documents(options: ReadOptions) -> pa.RecordBatch:
+    """A batch without rows."""
+    schema = options.schema
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
 def _notes(warnings: list[str], packed: PackedReader | None) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def spelling_of(tokenizer: Tokenizer, text: pa.StringArray, encoded: pa.ListArra
 
 
 class _Encode(beam.DoFn):
-    def __init__(self, options: Tokenization) -> None:
-        self._options = options
+    def __init__(self, options: Tokenization, columns: tuple[str, ...]) -> None:
+        self._options, self._columns = options, columns
 
     def setup(self) -> None:
         """Loads the tokenizer once a worker."""
@@ -89,15 +89,21 @@ class _Encode(beam.DoFn):
         columns: dict[str, Any] = {"row": batch.data["row"], "input_ids": ids}
         if self._options.with_text:
             columns["text"] = text
+        columns |= {name: batch.data[name] for name in self._columns if name in batch.data.schema.names}
         return [batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))]
 
 
 @dataclasses.dataclass
 class Tokenize(beam.PTransform):
-    """From ``Batch`` of kept texts: ``row``, ``input_ids`` (and ``text`` on request) of the same documents."""
+    """From ``Batch`` of kept texts: ``row``, ``input_ids`` (and ``text`` on request) of the same documents.
+
+    Attributes:
+      columns: others that stay.
+    """
 
     options: Tokenization
+    columns: tuple[str, ...] = ()
 
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
         """One single-threaded tokenizer a worker."""
-        return batches | beam.ParDo(_Encode(self.options)).with_output_types(Batch)
+        return batches | beam.ParDo(_Encode(self.options, self.columns)).with_output_types(Batch)

@@ -36,10 +36,10 @@ class _Open:
 
 
 class _Write(ShardWriter[_Open]):
-    def __init__(self, objects: StageObjects, run: str, options: MinHash, attributes: tuple[pa.Field, ...]) -> None:
+    def __init__(self, objects: StageObjects, run: str, options: MinHash, more: tuple[pa.Field, ...]) -> None:
         super().__init__(run, "fingerprints")
         self._objects = objects
-        self._schema = columns.fingerprints(options.bands, options.signature_size, attributes)
+        self._schema = columns.fingerprints(options.bands, options.signature_size, more)
 
     def _output(self, batch: Batch) -> ObjectWriter:
         plain = [name for name in self._schema.names if name not in RANDOM]
@@ -93,6 +93,9 @@ class Fingerprinted(NamedTuple):
 class WriteFingerprints(beam.PTransform):
     """From ``Batch`` of fingerprints: ``shards`` that are done, rows known, and their ``lineage`` segments.
 
+    Attributes:
+      more: the kept columns and attributes.
+
     Raises:
       BrokenShard: on a worker, if batches don't arrive whole and in order.
     """
@@ -100,10 +103,10 @@ class WriteFingerprints(beam.PTransform):
     objects: StageObjects
     run: str
     options: MinHash
-    attributes: tuple[pa.Field, ...] = ()
+    more: tuple[pa.Field, ...] = ()
 
     def expand(self, batches: beam.PCollection[Batch]) -> Fingerprinted:
         """One object a shard."""
-        write = beam.ParDo(_Write(self.objects, self.run, self.options, self.attributes))
+        write = beam.ParDo(_Write(self.objects, self.run, self.options, self.more))
         outputs = batches | write.with_outputs("lineage", main="shards")
         return Fingerprinted(outputs.shards, outputs.lineage)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.columns import tokens
 from schemas.outcomes import NOT_DROPPED
 from schemas.segments import Segment
 from schemas.shards import document_id
@@ -54,8 +55,7 @@ def token_rows(batch: Batch, shard_outcomes: ShardOutcomes, schema: pa.Schema) -
         ),
         "source_row": pa.array(source_rows, pa.uint32()),
     }
-    if "text" in schema.names:
-        values["text"] = batch.data["text"]
+    values |= {name: batch.data[name] for name in schema.names if name not in values}
     return pa.RecordBatch.from_arrays([values[name] for name in schema.names], schema=schema)
 
 
@@ -68,7 +68,8 @@ class _Write(ShardWriter[_Open]):
         """Opens the shard's object, under no name yet."""
         if batch.shard_outcomes is None:
             raise ValueError(f"shard {batch.shard.name} has come to WriteTokens without its outcomes")
-        dictionary = ["language", "source", "cluster_size"]
+        added = [name for name in self._schema.names if name not in tokens(pa.uint32(), True).names]
+        dictionary = ["language", "source", "cluster_size", *added]
         output = self._objects.open(batch.shard, self._schema, lists="input_ids", use_dictionary=dictionary)
         return _Open(output, batch.shard_outcomes)
 

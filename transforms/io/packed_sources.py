@@ -16,7 +16,6 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from schemas.columns import DOCUMENTS
 from schemas.shards import Census, Part, Shard, Source
 from transforms.io import storage
 from transforms.io.deaths import Deaths, at_work
@@ -169,7 +168,7 @@ def _nobody(reason: str) -> None:
 def _moved(batches: Iterable[pa.RecordBatch], place: int) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         rows = pa.array(batch["row"].to_numpy() + np.uint32(place), pa.uint32())
-        yield pa.RecordBatch.from_arrays([rows, *batch.columns[1:]], schema=DOCUMENTS)
+        yield pa.RecordBatch.from_arrays([rows, *batch.columns[1:]], schema=batch.schema)
 
 
 def _opened(sources: Sequence[Source]) -> Iterator[tuple[Source, BinaryIO]]:

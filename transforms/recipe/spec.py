@@ -177,8 +177,11 @@ class PlannedRecipe:
     read_in: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, specs: Sequence[StepSpec]) -> PlannedRecipe:
+    def of(cls, specs: Sequence[StepSpec], kept: Sequence[pa.Field] = ()) -> PlannedRecipe:
         """Imports the steps once, to learn what they declare.
+
+        Args:
+          kept: the source columns that are kept.
 
         Raises:
           ValueError: a step can't be loaded, two are in each other's way, or a rule reads a column that isn't there.
@@ -191,9 +194,9 @@ class PlannedRecipe:
             if spec.arguments != old.arguments
         }
         specs = with_statistics(resolved, [spec.load() for spec in resolved], StepSpec)
-        steps = load(specs)
+        steps = load(specs, [field.name for field in kept])
         fields = tuple(pa.field(name, kind) for step in steps for name, kind in step.columns.items())
-        _check_rules(steps)
+        _check_rules(steps, kept)
         reasons = [reason for step in steps for reason in step.reasons]
         editors = tuple(spec for spec, step in zip(specs, steps, strict=True) if step.kind == "editor")
         return cls(tuple(specs), editors, fields, Outcomes.with_filters(reasons), read_in)
@@ -204,9 +207,9 @@ class PlannedRecipe:
         return [reason for code, (_, reason) in sorted(self.outcomes.table.items()) if code not in OWN]
 
 
-def _check_rules(steps: Sequence[Step]) -> None:
-    """Refuses a rule that reads a column that no step before it adds."""
-    schema = pa.schema(SHOWN)
+def _check_rules(steps: Sequence[Step], kept: Sequence[pa.Field]) -> None:
+    """Refuses a rule that reads a column that isn't kept and that no step before it adds."""
+    schema = pa.schema([*SHOWN, *kept])
     for step in steps:
         expression = getattr(step.function, "expression", None)
         if isinstance(expression, Expression):

@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from schemas import outcomes
+from schemas.columns import DOCUMENTS
 from schemas.errors import ToldError
 from transforms.io import storage
+from transforms.io.readers.kept_columns import KeptColumn
 
 LOGGER = logging.getLogger(__name__)
 
@@ -31,11 +33,13 @@ class ReadOptions:
       text_column: column or JSON field of the text.
       id_column: column or JSON field of the user's own id; a source without it has null ids.
       shard_bytes: uncompressed bytes of text after which a Parquet shard ends, at the next row group.
+      columns: what else is read; null in a source that hasn't it.
     """
 
     text_column: str = "text"
     id_column: str = "id"
     shard_bytes: int = 128 * MIB
+    columns: tuple[KeptColumn, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("text_column", "id_column"):
@@ -45,6 +49,11 @@ class ReadOptions:
             raise ValueError(f"id_column: {self.id_column!r} is text_column already; the two must differ")
         if self.shard_bytes < 1:
             raise ValueError(f"shard_bytes: must be at least 1, but is {self.shard_bytes}")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What batches of documents have: ``schemas.columns.DOCUMENTS`` and the kept columns."""
+        return pa.schema([*DOCUMENTS, *(column.field for column in self.columns)])
 
 
 class UnreadableSource(ToldError):

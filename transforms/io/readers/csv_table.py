@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
 
 from schemas import outcomes
 from schemas.shards import Shard, Source
@@ -49,11 +50,12 @@ def _split(source: Source, file: BinaryIO, look: Look) -> list[Shard]:
 def _first_look(source: Source, file: BinaryIO, look: Look) -> FirstLook:
     lines = look.text.removeprefix(BOM).split(b"\n")
     columns = _cells(lines[0].rstrip(b"\r").decode(errors="replace"), _delimiter(lines[0], look.options) or ",")
-    return FirstLook(source, "", tuple(columns), len(lines) - 1, True)
+    types = {column.path: [pa.string()] for column in look.options.columns if column.path in columns}
+    return FirstLook(source, "", tuple(columns), len(lines) - 1, True, tuple(columns), types)
 
 
 def _read(shard: Shard, file: BinaryIO, options: ReadOptions, keep: np.ndarray | None, warn: Warn) -> Rows:
-    return batches_of(shard, _rows(shard, file, options, warn), options, keep)
+    return batches_of(shard, _rows(shard, file, options, warn), options, keep, warn=warn)
 
 
 def _rows(shard: Shard, file: BinaryIO, options: ReadOptions, warn: Warn) -> Iterator[Row]:
@@ -74,14 +76,16 @@ def _rows(shard: Shard, file: BinaryIO, options: ReadOptions, warn: Warn) -> Ite
     names = _cells(header, delimiter)
     text = names.index(options.text_column)
     identifier = names.index(options.id_column) if options.id_column in names else -1
+    kept = {column.path: names.index(column.path) for column in options.columns if column.path in names}
     csv.field_size_limit(MOST_CELL_CHARACTERS)
     for cells in _records(uri, csv.reader((f"{line}\n" for line in lines), delimiter=delimiter)):
         if not cells:
             continue  # a blank line
+        fields = {name: _valid(cells[place]) for name, place in kept.items() if place < len(cells)}
         if len(cells) <= text:
-            yield Row(None, None, outcomes.MISSING_TEXT)
+            yield Row(None, None, outcomes.MISSING_TEXT, fields)
             continue
-        yield row_of(_valid(cells[identifier]) if 0 <= identifier < len(cells) else None, cells[text])
+        yield row_of(_valid(cells[identifier]) if 0 <= identifier < len(cells) else None, cells[text], fields)
 
 
 def _records(uri: str, reader: Iterator[list[str]]) -> Iterator[list[str]]:
@@ -93,8 +97,8 @@ def _records(uri: str, reader: Iterator[list[str]]) -> Iterator[list[str]]:
         raise UnreadableSource(uri, f"record {number + 1}: {error}; is a quote left open?") from error
 
 
-def _valid(identifier: str) -> str | None:
-    return identifier if row_of(None, identifier).outcome in (0, outcomes.EMPTY_TEXT) else None
+def _valid(cell: str) -> str | None:
+    return cell if row_of(None, cell).outcome in (0, outcomes.EMPTY_TEXT) else None
 
 
 READER = Reader("csv", _matches, _split, _read, _first_look)

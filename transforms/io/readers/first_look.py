@@ -7,13 +7,17 @@ process.
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
+
 from schemas.shards import Source
 from transforms.io import storage
 from transforms.io.readers.common import ReadOptions
+from transforms.io.readers.kept_columns import folder_names
 from transforms.io.readers.reader import FirstLook, Look
 from transforms.io.readers.registry import reader_of
 from transforms.io.storage.requests import on_behalf_of
@@ -47,7 +51,10 @@ def first_look(source: Source, options: ReadOptions) -> FirstLook:
     """
     with storage.open_input(source.uri, source.etag, source.size) as file:
         look = Look.at(file, source.size, options, LOOK_BYTES)
-        return reader_of(look).first_look(source, file, look)
+        seen = reader_of(look).first_look(source, file, look)
+    folders = folder_names(source.uri)
+    of_folders = {column.path: [pa.string()] for column in options.columns if column.path in folders}
+    return dataclasses.replace(seen, paths=(*seen.paths, *folders), types=of_folders | {**seen.types})
 
 
 def _chosen(sources: Sequence[Source], most: int) -> list[Source]:

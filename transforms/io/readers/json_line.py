@@ -1,15 +1,16 @@
-"""One line of JSON Lines: its id and its text, whatever else is in it."""
+"""One line of JSON Lines: its id, its text and the fields that are kept, whatever else is in it."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
 from schemas import outcomes
+from transforms.io.readers.kept_columns import MISSING, lookup
 from transforms.io.readers.streams import BOM
 
 # orjson gives up at 1,024 levels. Deeper values are cut out at every so many levels and parsed on their own.
@@ -23,7 +24,6 @@ _SURROGATE_ESCAPES = re.compile(
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # one without the other
 )
 _NO_BYTES = re.compile("[\udc80-\udcff]")  # what isn't UTF-8, as surrogateescape decodes it
-_MISSING = object()
 _64_BITS = 2.0**63
 
 
@@ -33,8 +33,14 @@ class _Digits(str):
     __slots__ = ()
 
 
-def parse_line(line: bytes, text_field: str, id_field: str) -> tuple[str | None, str | None, int]:
-    """One line -> (id, text, outcome): outcome 0 while the text is usable, else a code, and the text is None.
+Line = tuple[str | None, str | None, int, Sequence[Any]]
+"""Id, text, outcome and kept values; the outcome is 0 while the text is usable, else a code, and the text is None."""
+
+
+def parse_line(line: bytes, text_field: str, id_field: str, kept: Sequence[str] = ()) -> Line:
+    """One line -> id, text, outcome, and the values of the fields ``kept``, ``MISSING`` for those that it hasn't.
+
+    Fields are named by paths (``transforms.io.readers.kept_columns``).
 
     Follows RFC 8259, and takes what Python's json writes beyond it: NaN and Infinity, which are null. What is wrong
     with one field costs that field only: a lone surrogate escape, bytes that aren't UTF-8. Of a field given twice the
@@ -43,37 +49,42 @@ def parse_line(line: bytes, text_field: str, id_field: str) -> tuple[str | None,
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return _parse_odd_line(line.removeprefix(BOM), text_field, id_field)
-    return _fields(value, line, text_field, id_field)
+        return _parse_odd_line(line.removeprefix(BOM), text_field, id_field, kept)
+    return _fields(value, line, text_field, id_field, kept)
 
 
-def fields_of(line: bytes) -> list[str]:
-    """The names of a line's fields, none if it isn't a JSON object."""
+def object_of(line: bytes) -> dict[str, Any]:
+    """A line's fields, none if it isn't a JSON object."""
     value = _parse_deep(line.removeprefix(BOM), _tolerant)
-    return list(value) if type(value) is dict else []
+    return value if type(value) is dict else {}
 
 
-def _fields(value: Any, line: bytes, text_field: str, id_field: str) -> tuple[str | None, str | None, int]:
+def _fields(value: Any, line: bytes, text_field: str, id_field: str, kept: Sequence[str]) -> Line:
     if type(value) is not dict:
-        return None, None, outcomes.INVALID_JSON
+        return None, None, outcomes.INVALID_JSON, [None] * len(kept)
     identifier = value.get(id_field)
-    if type(identifier) is not str and identifier is not None:
-        identifier = _written(identifier, line, id_field)
-    text = value.get(text_field, _MISSING)
+    if type(identifier) is not str:
+        identifier = _written(lookup(value, id_field), line, id_field)
+    values = [lookup(value, path) for path in kept] if kept else ()
+    text = value.get(text_field, MISSING)
+    if text is MISSING:
+        text = lookup(value, text_field)
     if type(text) is str:
-        return (identifier, text, 0) if text else (identifier, None, outcomes.EMPTY_TEXT)
+        return (identifier, text, 0, values) if text else (identifier, None, outcomes.EMPTY_TEXT, values)
     if text is None:
-        return identifier, None, outcomes.NULL_TEXT
-    return identifier, None, outcomes.MISSING_TEXT if text is _MISSING else outcomes.TEXT_NOT_A_STRING
+        return identifier, None, outcomes.NULL_TEXT, values
+    return identifier, None, outcomes.MISSING_TEXT if text is MISSING else outcomes.TEXT_NOT_A_STRING, values
 
 
 def _written(identifier: Any, line: bytes, id_field: str) -> str | None:
-    """An id that isn't a string, as one; None for what isn't a number or truth value."""
+    """An id as a string; None for what isn't a string, number or truth value."""
+    if type(identifier) is str:
+        return identifier
     if type(identifier) is bool:
         return "true" if identifier else "false"
     if type(identifier) is float and abs(identifier) >= _64_BITS:  # orjson makes floats of longer integers
         value = _parse_deep(line, _exact)
-        found = value.get(id_field) if type(value) is dict else None
+        found = lookup(value, id_field) if type(value) is dict else None
         identifier = found if type(found) is _Digits else identifier
     return str(identifier) if type(identifier) in (int, float, _Digits) else None
 
@@ -93,7 +104,7 @@ def _tolerant(data: bytes) -> Any:
         return _exact(data)
 
 
-def _parse_odd_line(line: bytes, text_field: str, id_field: str) -> tuple[str | None, str | None, int]:
+def _parse_odd_line(line: bytes, text_field: str, id_field: str, kept: Sequence[str]) -> Line:
     """What orjson refuses: not UTF-8, lone surrogate escapes, deep nesting, NaN, or no JSON."""
     # What can't be text is replaced in two ways: a field that comes out in two ways had some of it.
     one = other = line
@@ -104,16 +115,17 @@ def _parse_odd_line(line: bytes, text_field: str, id_field: str) -> tuple[str | 
         one, other = (_NO_BYTES.sub(digit, decoded).encode() for digit in "01")
     one = _SURROGATE_ESCAPES.sub(lambda found: b"0" if found[1] else found[0], one)
     other = _SURROGATE_ESCAPES.sub(lambda found: b"1" if found[1] else found[0], other)
-    first = _fields(_parse_deep(one, _tolerant), one, text_field, id_field)
+    first = _fields(_parse_deep(one, _tolerant), one, text_field, id_field, kept)
     if one == other:
         return first
-    second = _fields(_parse_deep(other, _tolerant), other, text_field, id_field)
+    second = _fields(_parse_deep(other, _tolerant), other, text_field, id_field, kept)
     identifier = first[0] if first[0] == second[0] else None
-    if first[1:] == second[1:] and first[2] != outcomes.INVALID_JSON:
-        return identifier, first[1], first[2]
+    values = [value if value == again else None for value, again in zip(first[3], second[3], strict=True)]
+    if first[1:3] == second[1:3] and first[2] != outcomes.INVALID_JSON:
+        return identifier, first[1], first[2], values
     # A broken line is no JSON first; bytes that aren't UTF-8 say more of it than that.
     broken = first[2] == outcomes.INVALID_JSON and line.isascii()
-    return identifier, None, outcomes.INVALID_JSON if broken else outcomes.INVALID_UTF8
+    return identifier, None, outcomes.INVALID_JSON if broken else outcomes.INVALID_UTF8, values
 
 
 def _parse_deep(line: bytes, loads: Callable[[bytes], Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -14,9 +14,13 @@ from schemas import outcomes
 from schemas.columns import DOCUMENTS
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
 from transforms.io.readers.batching import cut_batches
+from transforms.io.readers.column_types import common_type
 from transforms.io.readers.common import MIB, SHARD_ROWS, ReadOptions, UnreadableSource, Usable, Warn, decoding
 from transforms.io.readers.formats import PARQUET_MAGIC
+from transforms.io.readers.kept_columns import KeptColumn
+from transforms.io.readers.kept_values import KeptArrays
 from transforms.io.readers.parquet_footer import Footer, names_of, read_footer
+from transforms.io.readers.parquet_schema import Column
 from transforms.io.readers.reader import FirstLook, Look, Reader
 
 PIECE_ROWS = 1024  # rows decoded at once: 3 MB of ordinary documents
@@ -41,15 +45,27 @@ def _damage(look: Look) -> str:
 def _first_look(source: Source, file: BinaryIO, look: Look) -> FirstLook:
     if damage := _damage(look):
         return FirstLook(source, damage)
-    columns: tuple[str, ...] = ()
+    columns: list[str] = []
+    paths: list[str] = []
     with contextlib.suppress(UnreadableSource):
-        columns = tuple(names_of(source.uri, file, source.size))
-    has_text = look.options.text_column in columns if columns else None
+        columns, paths = names_of(source.uri, file, source.size)
+    has_text = look.options.text_column in (*columns, *paths) if columns else None
     try:
         footer = read_footer(source.uri, file, source.size, look.options)
+        kept = zip(look.options.columns, footer.kept, strict=True)
+        types = {column.path: [_type_of(source, column, found)] for column, found in kept if found}
     except UnreadableSource as unreadable:
-        return FirstLook(source, unreadable.reason, columns, has_text=has_text)
-    return FirstLook(source, "", columns, int(footer.rows.sum()), has_text)
+        return FirstLook(source, unreadable.reason, (*columns,), has_text=has_text, paths=(*paths,))
+    return FirstLook(source, "", (*columns,), int(footer.rows.sum()), has_text, (*paths,), types)
+
+
+def _type_of(source: Source, column: KeptColumn, found: Column) -> pa.DataType:
+    try:
+        return found.type()[0]
+    except UnreadableSource as error:
+        raise UnreadableSource(
+            source.uri, f"the type of column {column.path!r} (keep_columns) can't be read{error.reason}"
+        ) from error
 
 
 def split_parquet(source: Source, file: BinaryIO, look: Look) -> list[Shard]:
@@ -104,7 +120,7 @@ def _pieces(
     footer = read_footer(uri, file, shard.source.size, options)
     for warning in footer.warnings if shard.begin == 0 else ():
         warn(warning)
-    columns = [column.name for column in (footer.text, footer.id) if column]
+    kept = _Kept(uri, footer, options)
     usable = Usable()
     for groups, first, rows in _fetches(shard, footer, keep):
         last = groups[-1] + shard.begin
@@ -113,7 +129,7 @@ def _pieces(
         batch_rows = _batch_rows(footer, shard, groups)
         parquet = footer.fetch(file, [shard.begin + group for group in groups])
         with decoding(uri, where):
-            batches = parquet.iter_batches(batch_rows, columns=columns, use_threads=False)
+            batches = parquet.iter_batches(batch_rows, use_threads=False)
         done = 0
         while True:
             with decoding(uri, where):
@@ -121,22 +137,23 @@ def _pieces(
             if batch is None:
                 break
             rows_of_batch = np.arange(batch.num_rows) + shard.first_row + first + done
-            texts = batch.column(batch.schema.get_field_index(footer.text.name))
-            ids = batch.column(batch.schema.get_field_index(footer.id.name)) if footer.id else None
-            if wanted is not None and not wanted[done : done + batch.num_rows].all():
-                mask = pa.array(wanted[done : done + batch.num_rows])
-                with decoding(uri, where):
-                    texts, ids = texts.filter(mask), ids.filter(mask) if ids is not None else None
-                rows_of_batch = rows_of_batch[wanted[done : done + batch.num_rows]]
             done += batch.num_rows
+            if wanted is not None and not wanted[done - batch.num_rows : done].all():
+                chosen = wanted[done - batch.num_rows : done]
+                with decoding(uri, where):
+                    batch = batch.filter(pa.array(chosen))
+                rows_of_batch = rows_of_batch[chosen]
             with decoding(uri, where):
-                for documents in _documents(rows_of_batch, texts, ids):
+                texts = footer.text.inner(batch.column(0))
+                ids = footer.id.inner(batch.column(1)) if footer.id else None
+                for documents in _documents(rows_of_batch, texts, ids, kept.of(batch, rows_of_batch), options.schema):
                     usable.count(documents)
                     yield documents
         if done != rows:
             raise UnreadableSource(uri, f"{where}: the footer says {rows} rows, but the pages hold {done}")
     if keep is None and shard.end - shard.begin == len(footer.rows):
         usable.refuse_if_none(uri, options)
+    kept.arrays.tell(warn)
 
 
 def _fetches(shard: Shard, footer: Footer, keep: np.ndarray | None) -> Iterator[tuple[list[int], int, int]]:
@@ -175,16 +192,54 @@ def _batch_rows(footer: Footer, shard: Shard, groups: list[int]) -> int:
     """Rows to decode at once, so that a piece is some MiB; 1 for documents of many MiB."""
     of_shard = _groups_of(shard)
     rows = int(footer.rows[of_shard][groups].sum())
-    size = int(footer.uncompressed[of_shard][groups].sum())
+    size = int(footer.decoded[of_shard][groups].sum())
     return max(1, min(PIECE_ROWS, PIECE_BYTES * rows // max(1, size)))
 
 
-def _documents(rows: np.ndarray, texts: pa.Array, ids: pa.Array | None) -> Iterator[pa.RecordBatch]:
-    """Rows as read -> batches of ``DOCUMENTS``; halved while the texts would exceed 32-bit offsets."""
+class _Kept:
+    """Takes what is kept out of batches as they are read.
+
+    Raises:
+      UnreadableSource: a column's type isn't that of the other sources, and can't be cast to it without loss.
+    """
+
+    def __init__(self, uri: str, footer: Footer, options: ReadOptions) -> None:
+        self.arrays = KeptArrays(uri, options)
+        self._columns = list(zip(options.columns, footer.kept, strict=True))
+        for column, found in self._columns:
+            if found is None or column.type is None or column.declared:
+                continue
+            kind, _ = found.type()
+            if common_type(column.kind, kind) != column.kind:
+                raise UnreadableSource(
+                    uri,
+                    f"column {column.path!r} (keep_columns) is {kind} here and {column.kind} in other sources: "
+                    f"keep it as {column.path}=string, or leave it out",
+                )
+
+    def of(self, batch: pa.RecordBatch, rows: np.ndarray) -> list[pa.Array]:
+        """The kept columns of a batch, in the types in which they are kept."""
+        place = batch.num_columns - sum(found is not None for _, found in self._columns)
+        found_arrays: list[pa.Array | None] = []
+        for _, found in self._columns:
+            found_arrays.append(found.inner(batch.column(place)) if found else None)
+            place += found is not None
+        return self.arrays.of(rows, found_arrays)
+
+
+def _documents(
+    rows: np.ndarray,
+    texts: pa.Array,
+    ids: pa.Array | None,
+    kept: Sequence[pa.Array] = (),
+    schema: pa.Schema = DOCUMENTS,
+) -> Iterator[pa.RecordBatch]:
+    """Rows as read -> batches of documents; halved while the texts would exceed 32-bit offsets."""
     if len(rows) > 1 and _decoded_bytes(texts) > DECODED_BYTES:
         half = len(rows) // 2
-        yield from _documents(rows[:half], texts[:half], None if ids is None else ids[:half])
-        yield from _documents(rows[half:], texts[half:], None if ids is None else ids[half:])
+        for part in (slice(None, half), slice(half, None)):
+            parts = [values[part] for values in kept]
+            yield from _documents(rows[part], texts[part], None if ids is None else ids[part], parts, schema)
         return
     text = _as_string(texts)
     outcome = np.zeros(len(rows), np.uint8)
@@ -195,8 +250,8 @@ def _documents(rows: np.ndarray, texts: pa.Array, ids: pa.Array | None) -> Itera
     if out.any():
         text = pc.if_else(pa.array(out), pa.scalar(None, pa.string()), text)
     identifier = pa.nulls(len(rows), pa.string()) if ids is None else _identifiers(ids)
-    columns = [pa.array(rows, pa.uint32()), identifier, text, pa.array(outcome, mask=~out)]
-    yield pa.RecordBatch.from_arrays(columns, schema=DOCUMENTS)
+    columns = [pa.array(rows, pa.uint32()), identifier, text, pa.array(outcome, mask=~out), *kept]
+    yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _decoded_bytes(values: pa.Array) -> int:

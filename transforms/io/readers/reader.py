@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -67,6 +67,9 @@ class FirstLook:
       columns: names of its columns, or of the fields of its first lines, in the order in which they come.
       rows: first rows that were looked at; rows of a Parquet source.
       has_text: whether the text column is one of the columns; None if nothing was seen that could tell.
+      paths: all that can be named: columns and fields, those in structs and objects by their paths, and folders.
+      types: of the columns that are kept and are there, by path; several of a field that is mixed.
+      inferred: whether the types are those of the first rows only.
     """
 
     source: Source
@@ -74,6 +77,9 @@ class FirstLook:
     columns: tuple[str, ...] = ()
     rows: int = 0
     has_text: bool | None = None
+    paths: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    types: Mapping[str, list[pa.DataType]] = dataclasses.field(default_factory=dict, compare=False)
+    inferred: bool = dataclasses.field(default=False, compare=False)
 
 
 Rows = Iterator[pa.RecordBatch]
