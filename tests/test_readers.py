@@ -692,7 +692,7 @@ def test_parse_line_equals_its_reference(fields: dict[str, Any], levels: bool) -
     if levels:  # the same through the path for deep nesting
         line = line[:-1] + (", " if fields else "") + '"deep": ' + "[" * 1100 + "]" * 1100 + "}"
     expected = parse_line_reference(json.dumps(fields))
-    assert parse_line(line.encode(), "text", "id") == expected
+    assert parse_line(line.encode(), "text", "id")[:3] == expected
 
 
 def test_field_names_are_settings(tmp_path: Path) -> None:
