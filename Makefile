@@ -3,9 +3,10 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
+CACHE ?= $(HOME)/.cache/beam-pipeline
 
 .PHONY: acceptance bench bench-flink bench-memory bench-scale bench-storage clean conformance dedup-peer dedup-truth demo \
-	demo-flink fidelity format fuzz lint scale scale-flink scale-small-files test test-faults test-flink test-k8s test-lineage \
+	demo-flink fidelity format fuzz lint scale scale-flink scale-small-files test test-export test-faults test-flink test-k8s test-lineage \
 	test-s3
 
 demo: $(VENV)/.installed
@@ -17,6 +18,18 @@ demo-flink: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(PYTHON) -m pytest
+
+# Exports read back by the libraries of trainers (Megatron-core, MosaicML Streaming, datasets, torch), in an environment of
+# their own: 5 GB from PyPI, once. A tiny model trains on one. With CORPUS, a folder of Parquet, all its documents
+# (5 minutes).
+test-export: $(VENV)/.installed-test $(CACHE)/trainers/.installed
+	TRAINERS=$(CACHE)/trainers/bin/python CORPUS="$(CORPUS)" $(PYTHON) -m pytest -s tests/trainers
+
+$(CACHE)/trainers/.installed: tests/trainers/requirements.txt tests/trainers/requirements-alone.txt
+	python3 -m venv $(CACHE)/trainers
+	$(CACHE)/trainers/bin/python -m pip install --quiet --requirement tests/trainers/requirements.txt
+	$(CACHE)/trainers/bin/python -m pip install --quiet --no-deps --requirement tests/trainers/requirements-alone.txt
+	touch $@
 
 # A real Flink cluster: same bytes, checkpoints while shards are at work and in S3, what the web UI knows, a run that is
 # left and waited for again (10 minutes).
@@ -54,7 +67,6 @@ dedup-truth: $(VENV)/.installed-test
 
 # The fast kernels against their slow references: every document of CORPUS (folders of Parquet) or of generated text, all
 # tokenizers, strings over all of Unicode (7 minutes on generated text, half an hour for 200 MB).
-CACHE ?= $(HOME)/.cache/beam-pipeline
 conformance: $(VENV)/.installed-test tokenizers
 	CORPUS="$(CORPUS)" NEARDUP="$(NEARDUP)" TOKENIZERS="$(CACHE)/tokenizers" $(PYTHON) -m pytest -s tests/conformance
 
