@@ -5,9 +5,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
 CACHE ?= $(HOME)/.cache/beam-pipeline
 
-.PHONY: acceptance bench bench-flink bench-memory bench-scale bench-storage clean conformance dedup-peer dedup-truth demo \
-	demo-flink fidelity format fuzz lint scale scale-flink scale-small-files test test-export test-faults test-flink test-k8s test-lineage \
-	test-s3
+.PHONY: acceptance bench bench-flink bench-memory bench-rules bench-scale bench-storage clean conformance dedup-peer \
+	dedup-truth demo demo-flink fidelity format fuzz lint rules-agreement scale scale-flink scale-small-files test test-export \
+	test-faults test-flink test-k8s test-lineage test-s3
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -84,6 +84,14 @@ GPT2 := $(CACHE)/tokenizers/gpt2/package/models/tokenizer.json
 bench: $(VENV)/.installed-test $(CACHE)/datatrove/.installed tokenizers
 	$(PYTHON) -m benchmarks $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) $(if $(wildcard $(GPT2)),--tokenizer $(GPT2)) \
 		--peer $(CACHE)/datatrove/bin/python --json out/bench.json --chart docs/benchmark.svg
+
+# The published quality rules beside datatrove's, documents of every shape, lists of 5 million domains (3 minutes).
+bench-rules: $(VENV)/.installed-test $(CACHE)/datatrove/.installed
+	$(PYTHON) -m benchmarks.rules $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) --peer $(CACHE)/datatrove/bin/python
+
+# Our rules' decisions beside datatrove's on 5,000 documents of DATA, by language and family.
+rules-agreement: $(VENV)/.installed-test
+	$(PYTHON) -m benchmarks.rules_agreement $(DATA)
 
 # Flink beside DirectRunner with the same number of workers: bytes, fixed cost, throughput (2 GB of generated text; 10 minutes).
 bench-flink: $(VENV)/.installed-test

@@ -35,6 +35,7 @@ COMMANDS = {
     "clean": "list, or remove, what runs that were killed have left in a store",
     "flink-local": "start, stop or show a Flink cluster on this machine",
     "demo": "run on the sample text that comes with the package",
+    "thresholds": "thresholds of the quality rules by language, from what a run has stored",
     "train-tokenizer": "train a byte-level BPE tokenizer.json on a sample of your text",
 }
 """Each sub-command, a module of ``beam_pipeline.commands``, and what it is for."""

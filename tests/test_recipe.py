@@ -80,6 +80,23 @@ def test_the_counts_have_the_reasons_and_tokens_are_of_the_edited_texts(cooked: 
         assert row["language"] != "de" or "," not in row["text"]
 
 
+def test_the_funnel_by_an_attribute(cooked: Path) -> None:
+    by_reason = {(row["outcome"], row["reason"]): row for row in runs.ask("funnel", "--output", cooked)}
+    by_value = runs.ask("funnel", "--output", cooked, "--by", "openness", "--top", 100_000)
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in by_value:
+        total = sums.setdefault((row["outcome"], row["reason"]), [0, 0, 0])
+        for place, name in enumerate(("documents", "bytes", "tokens")):
+            total[place] += row[name]
+    assert sums == {key: [row["documents"], row["bytes"], row["tokens"]] for key, row in by_reason.items()}
+    assert all(float(row["openness"]) < 0.3 for row in by_value if row["reason"] == "few_vowels")
+    assert len(runs.ask("funnel", "--output", cooked, "--by", "openness", "--top", 2)) == 2
+    unknown = runs.command("funnel", "--output", cooked, "--by", "opennes")
+    done = subprocess.run(unknown, cwd=runs.ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "did you mean openness?" in " ".join(done.stderr.split())
+
+
 def test_two_workers_make_the_same_bytes(
     cooked: Path, corpus: Path, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""``funnel``: how many documents, bytes and tokens came to which end, by reason and by language."""
+"""``funnel``: how many documents, bytes and tokens came to which end, by reason, by language or by a stored column."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
 from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.by_attribute import funnel_by
 from beam_pipeline.lineage.totals import Amount
 from transforms.io.lineage import Lineage
 
@@ -19,7 +20,19 @@ _FIRST_LAST = {"invalid": 0, "dropped": 1, "kept": 2}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``funnel``."""
     add_lineage_arguments(parser)
-    parser.add_argument("--by-language", action="store_true", help="a line for each reason in each language")
+    by = parser.add_mutually_exclusive_group()
+    by.add_argument("--by-language", action="store_true", help="a line for each reason in each language")
+    by.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="a line for each reason and value of a stored column, such as domain (docs/rules.md)",
+    )
+    parser.add_argument("--top", type=int, default=100, metavar="N", help="with --by, the most frequent ones (100)")
+
+
+def _by_end(cell: tuple[tuple[str, str, str | None], Amount]) -> tuple[int, str, str]:
+    (outcome, reason, value), _ = cell
+    return _FIRST_LAST.get(outcome, 3), reason, value or ""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,12 +41,18 @@ def run(args: argparse.Namespace) -> int:
     def command(lineage: Lineage, run_id: str) -> None:
         totals = runs.totals(lineage, run_id)
         cells: dict[tuple[str, str, str | None], Amount] = {}
-        for row in totals.funnel:
-            key = (row.outcome or "undeclared", row.reason or "", row.language if args.by_language else None)
-            cells[key] = cells.get(key, Amount()) + row.amount
-        ordered = sorted(cells.items(), key=lambda cell: (_FIRST_LAST.get(cell[0][0], 3), cell[0][1], cell[0][2] or ""))
+        by = args.by or ("language" if args.by_language else "")
+        if args.by:
+            cells = funnel_by(lineage, run_id, args.by)
+            frequent = sorted(cells.items(), key=lambda cell: (-cell[1].documents, cell[0][2] or "", cell[0][1]))
+            cells = dict(frequent[: args.top])
+        else:
+            for row in totals.funnel:
+                key = (row.outcome or "undeclared", row.reason or "", row.language if by else None)
+                cells[key] = cells.get(key, Amount()) + row.amount
+        ordered = list(cells.items()) if args.by else sorted(cells.items(), key=_by_end)
         if args.json:
-            names = ("outcome", "reason", "language") if args.by_language else ("outcome", "reason")
+            names = ("outcome", "reason", by) if by else ("outcome", "reason")
             print_json(
                 [
                     dict(zip(names, key[: len(names)], strict=True))
@@ -43,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
             )
             return
         table = Table(title=f"{totals.documents:,} documents of run {run_id}", title_justify="left")
-        for name in ("outcome", "reason", *(["language"] if args.by_language else [])):
+        for name in ("outcome", "reason", *([by] if by else [])):
             table.add_column(name)
         for name in ("documents", "share", "bytes of text", "tokens"):
             table.add_column(name, justify="right")
-        for (outcome, reason, language), amount in ordered:
-            named = [outcome, reason.replace("_", " "), *([language or ""] if args.by_language else [])]
+        for (outcome, reason, value), amount in ordered:
+            named = [outcome, reason.replace("_", " "), *([value or ""] if by else [])]
             share = f"{amount.documents / totals.documents:.1%}"
             numbers = [f"{amount.documents:,}", share, f"{amount.bytes:,}", f"{amount.tokens:,}"]
             table.add_row(*map(Text, named), *numbers)

@@ -215,12 +215,18 @@ def _kept_lines(
         begin, end = offsets[text], offsets[text + 1]
         first = True
         while begin <= end:
-            stop = begin
+            stop, brackets = begin, 0
             while stop < end and data[stop] != 0x0A:
+                brackets += data[stop] == 0x5D
                 stop += 1
             # The line goes behind the one before, with a byte for the \n between them.
             start = to + (not first)
-            last = _copy_without_citations(data, begin, stop, kinds, citations[0], citations[1], out, start)
+            last = start + stop - begin
+            if brackets > 0:
+                last = _copy_without_citations(data, begin, stop, kinds, citations[0], citations[1], out, start)
+            else:
+                for i in range(begin, stop):
+                    out[start + i - begin] = data[i]
             begin = stop + 1
             words = length = longest = curly = 0
             lead = tail = ending = last

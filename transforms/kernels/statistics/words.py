@@ -201,6 +201,10 @@ def _separates_compiled(character: int, count: int, before: int, after: int) -> 
     return character == 0x2E and before & LOWER != 0 and after & UPPER != 0
 
 
+_PLAIN_SYMBOLS = np.zeros(256, np.bool_)
+_PLAIN_SYMBOLS[[ord(symbol) for symbol in "!\"#$%&'()*,.:;<=>?[]_`{}"]] = True
+
+
 @numba.njit(cache=True)
 def next_token(
     data: np.ndarray, place: int, end: int, kinds: np.ndarray, word_before: bool
@@ -222,6 +226,20 @@ def next_token(
     factor = np.uint64(MULTIPLIER)
     hashed = np.uint64(0)
     characters = 0
+    # Most tokens of many languages: letters of ASCII up to a blank or a line's end, perhaps with a symbol before it.
+    while place < end and (data[place] == 0x20 or data[place] == 0x0A):
+        place, word_before = place + 1, False
+    stop = place
+    while stop < end and 0x61 <= data[stop] | 0x20 <= 0x7A:
+        hashed = hashed * factor + np.uint64(data[stop]) + np.uint64(1)
+        stop += 1
+    if stop > place:
+        behind = stop
+        if stop < end and _PLAIN_SYMBOLS[data[stop]]:
+            behind = stop + 1
+        if behind == end or data[behind] == 0x20 or data[behind] == 0x0A:
+            return place, stop, WORD | HAS_LETTER | ENDS_IN_WORD_CHARACTER, stop - place, hashed
+    hashed = np.uint64(0)
     code, size, kind = 0, 0, 0
     while place < end:
         code, size = decode(data, place)
@@ -319,6 +337,22 @@ def next_token(
 
 
 @numba.njit(cache=True)
+def _fill(
+    data: np.ndarray, place: int, end: int, kinds: np.ndarray, word_before: bool, hashes: np.ndarray,
+    lengths: np.ndarray, flags: np.ndarray, count: int,
+) -> tuple[int, bool, int]:  # fmt: skip
+    """Fills the arrays with tokens until the text ends, or they are full; returns where it stands."""
+    while count < len(hashes):
+        start, stop, these, characters, hashed = next_token(data, place, end, kinds, word_before)
+        if start >= end:
+            return end, False, count
+        hashes[count], lengths[count], flags[count] = hashed, characters, these
+        count += 1
+        place, word_before = stop, these & ENDS_IN_WORD_CHARACTER != 0
+    return place, word_before, count
+
+
+@numba.njit(cache=True)
 def collect_tokens(
     data: np.ndarray, begin: int, end: int, kinds: np.ndarray, hashes: np.ndarray, lengths: np.ndarray,
     flags: np.ndarray,
@@ -330,16 +364,12 @@ def collect_tokens(
     """
     count, place, word_before = 0, begin, False
     while True:
-        start, stop, these, characters, hashed = next_token(data, place, end, kinds, word_before)
-        if start >= end:
+        place, word_before, count = _fill(data, place, end, kinds, word_before, hashes, lengths, flags, count)
+        if place >= end:
             return hashes, lengths, flags, count
-        if count == len(hashes):
-            hashes = np.concatenate((hashes, np.empty(count, np.uint64)))
-            lengths = np.concatenate((lengths, np.empty(count, np.uint32)))
-            flags = np.concatenate((flags, np.empty(count, np.uint8)))
-        hashes[count], lengths[count], flags[count] = hashed, characters, these
-        count += 1
-        place, word_before = stop, these & ENDS_IN_WORD_CHARACTER != 0
+        hashes = np.concatenate((hashes, np.empty(count, np.uint64)))
+        lengths = np.concatenate((lengths, np.empty(count, np.uint32)))
+        flags = np.concatenate((flags, np.empty(count, np.uint8)))
 
 
 @numba.njit(cache=True)
