@@ -90,8 +90,8 @@ bench-rules: $(VENV)/.installed-test $(CACHE)/datatrove/.installed
 	$(PYTHON) -m benchmarks.rules $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) --peer $(CACHE)/datatrove/bin/python
 
 # Our rules' decisions beside datatrove's on 5,000 documents of DATA, by language and family.
-rules-agreement: $(VENV)/.installed-test
-	$(PYTHON) -m benchmarks.rules_agreement $(DATA)
+rules-agreement: $(VENV)/.installed-test $(CACHE)/datatrove/.installed
+	$(PYTHON) -m benchmarks.rules_agreement $(DATA) --peer $(CACHE)/datatrove/bin/python
 
 # Flink beside DirectRunner with the same number of workers: bytes, fixed cost, throughput (2 GB of generated text; 10 minutes).
 bench-flink: $(VENV)/.installed-test

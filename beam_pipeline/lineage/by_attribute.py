@@ -92,6 +92,8 @@ def _counted(
     values = stored[column]
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
+    if pa.types.is_nested(values.type):
+        raise NoSuchColumn(f"--by {column}: it has values of type {values.type}; ask by one of strings or numbers")
     table = pa.table(
         {
             "code": pa.array(codes),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from transforms.kernels.statistics.text_statistics import SHORT_LINE, STOP_WORDS, TERMINAL
-from transforms.kernels.statistics.words import LETTER, NUMBER, UPPER, class_of, tokens_reference
+from transforms.kernels.statistics.words import LETTER, NUMBER, UPPER, Token, class_of, tokens_reference
 
 
-def text_statistics_reference(text: str) -> dict[str, int]:
-    """The statistics of a text: slow and obvious."""
-    tokens = tokens_reference(text)
+def text_statistics_reference(text: str, tokens: Sequence[Token] | None = None) -> dict[str, int]:
+    """The statistics of a text: slow and obvious. ``tokens`` are those of somebody else, to be compared with."""
+    tokens = tokens_reference(text) if tokens is None else tokens
     words = [token.text for token in tokens if token.is_word]
     kinds = [class_of(character) for character in text]
     lines = text.split("\n")

@@ -7,13 +7,14 @@ symbols are tokens, too, as with spaCy's words, on which the published threshold
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numba
 import numpy as np
 
 from transforms.kernels.deduplication.folding import MULTIPLIER
 from transforms.kernels.statistics.sets import seen_before, table_for
-from transforms.kernels.statistics.words import collect_tokens, tokens_reference
+from transforms.kernels.statistics.words import Token, collect_tokens, tokens_reference
 
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
@@ -24,9 +25,9 @@ REPETITION = {
 """The figures of a text and what they count: whole numbers. Divided by ``characters`` they are Gopher's shares."""
 
 
-def repetition_reference(text: str) -> dict[str, int]:
-    """The figures of a text: slow and obvious."""
-    words = [token.text for token in tokens_reference(text)]
+def repetition_reference(text: str, tokens: Sequence[Token] | None = None) -> dict[str, int]:
+    """The figures of a text: slow and obvious. ``tokens`` are those of somebody else, to be compared with."""
+    words = [token.text for token in (tokens_reference(text) if tokens is None else tokens)]
     figures = {}
     for n in TOP:
         grams = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
