@@ -207,7 +207,7 @@ def _judge(
     starts, hashes = np.empty(MOST_LABELS, np.int64), np.empty(MOST_LABELS, np.uint64)
     scratch = np.empty(256, np.uint8)
     domain_salt, host_salt, url_salt = _SALTS[0], _SALTS[1], _SALTS[2]
-    has_lists = len(table) > 4
+    has_lists = len(table) > 0
     to = 0
     out_offsets[0] = 0
     for url in range(len(offsets) - 1):
@@ -248,7 +248,7 @@ def judge(
 
     Args:
       data, offsets: the URLs as UTF-8.
-      table: of ``table_of``.
+      table: of ``table_of``; an empty array for no lists.
     """
     count = len(offsets) - 1
     out = np.empty(max(int(offsets[-1] - offsets[0]), 1), np.uint8)
