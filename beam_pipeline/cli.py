@@ -28,6 +28,8 @@ COMMANDS = {
     "funnel": "how many documents, bytes and tokens came to which end",
     "compare": "what became of the same documents in two runs",
     "status": "how far a run is",
+    "sql": "ask the lineage in SQL",
+    "postgres": "keep the embedded PostgreSQL running, stop it, or print its DSN",
     "init-db": "make the lineage's tables, where runs may not",
     "export": "write tokens as files that trainers read",
     "dedup": "decide on duplicates again from stored fingerprints, or against earlier runs",
@@ -131,6 +133,7 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
         from runners import local_flink
 
         prepared = run.prepare(settings)
+        beam = options.fitted(beam, arguments, prepared.plan.source_bytes)
     with local_flink.brought_up(beam) as brought_up:
         return run.carry_out(prepared, brought_up, console)
 

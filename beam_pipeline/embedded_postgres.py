@@ -8,7 +8,8 @@ in a folder that this user can't reach are copied there. No folder's rights are 
 
 Whoever uses the server holds a shared lock on ``users.lock`` for as long as the process lives; the kernel takes it back
 whatever ends the process. The last user to leave stops the server. If the last user was killed, the server stays, and
-serves, and is stopped by the last of the next ones. Starting and stopping happen under ``start.lock``.
+serves, and is stopped by the last of the next ones. Starting and
+stopping happen under ``start.lock``. While there is a file ``keep``, nobody stops it (``keep``, ``let_go``).
 """
 
 from __future__ import annotations
@@ -112,9 +113,36 @@ def stop(data_dir: Path | None = None) -> None:
         except BlockingIOError:
             _log.debug("%s is in use by others", folder)
         else:
+            if _kept(folder).exists():
+                return
             _Cluster(folder / "postgresql").stop()
         finally:
             os.close(users)
+
+
+def keep(data_dir: Path | None = None) -> str:
+    """As ``start``, but the server goes on when nobody of this project uses it, until ``let_go``."""
+    dsn = start(data_dir)
+    _kept(data_folder(data_dir)).touch(mode=0o600)
+    return dsn
+
+
+def let_go(data_dir: Path | None = None) -> None:
+    """Ends what ``keep`` has begun: the server stops now, or when its last user leaves."""
+    folder = data_folder(data_dir)
+    if folder.exists():
+        _kept(folder).unlink(missing_ok=True)
+        start(folder)  # as a user, whose leaving stops it
+        stop(folder)
+
+
+def is_kept(data_dir: Path | None = None) -> bool:
+    """Whether the server goes on without users."""
+    return _kept(data_folder(data_dir)).exists()
+
+
+def _kept(folder: Path) -> Path:
+    return folder / "keep"
 
 
 def folder_of(host: Path) -> Path | None:

@@ -70,7 +70,7 @@ def finished_run(output: str) -> FinishedRun:
     made = stored.deciding.format
     if made != FORMAT:
         raise NotUsable(f"{output}: its fingerprints have format {made}, this version reads {FORMAT}: run it again")
-    return FinishedRun(stored, manifest, output, layout.tokens)
+    return FinishedRun(stored, manifest, output, layout.kept(stored.deciding))
 
 
 def read_json(uri: str) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ def set_up(console: Console, verbose: bool = False) -> None:
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, log_time_format="%X")
+        handler.setFormatter(logging.Formatter("%(message)s"))  # else basicConfig gives it one that repeats the level
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))

@@ -74,8 +74,8 @@ def build(
             "unicode": UNICODE_VERSION,
             "libraries": {name: version(name) for name in LIBRARIES},
         },
-        "tokenizer": {"uri": plan.tokenization.tokenizer.uri, "sha256": plan.tokenization.tokenizer.sha256}
-        | notes.tokenizer,
+        "tokenizer": plan.tokenization
+        and {"uri": plan.tokenization.tokenizer.uri, "sha256": plan.tokenization.tokenizer.sha256} | notes.tokenizer,
         "language_model": {"uri": plan.language_model.uri, "sha256": plan.language_model.sha256},
         "sources": {"count": plan.sources, "bytes": plan.source_bytes, "listed_in": plan.layout.sources},
         "unreadable": [{"uri": uri, "reason": reason} for uri, reason in totals.unreadable],
@@ -144,8 +144,9 @@ def show(contents: dict[str, Any], plan: Plan, console: Console) -> None:
     row("kept", counts["kept"])
     console.print(table)
     rate = contents["kept_bytes"] / 1e6
+    made = f"{contents['tokens']:,} tokens from " if plan.tokenization else ""
     console.print(
-        f"{contents['tokens']:,} tokens from {rate:,.1f} MB of kept text in {contents['wall_seconds']:.1f} s "
+        f"{made}{rate:,.1f} MB of kept text in {contents['wall_seconds']:.1f} s "
         f"-> {plan.tokens.uri}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

@@ -20,6 +20,9 @@ from transforms.io import storage
 
 DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
 
+LITTLE_BYTES = 1 << 20
+"""Sources of so many bytes are read by one worker, in the command's process: to start others takes longer."""
+
 Part = TypeVar("Part", bound=pydantic.BaseModel)
 
 
@@ -109,6 +112,20 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     if "--direct_running_mode" not in given and workers != 1:
         extra.append("--direct_running_mode=multi_processing")
     return PipelineOptions([*flags, *extra])
+
+
+def fitted(options: PipelineOptions, flags: Sequence[str], source_bytes: int) -> PipelineOptions:
+    """The options for sources of so many bytes: little text isn't worth processes, unless the flags ask for them.
+
+    Args:
+      options: of ``beam_options``.
+      flags: all flags of the command.
+    """
+    asked = {flag.partition("=")[0] for flag in flags} & {"--direct_num_workers", "--direct_running_mode"}
+    if options.view_as(StandardOptions).runner == local_runner.NAME and not asked and source_bytes <= LITTLE_BYTES:
+        direct = options.view_as(DirectOptions)
+        direct.direct_num_workers, direct.direct_running_mode = 1, "in_memory"
+    return options
 
 
 def _refuse_unknown(flags: Sequence[str]) -> None:

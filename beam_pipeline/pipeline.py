@@ -76,7 +76,7 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
         | "IdentifyLanguage" >> IdentifyLanguage(plan.language_model, settings.language_identification())
         | "Recipe" >> Recipe(plan.recipe.steps, plan.outcomes, settings.annotate_all)
     )
-    if settings.max_unknown_tokens is not None:
+    if plan.tokenization is not None and settings.max_unknown_tokens is not None:
         usable |= "CheckSpelling" >> CheckSpelling(plan.tokenization, settings.max_unknown_tokens)
     written = (
         usable
@@ -109,12 +109,10 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     )
     if plan.columns_of_pass_3:
         texts |= "AddColumns" >> AddColumns(plan.fingerprints, plan.columns_of_pass_3)
-    tokens = (
-        texts
-        | "Edit" >> Edit(plan.recipe.editors, plan.outcomes, tuple(column.name for column in plan.columns))
-        | "Tokenize" >> Tokenize(plan.tokenization, tuple(settings.token_columns))
-        | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
-    )
+    texts |= "Edit" >> Edit(plan.recipe.editors, plan.outcomes, tuple(column.name for column in plan.columns))
+    if plan.tokenization is not None:
+        texts |= "Tokenize" >> Tokenize(plan.tokenization, tuple(settings.token_columns))
+    tokens = texts | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
     tokens | "WriteLineage" >> WriteLineage(plan.lineage_dsn)
     kept.lineage | "WriteLineage (already tokenized)" >> WriteLineage(plan.lineage_dsn)
     selected.lineage | "WriteLineage (unreadable)" >> WriteLineage(plan.lineage_dsn)

@@ -12,7 +12,7 @@ import datetime
 import json
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,8 @@ import pyarrow as pa
 from beam_pipeline import preflight, supervision
 from beam_pipeline.document_estimate import estimate_documents
 from beam_pipeline.planned_sources import PlanError, differing_sources, hash_of, is_listed, list_sources, write_sources
+from beam_pipeline.planned_tokenizer import plan_tokenization
+from beam_pipeline.rehearsal import rehearse
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from schemas import columns
@@ -35,6 +37,7 @@ from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.stage_objects import StageObjects, made_by
 from transforms.kernels.text.normalization import UNICODE_VERSION
 from transforms.recipe.spec import PlannedRecipe
+from transforms.recipe.user_code import code_of
 from transforms.tokenize import Tokenization
 
 LOGGER = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class Plan:
       created: ISO 8601, UTC.
       deciding: everything that decides the results; the hash of it is the run's settings hash.
       documents: about how many there are; the shuffles are sized by it.
+      tokenization: how texts become tokens; None if text is written.
       columns: the source columns that are kept.
       recipe: the steps that say what is good data.
       lineage_dsn: where the workers find PostgreSQL; no password.
@@ -67,8 +71,8 @@ class Plan:
     source_bytes: int
     documents: int
     language_model: PinnedFile
-    tokenization: Tokenization
-    id_type: pa.DataType
+    tokenization: Tokenization | None
+    id_type: pa.DataType | None
     columns: tuple[KeptColumn, ...]
     recipe: PlannedRecipe
     lineage_dsn: str
@@ -92,8 +96,8 @@ class Plan:
 
     @property
     def tokens(self) -> StageObjects:
-        """The objects of pass 3."""
-        return StageObjects(self.layout.tokens, self.settings_hash)
+        """The objects of pass 3: tokens, or text."""
+        return StageObjects(self.layout.kept(self.deciding), self.settings_hash)
 
     @property
     def deaths(self) -> Deaths:
@@ -143,21 +147,23 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     """
     sources = list_sources(settings)
     language_model = PinnedFile.pin(settings.language_model)
-    tokenization = Tokenization(
-        PinnedFile.pin(settings.tokenizer), settings.bos, settings.eos, settings.with_text, settings.fast_tokenizer
-    )
+    tokenization = plan_tokenization(settings)
     try:
-        id_type = tokenization.load().id_type
+        id_type = tokenization.load().id_type if tokenization else None
     except ValueError as error:
         raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
     preflight.check_languages(settings, language_model)
     kept = preflight.check_columns(sources, settings.first_reading(), settings.named_id_column())
     recipe = plan_recipe(settings, kept)
     token_fields(settings, (*(column.field for column in kept), *recipe.attributes))
+    if settings.check_steps:
+        rehearse(settings, recipe, kept, sources, language_model)
     deciding = _deciding(settings, sources, language_model, tokenization, recipe, kept)
     prediction = _read_prediction(settings.prediction) if settings.prediction else None
     layout = RunLayout(settings.output)
     stored, resumed = read_plan(settings.output), True
+    if stored is not None and settings.ignore_code_changes:
+        deciding = deciding.with_step_code(stored.deciding.step_code)
     if stored is None:
         _refuse_strangers(layout, deciding)
         if settings.strict:
@@ -256,31 +262,48 @@ def _deciding(
     settings: Settings,
     sources: list[Source],
     language_model: PinnedFile,
-    tokenization: Tokenization,
+    tokenization: Tokenization | None,
     recipe: PlannedRecipe,
     kept: Sequence[KeptColumn],
 ) -> Deciding:
     """All that decides results, by pass: nothing about where things are or how fast they're done."""
     own = settings.deciding()
     later = {name: own.pop(name) for name in ("min_similarity", "duplicates_within", "keep_duplicate")}
-    later |= {name: own.pop(name) for name in ("bos", "eos", "with_text", "token_columns")}
-    if settings.max_unknown_tokens is not None:  # then pass 1 looks at tokens, too
+    of_tokens = {name: own.pop(name) for name in ("bos", "eos", "with_text")}
+    later |= {name: own.pop(name) for name in ("tokens", "token_columns")}
+    if tokenization is not None:
+        later |= of_tokens | {"eos": tokenization.eos, "tokenizer_sha256": tokenization.tokenizer.sha256}
+    if tokenization is not None and settings.max_unknown_tokens is not None:  # then pass 1 looks at tokens, too
         own["tokenizer_sha256"] = tokenization.tokenizer.sha256
-    return Deciding(
+    deciding = Deciding(
         fingerprints=own
         | {"reasons": recipe.reasons, "attributes": [str(field) for field in recipe.attributes]}
         | ({"recipe_files": recipe.read_in} if recipe.read_in else {})
         | {"columns": [str(column.field) for column in kept]}
         | {"format": FORMAT, "unicode": UNICODE_VERSION, "language_model_sha256": language_model.sha256},
-        tokens=later | {"tokenizer_sha256": tokenization.tokenizer.sha256, "sources_sha256": hash_of(sources)},
+        tokens=later | {"sources_sha256": hash_of(sources)},
     )
+    return deciding.with_step_code(code_of(recipe.steps))
+
+
+def _differing_code(stored: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Which modules of the user's steps were changed, one line each."""
+    changes = []
+    for module in sorted(stored.keys() | now.keys()):
+        if stored.get(module) != now.get(module):
+            how = "was added" if module not in stored else "is gone" if module not in now else "was changed"
+            changes.append(
+                f"  the code of the recipe's steps: module {module} {how} since the run began "
+                "(--ignore_code_changes goes on; what is done stays as it is)"
+            )
+    return changes
 
 
 def _refuse_strangers(layout: RunLayout, deciding: Deciding) -> None:
     """Without a plan, what stands under the output must be this run's: trainers read all that is under ``tokens/``."""
     for folder, expected in (
         (layout.fingerprints, deciding.fingerprints_hash),
-        (layout.tokens, deciding.settings_hash),
+        (layout.kept(deciding), deciding.settings_hash),
     ):
         try:
             strange = next((info.uri for info in storage.list_objects(folder) if not made_by(info.uri, expected)), None)
@@ -309,8 +332,9 @@ def _refuse_differences(stored: StoredPlan, deciding: Deciding, sources: list[So
         f"  {name}: {there[part].get(name)!r} there, {now.get(name)!r} now"
         for part, now in asked.items()
         for name in sorted(now.keys() | there[part].keys())
-        if now.get(name) != there[part].get(name) and name != "sources_sha256"
+        if now.get(name) != there[part].get(name) and name not in ("sources_sha256", "step_code")
     ]
+    differences += _differing_code(stored.deciding.step_code, deciding.step_code)
     if stored.deciding.sources_sha256 != deciding.sources_sha256:
         differences += differing_sources(layout.sources, sources)
     if differences:

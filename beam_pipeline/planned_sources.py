@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,16 @@ from transforms.io.storage import globs
 LOGGER = logging.getLogger(__name__)
 
 
+BESIDE_DATA = (
+    "readme", "readme.*", "license", "license.*", "dataset_info.json", "dataset_infos.json", "dataset_dict.json",
+    "state.json", "*.crc", "*.md5", "*.sha256",
+)  # fmt: skip
+"""Names of files that stand beside data: a data set's card and description, Hugging Face's state, checksums."""
+
+SHOWN = 10
+"""How many objects are named that are no sources."""
+
+
 class PlanError(ToldError):
     """The run can't be started like this; nothing was done."""
 
@@ -37,10 +48,11 @@ def list_sources(settings: Settings) -> list[Source]:
     """
     output = storage.real(settings.output)
     found: dict[str, storage.ObjectInfo] = {}
+    passed_over: list[str] = []
     for uri in settings.input:
         base = globs.split_glob(uri)[0].rstrip("/") if globs.is_glob(uri) else uri
         inside = _below(output, storage.real(base)) if base else None
-        for info in storage.list_objects(uri):
+        for info in data_objects(uri, passed_over.append):
             relative = _below(output, storage.real(info.uri))
             if relative is None or (inside and relative.partition("/")[0] not in OWN_NAMES):
                 found[info.uri] = info
@@ -48,12 +60,49 @@ def list_sources(settings: Settings) -> list[Source]:
     others = sorted(folder.output for folder in folders if {folder.plan, folder.sources} <= found.keys())
     if others:
         raise PlanError(f"input: {others[0]} is the output of a run; name the folders or files to read beside it")
+    said = say_passed_over([uri for uri in passed_over if _below(output, storage.real(uri)) is None])
     objects = [found[uri] for uri in sorted(found)]
     if not objects:
-        raise PlanError(f"input: there is nothing to read in {', '.join(settings.input)}")
+        raise PlanError(f"input: there is nothing to read in {', '.join(settings.input)}{said and f'; {said}'}")
+    if said:
+        LOGGER.info("%s", said)
     if len(objects) > MAX_SOURCES:
         raise PlanError(f"input: {len(objects)} sources, but a run can have {MAX_SOURCES}")
     return [Source(number, info.uri, info.etag, info.size) for number, info in enumerate(objects)]
+
+
+def data_objects(uri: str, passed_over: Callable[[str], None]) -> Iterator[storage.ObjectInfo]:
+    """The objects of an input that may hold documents: a file that is named, or all but those in ``BESIDE_DATA``.
+
+    Args:
+      uri: file, folder, prefix or glob.
+      passed_over: called with the URI of each other object.
+
+    Raises:
+      NotFound: there is nothing.
+    """
+    named = globs.is_glob(uri) and not globs.is_glob(uri.rpartition("/")[2])
+    for info in storage.list_objects(uri, passed_over):
+        if info.uri != uri and not named and _is_beside_data(info.uri):
+            passed_over(info.uri)
+        else:
+            yield info
+
+
+def _is_beside_data(uri: str) -> bool:
+    """Whether an object describes data and holds none, by its name."""
+    name = uri.rpartition("/")[2].lower()
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in BESIDE_DATA)
+
+
+def say_passed_over(uris: Sequence[str]) -> str:
+    """Says which objects below the inputs aren't sources; empty if there are none."""
+    shown = sorted(set(uris))
+    if not shown:
+        return ""
+    more = f" and {len(shown) - SHOWN:,} more" if len(shown) > SHOWN else ""
+    listed = ", ".join(shown[:SHOWN])
+    return f"passed over, by their names no documents: {listed}{more} (name a file itself to have it read)"
 
 
 def _below(folder: str, uri: str) -> str | None:

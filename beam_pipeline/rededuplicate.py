@@ -115,7 +115,9 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
         always_kept=fingerprints.always_kept,
     )
     outcomes = Outcomes.from_json(in_work.plan.outcomes)
-    return Rededuplication(output, settings, fingerprints, options, in_work.documents, outcomes, in_work.layout.tokens)
+    return Rededuplication(
+        output, settings, fingerprints, options, in_work.documents, outcomes, in_work.layout.kept(in_work.plan.deciding)
+    )
 
 
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:

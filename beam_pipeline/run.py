@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
 from beam_pipeline import (
+    dataset_card,
     embedded_postgres,
     final_check,
     manifest,
@@ -184,6 +185,7 @@ def _carry_out(
     contents = manifest.build(plan, totals, worker_notes, others, time.perf_counter() - started)
     invalid = mostly_invalid(lineage, plan.run)
     contents["warnings"] = notices.warnings_of(contents, invalid)
+    dataset_card.write(plan, contents)
     storage.write(plan.layout.manifest, manifest.encode(contents))
     lineage.finish_run(plan.run, "done", {name: contents[name] for name in SUMMARY})
     manifest.show(contents, plan, console)

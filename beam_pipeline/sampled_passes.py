@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from beam_pipeline.plan import plan_recipe, token_fields
 from beam_pipeline.planned_sources import PlanError
+from beam_pipeline.planned_tokenizer import plan_tokenization
 from beam_pipeline.settings import Settings
 from schemas import columns
 from schemas.shards import Shard, Source
@@ -25,7 +26,7 @@ from transforms.io.stage_objects import parquet_writer
 from transforms.kernels.language import identification as language
 from transforms.kernels.text.normalization import normalize
 from transforms.normalize import normalize_batch
-from transforms.tokenize import Tokenization, sample_of
+from transforms.tokenize import sample_of
 
 NOWHERE = Shard(Source(0, "sample", "", 0))
 
@@ -72,11 +73,9 @@ class SampledPasses:
         self._steps = [spec.load() for spec in self._recipe.steps]
         for step in self._steps:
             step.setup()
-        tokenization = Tokenization(
-            PinnedFile.pin(settings.tokenizer), settings.bos, settings.eos, fast=settings.fast_tokenizer
-        )
         try:
-            self._tokenizer = tokenization.load()
+            tokenization = plan_tokenization(settings)
+            self._tokenizer = tokenization.load() if tokenization else None
         except ValueError as error:
             raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
 
@@ -87,9 +86,11 @@ class SampledPasses:
             spent: Costs = {}
             few = data[:100]
             self._process(few, {})
-            with spending(spent, "CompareTokenizers"):
-                self._tokenizer.calibrate(sample_of(few["text"].drop_null()))
-            self.comparing, self.sample = spent["CompareTokenizers"].cpu, sample
+            if self._tokenizer is not None:
+                with spending(spent, "CompareTokenizers"):
+                    self._tokenizer.calibrate(sample_of(few["text"].drop_null()))
+                self.comparing = spent["CompareTokenizers"].cpu
+            self.sample = sample
         self._process(data, self.costs)
 
     def _process(self, data: pa.RecordBatch, costs: Costs) -> None:
@@ -109,7 +110,7 @@ class SampledPasses:
         batch = batch.with_columns(language=labels, language_score=scores)
         for step in self._steps:
             batch = step_batch(batch, step, self._recipe.outcomes)
-        if self._settings.max_unknown_tokens is not None:
+        if self._tokenizer is not None and self._settings.max_unknown_tokens is not None:
             with spending(costs, "CheckSpelling"):
                 batch = check_spelling(batch, Spelled(self._tokenizer, self._settings.max_unknown_tokens))
         text = batch.data["text"].drop_null()
@@ -119,14 +120,17 @@ class SampledPasses:
             schema = columns.fingerprints(minhash.bands, minhash.signature_size, self._stored)
             self.sample.fingerprint_bytes += _written(pa.RecordBatch.from_arrays(prints.columns, schema=schema))
         self.sample.fingerprints.append(prints.select(["content_hash", "signature", "shingles", "bands"]))
-        with spending(costs, "Tokenize"):
-            ids = self._tokenizer.encode(text)
+        written: dict[str, pa.Array] = {"text": text}
+        if self._tokenizer is not None:
+            with spending(costs, "Tokenize"):
+                ids = self._tokenizer.encode(text)
+            self.sample.tokens += len(ids.flatten())
+            written = {"input_ids": ids} | (written if self._settings.with_text else {})
         with spending(costs, "WriteTokens"):
-            written = {"input_ids": ids, "text": text} if self._settings.with_text else {"input_ids": ids}
             usable = batch.data["text"].is_valid()
             written |= {name: batch.data[name].filter(usable) for name in self._of_tokens}
-            self.sample.token_bytes += _written(pa.RecordBatch.from_pydict(written), lists="input_ids")
-        self.sample.tokens += len(ids.flatten())
+            lists = "input_ids" if "input_ids" in written else None
+            self.sample.token_bytes += _written(pa.RecordBatch.from_pydict(written), lists)
 
 
 def _written(data: pa.RecordBatch, lists: str | None = None) -> int:

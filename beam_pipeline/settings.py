@@ -30,6 +30,9 @@ from transforms.kernels.text.unicode_tables import DROPPABLE
 from transforms.recipe.spec import StepSpec
 from transforms.recipe.steps import RESERVED
 
+NO_EOS = "none"
+"""The value of ``eos`` that puts no token after documents."""
+
 GROUPS = {
     "input and output": "Where the text is and where everything about the run goes. Local paths or s3:// URIs.",
     "normalization": "What is changed in texts; the defaults change no meaning (docs/normalization.md).",
@@ -48,6 +51,10 @@ def _split_commas(value: Any) -> Any:
 
 def _all_absolute(uris: list[str]) -> list[str]:
     return [storage.absolute(uri) for uri in uris]
+
+
+def _place(uri: str) -> str:
+    return uri and storage.absolute(uri)
 
 
 def _model_place(uri: str) -> str:
@@ -166,11 +173,11 @@ class Settings(NormalizationSettings):
         description="folder or s3:// prefix for run.json, tokens/ and fingerprints/; running the same command again "
         "continues there",
     )
-    tokenizer: Annotated[str, pydantic.AfterValidator(storage.absolute)] = _setting(
+    tokenizer: Annotated[str, pydantic.AfterValidator(_place)] = _setting(
         "input and output",
-        min_length=1,
+        "",
         metavar="FILE",
-        description="a Hugging Face tokenizer.json (train-tokenizer makes one)",
+        description="a Hugging Face tokenizer.json (train-tokenizer makes one) [required, unless --no-tokens is given]",
     )
     text_column: str = _setting(
         "input and output", "text", min_length=1, metavar="NAME", description="column or JSON field with the text"
@@ -252,6 +259,18 @@ class Settings(NormalizationSettings):
         description=f"a recipe that ships with the package ({', '.join(recipes.NAMES)}), or YAML with a list of steps; "
         "in --config also the list itself (docs/recipes.md)",
     )
+    check_steps: bool = _setting(
+        "filters",
+        True,
+        result=False,
+        description="call your own steps on a few documents before work starts, so that their errors come first",
+    )
+    ignore_code_changes: bool = _setting(
+        "filters",
+        False,
+        result=False,
+        description="go on with a run although the code of your steps was changed since; what is done stays",
+    )
     annotate_all: bool = _setting(
         "filters", False, description="give a document that was dropped the attributes of the steps behind, too"
     )
@@ -296,8 +315,20 @@ class Settings(NormalizationSettings):
         description="pairs the last step of the resolution may hold in memory",
     )
 
+    tokens: bool = _setting(
+        "tokens",
+        True,
+        description="tokenize what is kept; with --no-tokens its normalized text is written to text/, without a "
+        "tokenizer",
+    )
     bos: str | None = _setting("tokens", None, metavar="TOKEN", description="token put before each document")
-    eos: str | None = _setting("tokens", None, metavar="TOKEN", description="token put after each document")
+    eos: str | None = _setting(
+        "tokens",
+        None,
+        metavar="TOKEN",
+        description=f"token put after each document, or {NO_EOS}; without it, the tokenizer's own "
+        "(docs/tokenizers.md), and if that isn't known, the run asks for it",
+    )
     max_unknown_tokens: float | None = _setting(
         "tokens",
         None,
@@ -349,6 +380,10 @@ class Settings(NormalizationSettings):
     def _build_options(self) -> Settings:
         """The options of every step check themselves when they are built: do it before any work."""
         self.minhash(), self.deduplication(), self.reading(), self.language_identification(), self.kept_columns()
+        if self.tokens and not self.tokenizer:
+            raise ValueError("--tokenizer is missing; --no-tokens writes normalized text without one")
+        if not self.tokens and self.max_unknown_tokens is not None:
+            raise ValueError("max_unknown_tokens: with --no-tokens there is no tokenizer that could count them")
         if has_password(self.lineage_dsn):
             raise ValueError("lineage_dsn: leave the password out and set PGPASSWORD or PGPASSFILE instead")
         if self.max_characters and self.max_characters < self.min_characters:

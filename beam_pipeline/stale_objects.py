@@ -58,7 +58,7 @@ def stale_objects(output: str, older_than: datetime.timedelta) -> Iterator[Stale
     planned = read_planned(layout.sources)
     etags = {(item.source if isinstance(item, Shard) else item).number: item.etag for item in planned}
     yield from _unknown(layout.fingerprints, plan.deciding.fingerprints_hash, etags)
-    yield from _unknown(layout.tokens, plan.deciding.settings_hash, etags)
+    yield from _unknown(layout.kept(plan.deciding), plan.deciding.settings_hash, etags)
 
 
 def remove(stale: StaleObject) -> None:

@@ -99,7 +99,7 @@ def what_if(
     counts = _Counts(len(parsed))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         shards = []
-        scan = functools.partial(_scan, expressions=parsed, by=by, tokens_uri=run.layout.tokens)
+        scan = functools.partial(_scan, expressions=parsed, by=by, tokens_uri=run.layout.kept(run.plan.deciding))
         for shard, parts in pool.map(scan, planned):
             counts.add(parts)
             if shard is not None:
@@ -188,7 +188,9 @@ def _kept(shard: Shard, census: Census | None, tokens_uri: str) -> tuple[np.ndar
     kept = rows_of(uri, shard, census)
     n_tokens = np.zeros(shard.rows, np.int64)
     with opened(uri) as file:
-        n_tokens[kept] = pq.read_table(file, columns=["n_tokens"])["n_tokens"].to_numpy()
+        objects = pq.ParquetFile(file)
+        if "n_tokens" in objects.schema_arrow.names:  # else the run has written text
+            n_tokens[kept] = objects.read(columns=["n_tokens"])["n_tokens"].to_numpy()
     return kept, n_tokens
 
 

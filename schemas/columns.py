@@ -52,25 +52,27 @@ FINGERPRINTS = frozenset(fingerprints(1, 1).names)
 """The names of columns that fingerprint objects have of their own."""
 
 
-def tokens(id_type: pa.DataType, with_text: bool, more: Iterable[pa.Field] = ()) -> pa.Schema:
+def tokens(id_type: pa.DataType | None, with_text: bool, more: Iterable[pa.Field] = ()) -> pa.Schema:
     """One row a kept document of the shard, in source order.
 
     Args:
-      id_type: ``uint16`` where the vocabulary allows it, else ``uint32``.
+      id_type: ``uint16`` where the vocabulary allows it, else ``uint32``; None of a run that writes text, whose rows
+        have no ``input_ids`` and ``n_tokens``.
       with_text: whether the normalized text stands beside its tokens.
       more: kept columns and attributes.
     """
+    ids = [] if id_type is None else [pa.field("input_ids", pa.list_(id_type)), pa.field("n_tokens", pa.uint32())]
     fields = [
-        pa.field("input_ids", pa.list_(id_type)),
-        pa.field("n_tokens", pa.uint32()),
-        pa.field("id", pa.uint64()),  # (source number << 32) | row
+        *ids,
+        pa.field("id", pa.uint64()),  # (source number << 32) | row: unique within the run only
+        pa.field("user_id", pa.string()),  # the user's own id, null if there is none
         pa.field("language", pa.dictionary(pa.int32(), pa.string())),
         pa.field("language_score", pa.float32()),
         pa.field("cluster_size", pa.uint32()),  # 1 + documents dropped with this one as witness
         pa.field("source", pa.dictionary(pa.int32(), pa.string())),  # URI
         pa.field("source_row", pa.uint32()),
     ]
-    if with_text:
+    if with_text or id_type is None:
         fields.append(pa.field("text", pa.string()))
     return pa.schema([*fields, *more])
 

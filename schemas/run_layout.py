@@ -6,8 +6,10 @@ Under the output stand, in the order in which they are written:
 - ``sources.parquet``: the pinned sources (``schemas.columns.SOURCES``);
 - ``fingerprints/SHARD.parquet``: one object a shard at the end of pass 1 (``schemas.columns.fingerprints``);
 - ``deduplication_audit.parquet``: a sample of pairs whose texts were compared (``schemas.columns.AUDIT``);
-- ``tokens/SHARD.parquet``: one object a shard at the end of pass 3 (``schemas.columns.tokens``);
+- ``tokens/SHARD.parquet``: one object a shard at the end of pass 3 (``schemas.columns.tokens``); in ``text/`` if the
+  run writes text;
 - ``deaths/SHARD.SIGNAL.ID.json``: a note for each worker that a shard has killed;
+- ``README.md``: a card for Hugging Face's ``load_dataset``;
 - ``run.json``: the manifest, last.
 
 The command ``dedup`` writes ``decisions/SHARD.parquet`` (``schemas.columns.DECIDED``), ``counts.json`` while it works,
@@ -24,8 +26,8 @@ from typing import Any
 
 OWN_NAMES = frozenset(
     {
-        "plan.json", "sources.parquet", "run.json", "deduplication_audit.parquet", "fingerprints", "tokens", "deaths",
-        "decisions", "dedup.json", "counts.json",
+        "plan.json", "sources.parquet", "run.json", "deduplication_audit.parquet", "fingerprints", "tokens", "text",
+        "deaths", "decisions", "dedup.json", "counts.json", "README.md",
     }
 )  # fmt: skip
 """All names that a run, or ``dedup``, gives directly below its output."""
@@ -82,6 +84,15 @@ class RunLayout:
     def tokens(self) -> str:
         """The folder of the objects of pass 3."""
         return self._below("tokens")
+
+    def kept(self, deciding: Deciding) -> str:
+        """The folder of the objects of pass 3: ``tokens``, or ``text`` of a run that writes text."""
+        return self.tokens if deciding.writes_tokens else self._below("text")
+
+    @property
+    def card(self) -> str:
+        """The card for Hugging Face's ``load_dataset``."""
+        return self._below("README.md")
 
     @property
     def deaths(self) -> str:
@@ -148,6 +159,21 @@ class Deciding:
     def settings_hash(self) -> str:
         """SHA-256 of all that decides the results."""
         return stable_hash(self.as_json())
+
+    @property
+    def writes_tokens(self) -> bool:
+        """Whether the objects of pass 3 have tokens; else they have text."""
+        return bool(self.tokens["tokens"])
+
+    @property
+    def step_code(self) -> Mapping[str, str]:
+        """SHA-256 of the files of the user's own steps, by module."""
+        return dict(self.fingerprints.get("step_code", {}))
+
+    def with_step_code(self, code: Mapping[str, str]) -> Deciding:
+        """The same, but for the code of the user's steps."""
+        others = {name: value for name, value in self.fingerprints.items() if name != "step_code"}
+        return dataclasses.replace(self, fingerprints=others | ({"step_code": dict(code)} if code else {}))
 
     @property
     def format(self) -> int:

@@ -67,8 +67,9 @@ def make_run(
     """A finished run's output as an export sees it: token objects, plan, manifest, sources."""
     folder.mkdir(parents=True)
     tokenizer = hashlib.sha256(tokenizer_path().read_bytes()).hexdigest()
-    deciding = {"fingerprints": {"format": FORMAT}, "tokens": {"tokenizer_sha256": tokenizer}}
-    settings = {"tokenizer": str(tokenizer_path()), "bos": None, "eos": eos}
+    made = {"tokens": True, "tokenizer_sha256": tokenizer, "bos": None, "eos": eos}
+    deciding = {"fingerprints": {"format": FORMAT}, "tokens": made}
+    settings = {"tokenizer": str(tokenizer_path())}
     plan = {"run": run, "settings": settings, "created": "", "deciding": deciding, "outcomes": {}}
     (folder / "plan.json").write_text(json.dumps(plan))
     (folder / "run.json").write_text(json.dumps({"run": run, "counts": {"documents": len(documents)}}))
@@ -97,6 +98,7 @@ def make_run(
                 "language_score": [1.0] * count,
                 "cluster_size": [cluster_sizes[n] if cluster_sizes else 1 for n in mine],
                 "source": pa.array([source.uri] * count).dictionary_encode(),
+                "user_id": [f"mine {n}" for n in mine],
                 "source_row": [n - int(first) for n in mine],
             }
             arrays = [pa.array(values[field.name], field.type) for field in schema]

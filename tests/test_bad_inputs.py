@@ -154,9 +154,10 @@ def test_a_broken_filter_is_named_with_its_place(tmp_path: Path) -> None:
     write_good(tmp_path / "in")
     failed = runs.run(
         tmp_path / "in", tmp_path / "out", "--filters", "tests.example_filters:fails",
-        "--direct_num_workers", 1, status=1,
+        "--no-check_steps", "--direct_num_workers", 1, status=1,
     )  # fmt: skip
     assert "step fails failed at shard" in failed.stderr
     assert "good.parquet" in failed.stderr
     assert "this filter is broken" in failed.stderr
+    assert "tests/example_filters.py, line 27, in fails: raise RuntimeError" in failed.stderr
     assert "Traceback" not in failed.stderr

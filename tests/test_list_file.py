@@ -32,6 +32,7 @@ def batch(lists: pa.Array, with_text: bool = True) -> pa.RecordBatch:
         "language_score": pa.array(number / 7, pa.float32()),
         "cluster_size": pa.array(number % 2, pa.uint32()),
         "source": pa.array(["a source"] * rows, pa.string()).dictionary_encode(),
+        "user_id": pa.array([f"mine {i}" if i % 4 else None for i in range(rows)]),
         "source_row": pa.array(number, pa.uint32()),
         "text": pa.array([f"text {i} ä" for i in range(rows)]),
     }

@@ -67,7 +67,7 @@ def test_the_same_bytes_and_nothing_left(corpus: Path, finished: Path, data_dir:
 def test_gone_after_a_failure_and_after_ctrl_c(corpus: Path, data_dir: Path, tmp_path: Path) -> None:
     config = tmp_path / "slow.yaml"
     slow = {"use": f"{Slow.__module__}:Slow", "arguments": {"seconds": 3}}
-    config.write_text(yaml.safe_dump({"filters": [slow]}))
+    config.write_text(yaml.safe_dump({"check_steps": False, "filters": [slow]}))
     output = tmp_path / "out"
     process = flink_runs.start(corpus, output, *SHARDS, "--config", config, *ON)
     try:
@@ -90,7 +90,9 @@ def test_gone_after_a_failure_and_after_ctrl_c(corpus: Path, data_dir: Path, tmp
     process.communicate()
     assert of_clusters(data_dir)
     failing = tmp_path / "failing.yaml"
-    failing.write_text(yaml.safe_dump({"filters": [{"use": "tests.test_local_flink:always_fails"}]}))
+    failing.write_text(
+        yaml.safe_dump({"check_steps": False, "filters": [{"use": "tests.test_local_flink:always_fails"}]})
+    )
     done = runs.run(
         corpus, tmp_path / "failed", *SHARDS, "--config", failing, *ON, "--no-streaming",
         status=1, timeout=PATIENCE_SECONDS,

@@ -75,7 +75,7 @@ def test_the_counts_have_the_reasons_and_tokens_are_of_the_edited_texts(cooked: 
     rows = runs.tokens(cooked).to_pylist()
     assert {row["language"] for row in rows} > {"de"}
     for row in rows:
-        assert tokenizer.decode(row["input_ids"], skip_special_tokens=False) == row["text"]
+        assert tokenizer.decode(row["input_ids"]) == row["text"]
         assert "?" not in row["text"]
         assert row["language"] != "de" or "," not in row["text"]
 

@@ -40,9 +40,11 @@ def test_ids_are_those_of_the_normalized_text(finished: Path, corpus: Path) -> N
     texts, tokenizer = source_texts(corpus), runs.reference_tokenizer()
     for row in runs.tokens(finished).to_pylist():
         text = normalize_reference(texts[row["source"], row["source_row"]])
-        assert row["input_ids"] == tokenizer.encode(text, add_special_tokens=False).ids
-        assert tokenizer.decode(row["input_ids"], skip_special_tokens=False) == text
+        end = tokenizer.token_to_id("<|endoftext|>")  # the tokenizer's own EOS, by default
+        assert row["input_ids"] == [*tokenizer.encode(text, add_special_tokens=False).ids, end]
+        assert tokenizer.decode(row["input_ids"][:-1], skip_special_tokens=False) == text
         assert row["n_tokens"] == len(row["input_ids"])
+        assert row["user_id"] == f"{Path(row['source']).stem.removeprefix('part-')}/{row['source_row']}"
 
 
 def test_lineage_agrees_with_the_files(finished: Path, corpus: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_control_token_in_a_text_stays_text(tmp_path: Path) -> None:
     text = "Before <|endoftext|> after, " + "and more of it " * 5
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps({"id": 1, "text": text}) + "\n")
-    runs.run(source, tmp_path / "out", "--eos", "<|endoftext|>", "--direct_num_workers", 1)
+    runs.run(source, tmp_path / "out", "--direct_num_workers", 1)
     [row] = runs.tokens(tmp_path / "out").to_pylist()
     tokenizer = runs.reference_tokenizer()
     end = tokenizer.token_to_id("<|endoftext|>")

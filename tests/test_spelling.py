@@ -125,7 +125,7 @@ def texts(tmp_path: Path) -> Path:
 
 def test_kept_and_told(texts: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(BPE_WITHOUT_UNKNOWN)
-    flags = ("--tokenizer", tmp_path / "tokenizer.json", "--direct_num_workers", 1)
+    flags = ("--tokenizer", tmp_path / "tokenizer.json", "--eos", "none", "--direct_num_workers", 1)
     done = runs.run(texts, tmp_path / "out", *flags)
     manifest = runs.manifest(tmp_path / "out")
     assert manifest["spelling"]["documents_without_tokens"] == 1
@@ -142,7 +142,8 @@ def test_kept_and_told(texts: Path, tmp_path: Path) -> None:
 
 def test_invalid_if_the_setting_says_so(texts: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(BPE_WITHOUT_UNKNOWN)
-    flags = ("--tokenizer", tmp_path / "tokenizer.json", "--direct_num_workers", 1, "--max_unknown_tokens", 0.2)
+    flags = ("--tokenizer", tmp_path / "tokenizer.json", "--eos", "none", "--direct_num_workers", 1)
+    flags += ("--max_unknown_tokens", 0.2)
     done = runs.run(texts, tmp_path / "out", *flags)
     counts = runs.manifest(tmp_path / "out")["counts"]
     assert counts["invalid"] == {"no_tokens": 2, "unknown_tokens": 1}

@@ -56,12 +56,12 @@ def test_the_reference_encodes_what_the_fast_engine_does_not_know(
 ) -> None:
     file = tmp_path / "tokenizer.json"
     file.write_bytes(tokenizer)
-    runs.run(texts, tmp_path / "out", "--tokenizer", file, "--direct_num_workers", 1)
+    runs.run(texts, tmp_path / "out", "--tokenizer", file, "--eos", "none", "--direct_num_workers", 1)
     check_ids(tmp_path / "out", texts, tokenizer)
 
 
 def test_one_wrong_id_switches_engines_and_says_so(texts: Path, tmp_path: Path) -> None:
-    arguments = ["--input", texts, "--output", tmp_path / "out", "--tokenizer", tokenizer_path()]
+    arguments = ["--input", texts, "--output", tmp_path / "out", "--tokenizer", tokenizer_path(), "--eos", "none"]
     done = subprocess.run(
         [sys.executable, "-c", ONE_WRONG_ID, *map(str, arguments), "--direct_num_workers", "1"],
         cwd=runs.ROOT, capture_output=True, text=True, timeout=300, check=False,

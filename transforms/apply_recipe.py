@@ -13,6 +13,7 @@ from transforms.batches import Batch
 from transforms.costs import spending
 from transforms.recipe.spec import StepSpec
 from transforms.recipe.steps import Step, StepFailed, apply_step
+from transforms.recipe.user_code import place_of
 
 
 def step_batch(batch: Batch, step: Step, outcomes: Outcomes, annotate_all: bool = False) -> Batch:
@@ -27,7 +28,8 @@ def step_batch(batch: Batch, step: Step, outcomes: Outcomes, annotate_all: bool 
         except Exception as error:
             place = f"shard {batch.shard.name} ({batch.where})"
             reason = str(error) if isinstance(error, StepFailed) else repr(error)
-            raise StepFailed(f"step {step.label} failed at {place}: {reason}") from error
+            line = place_of(error, step.function)
+            raise StepFailed(f"step {step.label} failed at {place}: {reason}{f' ({line})' if line else ''}") from error
     batch = batch.with_data(data)
     if step.kind == "editor":  # what is stored is the length of the text as it is now
         length = pc.cast(pc.binary_length(data["text"]), pa.uint32())

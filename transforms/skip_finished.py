@@ -102,7 +102,9 @@ def _tokens_of(shard_outcomes: ShardOutcomes, uri: str) -> np.ndarray | None:
     """How many tokens each kept document has in an object; None if that is damaged, or holds other documents."""
     try:
         with opened(uri, MADE_AGAIN) as file:
-            rows = pq.read_table(file, columns=["id", "n_tokens", "cluster_size"])
+            parquet = pq.ParquetFile(file)
+            wanted = ("id", "n_tokens", "cluster_size")  # a run that writes text has no tokens
+            rows = parquet.read(columns=[name for name in wanted if name in parquet.schema_arrow.names])
     except DamagedObject as error:
         LOGGER.warning("%s", error)
         return None
@@ -112,8 +114,7 @@ def _tokens_of(shard_outcomes: ShardOutcomes, uri: str) -> np.ndarray | None:
         rows["cluster_size"].to_numpy(), shard_outcomes.cluster_sizes[shard_outcomes.kept]
     ):
         return None
-    n_tokens: np.ndarray = rows["n_tokens"].to_numpy()
-    return n_tokens
+    return rows["n_tokens"].to_numpy() if "n_tokens" in rows.column_names else np.zeros(len(rows), np.uint32)
 
 
 @dataclasses.dataclass

@@ -86,7 +86,7 @@ class _Encode(beam.DoFn):
         with batch.at_work("Tokenize"):
             ids = self._tokenizer.encode(text)
             batch.notes["spelling"] = spelling_of(self._tokenizer, text, ids)
-        columns: dict[str, Any] = {"row": batch.data["row"], "input_ids": ids}
+        columns: dict[str, Any] = {"row": batch.data["row"], "id": batch.data["id"], "input_ids": ids}
         if self._options.with_text:
             columns["text"] = text
         columns |= {name: batch.data[name] for name in self._columns if name in batch.data.schema.names}
@@ -95,7 +95,7 @@ class _Encode(beam.DoFn):
 
 @dataclasses.dataclass
 class Tokenize(beam.PTransform):
-    """From ``Batch`` of kept texts: ``row``, ``input_ids`` (and ``text`` on request) of the same documents.
+    """From ``Batch`` of kept texts: ``row``, ``id``, ``input_ids`` (and ``text`` on request) of the same documents.
 
     Attributes:
       columns: others that stay.

@@ -41,8 +41,7 @@ def token_rows(batch: Batch, shard_outcomes: ShardOutcomes, schema: pa.Schema) -
     sources, which, source_rows = batch.sources(rows)
     numbers = np.array([source.number for source in sources], np.uint64)[which]
     values = {
-        "input_ids": batch.data["input_ids"],
-        "n_tokens": pc.list_value_length(batch.data["input_ids"]).cast(pa.uint32()),
+        "user_id": batch.data["id"],
         "id": pa.array(document_id(numbers, source_rows.astype(np.uint64))),
         "language": pa.DictionaryArray.from_arrays(
             pa.array(shard_outcomes.languages[index].astype(np.int32)),
@@ -55,6 +54,8 @@ def token_rows(batch: Batch, shard_outcomes: ShardOutcomes, schema: pa.Schema) -
         ),
         "source_row": pa.array(source_rows, pa.uint32()),
     }
+    if "input_ids" in schema.names:
+        values["n_tokens"] = pc.list_value_length(batch.data["input_ids"]).cast(pa.uint32())
     values |= {name: batch.data[name] for name in schema.names if name not in values}
     return pa.RecordBatch.from_arrays([values[name] for name in schema.names], schema=schema)
 
@@ -70,7 +71,8 @@ class _Write(ShardWriter[_Open]):
             raise ValueError(f"shard {batch.shard.name} has come to WriteTokens without its outcomes")
         added = [name for name in self._schema.names if name not in tokens(pa.uint32(), True).names]
         dictionary = ["language", "source", "cluster_size", *added]
-        output = self._objects.open(batch.shard, self._schema, lists="input_ids", use_dictionary=dictionary)
+        lists = "input_ids" if "input_ids" in self._schema.names else None
+        output = self._objects.open(batch.shard, self._schema, lists=lists, use_dictionary=dictionary)
         return _Open(output, batch.shard_outcomes)
 
     def add(self, work: _Open, batch: Batch) -> None:
@@ -81,7 +83,8 @@ class _Write(ShardWriter[_Open]):
             if len(batch.data):
                 rows = token_rows(batch, work.shard_outcomes, self._schema)
                 work.output.write(rows)
-                work.n_tokens.append(rows["n_tokens"].to_numpy())
+                counted = "n_tokens" in rows.schema.names  # else texts are written
+                work.n_tokens.append(rows["n_tokens"].to_numpy() if counted else np.zeros(len(rows), np.uint32))
         add_costs(work.costs, batch.costs)
         add_notes(work.notes, batch.notes)
 
@@ -109,7 +112,7 @@ class SourceBecameUnreadable(Exception):
 
 @dataclasses.dataclass
 class WriteTokens(beam.PTransform):
-    """From ``Batch`` of token ids: the ``Segment`` of each shard, after its object is committed.
+    """From ``Batch`` of token ids, or of texts: the ``Segment`` of each shard, after its object is committed.
 
     Raises:
       BrokenShard, UnbalancedCounts: on a worker; nothing is committed then.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from beam_pipeline.commands import program
 from beam_pipeline.sample import documents_path, tokenizer_path
 from runners.flink_local import Cluster
 from schemas.run_layout import RunLayout
@@ -30,7 +30,6 @@ def run(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output)
     shutil.rmtree(output, ignore_errors=True)
     command = ["--input", str(documents_path()), "--output", str(output), "--tokenizer", str(tokenizer_path())]
-    command += ["--eos", "<|endoftext|>"]
     if arguments.flink:
         _show(console, ["flink-local", "up"])
         status = main(["flink-local", "up"])
@@ -67,12 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     return status
-
-
-def program() -> str:
-    """This program as it can be called from here: the Python of its environment need not be on the PATH."""
-    python, here = Path(sys.executable), Path.cwd()
-    return f"{python.relative_to(here) if python.is_relative_to(here) else python} -m beam_pipeline"
 
 
 def _show(console: Console, command: list[str]) -> None:

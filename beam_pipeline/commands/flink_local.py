@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from beam_pipeline.commands import program
 from runners.flink_local import Cluster
 
 
@@ -50,9 +51,17 @@ def run(args: argparse.Namespace) -> int:
     console.print(
         f"\nWeb UI   http://{cluster.rest_address}\n"
         f"Logs     {cluster.folder / 'logs'}\n"
-        f"Run on   python -m beam_pipeline ... --runner FlinkRunner --flink_master {cluster.rest_address}"
+        f"Run on   {program()} ... {' '.join(flags_of(cluster))}"
     )
     return 0 if ready else 1
+
+
+def flags_of(cluster: Cluster) -> list[str]:
+    """The flags with which a run uses the cluster; of one in another folder, a run can't know the workers' address."""
+    flags = ["--runner", "FlinkRunner", "--flink_master", cluster.rest_address]
+    if cluster.folder != Cluster.at().folder:
+        flags += ["--environment_config", cluster.environment_config]
+    return flags
 
 
 def _described(cluster: Cluster, ready: bool) -> dict[str, object]:

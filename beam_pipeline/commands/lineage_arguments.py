@@ -44,10 +44,11 @@ def add_dsn_and_json(parser: argparse.ArgumentParser) -> None:
 
 def print_json(value: Any) -> None:
     """An answer for machines."""
-    Console(soft_wrap=True).print_json(json.dumps(value, default=_as_json), indent=2)
+    Console(soft_wrap=True).print_json(json.dumps(value, default=as_json), indent=2)
 
 
-def _as_json(value: object) -> str:
+def as_json(value: object) -> str:
+    """What JSON has no form for, as a string."""
     return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
 
 

@@ -40,6 +40,14 @@ def run(args: argparse.Namespace) -> int:
                 progress = runs.progress(lineage, run_id)
                 print_json(dataclasses.asdict(progress))
             return
+        console = Console(soft_wrap=True, highlight=False)
+        if args.watch and not console.is_terminal:
+            console.print(_line(progress))
+            while progress.state == "running":
+                time.sleep(args.every)
+                progress = runs.progress(lineage, run_id)
+                console.print(_line(progress))
+            return
         with Live(_table(progress), console=Console(), auto_refresh=False) as live:
             while args.watch and progress.state == "running":
                 time.sleep(args.every)
@@ -52,6 +60,15 @@ def run(args: argparse.Namespace) -> int:
         if args.watch:
             return 0
         raise
+
+
+def _line(progress: Progress) -> str:
+    """The state in one line, for a pipe or a file."""
+    now = _time(datetime.datetime.now(datetime.UTC))
+    return (
+        f"{now} run {progress.run}: {progress.state}; shards: {_numbers(progress.shards)}; "
+        f"documents: {progress.fingerprinted:,} read, {progress.done:,} done"
+    )
 
 
 def _table(progress: Progress) -> Table:

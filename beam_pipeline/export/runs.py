@@ -37,7 +37,7 @@ class ExportedRun:
       decisions_hash: changes when the decisions do.
       tokenizer_sha256: of the file.
       tokenizer: its URI.
-      bos, eos: as its settings have them.
+      bos, eos: the tokens that stand around its documents, if any.
     """
 
     run: str
@@ -107,7 +107,10 @@ def exported_runs(outputs: Sequence[str], decisions: Sequence[str]) -> list[Expo
 
 def _of(run: FinishedRun) -> ExportedRun:
     settings, deciding = run.plan.settings, run.plan.deciding
-    decisions = "" if run.kept_uri == run.layout.tokens else run.kept_uri
+    made = deciding.tokens
+    if not deciding.writes_tokens:
+        raise NotExportable(f"run: {run.output} has written text, no tokens; run it with --tokenizer to export tokens")
+    decisions = "" if run.kept_uri == run.layout.kept(deciding) else run.kept_uri
     decided: Any = None
     if decisions:
         parent = str(PurePosixPath(decisions).parent) if "://" not in decisions else decisions.rpartition("/")[0]
@@ -121,8 +124,8 @@ def _of(run: FinishedRun) -> ExportedRun:
         decisions_hash=stable_hash(decided) if decisions else "",
         tokenizer_sha256=deciding.tokenizer_sha256,
         tokenizer=settings["tokenizer"],
-        bos=settings.get("bos"),
-        eos=settings.get("eos"),
+        bos=made["bos"],
+        eos=made["eos"],
     )
 
 

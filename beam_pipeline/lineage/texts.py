@@ -60,6 +60,8 @@ def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str,
     plan = read_plan(output or settings["output"])
     if plan is None:
         raise TextGone(f"{output or settings['output']} has no plan.json that can be read")
+    if not plan.deciding.writes_tokens:
+        return texts  # the run has written the text itself
     tokenizer = PinnedFile(settings["tokenizer"], plan.deciding.tokenizer_sha256)
     ids = token_ids(found["token_object"], found["token_row"])
     decoded = tokenizers.Tokenizer.from_buffer(tokenizer.read()).decode(ids, skip_special_tokens=False)

@@ -32,7 +32,7 @@ TRACED = 1_000
 
 
 def start(output: Path, *flags: object, source: Path = CORPUS) -> list[str]:
-    return runs.command("--input", source, "--output", output, "--tokenizer", TOKENIZER, *flags)
+    return runs.command("--input", source, "--output", output, "--tokenizer", TOKENIZER, "--eos", "none", *flags)
 
 
 def run(output: Path, *flags: object, source: Path = CORPUS) -> None:

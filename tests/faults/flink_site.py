@@ -117,7 +117,9 @@ def site_in(folder: Path, corpus: Path | None, size: int, logs: Path) -> Iterato
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     with postgres.system_server() as server, store_in(folder) as store:
-        store.fill(folder / "in", yaml.safe_dump({"shard_bytes": shard_bytes, "filters": [faulty]}))
+        store.fill(
+            folder / "in", yaml.safe_dump({"shard_bytes": shard_bytes, "filters": [faulty], "check_steps": False})
+        )
         os.environ.update(s3.environment(store.proxy.endpoint))  # TaskManagers' workers have it from here
         with flink_runs.cluster_up() as cluster:
             site = Site(cluster, store, server, switches, logs)

@@ -42,7 +42,7 @@ def test_a_run_is_watched_left_and_waited_for_again(
     gate.mkdir()
     config = tmp_path / "config.yaml"
     filters = [{"use": f"{Gate.__module__}:Gate", "arguments": {"folder": str(gate), "passing": 4}}]
-    config.write_text(yaml.safe_dump({"filters": filters}))
+    config.write_text(yaml.safe_dump({"check_steps": False, "filters": filters}))
     portable = ("--runner", "PortableRunner", "--job_endpoint", cluster.job_endpoint, "--streaming")
     flags = (*SMALL_SHARDS, "--config", config, *portable)
     first = flink_runs.start(corpus, output, *flags)
@@ -90,7 +90,7 @@ def test_a_run_is_watched_left_and_waited_for_again(
 
 
 def test_a_failure_is_one_sentence(cluster: Cluster, corpus: Path, tmp_path: Path) -> None:
-    failing = ("--filters", "tests.example_filters:fails")
+    failing = ("--filters", "tests.example_filters:fails", "--no-check_steps")
     failed = runs.run(corpus, tmp_path / "out", *on(cluster), *failing, status=1, timeout=PATIENCE_SECONDS)
     assert "step fails failed at shard 0000" in failed.stderr
     assert "part-" in failed.stderr

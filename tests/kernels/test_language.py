@@ -28,7 +28,8 @@ from transforms.kernels.language.fasttext_model import (
     ModelFormatError,
     UnsupportedModelError,
 )
-from transforms.kernels.language.identification import LanguageModel, LibraryModel, iso_639_3
+from transforms.kernels.language.identification import _OTHER_CODES, LanguageModel, LibraryModel, iso_639_3
+from transforms.kernels.language.iso_codes import ISO_639_3
 
 SENTENCES = {
     "de": "Der Zug nach München fährt heute leider erst um halb neun ab.",
@@ -413,3 +414,13 @@ def test_every_label_of_the_shipped_model_has_a_code(model: LanguageModel) -> No
     codes = [iso_639_3(label) for label in model.labels]
     assert "und" not in codes
     assert len(set(codes)) == len(codes)
+
+
+def test_the_table_of_codes_is_that_of_the_package(model: LanguageModel) -> None:
+    import iso639
+
+    two_letters = {language.part1: language.part3 for language in iso639.ALL_LANGUAGES if language.part1}
+    others = {code: iso639.Language.from_part3(code).part3 for code in ISO_639_3 if len(code) == 3}
+    assert two_letters | others == ISO_639_3
+    missing = [label for label in model.labels if label not in ISO_639_3 and label not in _OTHER_CODES]
+    assert missing == []

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import BinaryIO
@@ -89,18 +89,22 @@ def absolute(uri: str) -> str:
     return _backend(uri)[1]
 
 
-def list_objects(uri: str) -> Iterator[ObjectInfo]:
+def list_objects(uri: str, left_out: Callable[[str], None] | None = None) -> Iterator[ObjectInfo]:
     """The objects of a file, a folder or prefix with all below it, or a glob.
 
     In a folder or prefix, names of which a part starts with ``_`` or ``.`` are left out. In a glob ``*``, ``?`` and
     ``[...]`` stay within one part of the path and ``**`` stands for any number of parts; only files match, never
     folders. The order is that of the store. S3 is listed page by page; nothing is held.
 
+    Args:
+      uri: file, folder, prefix or glob.
+      left_out: called with the path of what is left out in a folder or prefix for its name; a folder comes once.
+
     Raises:
       NotFound: there is nothing, so a mistyped input can't pass for an empty one.
     """
     module, place = _backend(uri)
-    for info in module.list_objects(place):
+    for info in module.list_objects(place, left_out or (lambda path: None)):
         _check_name(info.uri)
         yield info
 

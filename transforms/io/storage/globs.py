@@ -18,6 +18,12 @@ def is_hidden(relative: str) -> bool:
     return any(part.startswith(("_", ".")) for part in relative.split("/"))
 
 
+def hidden_part(relative: str) -> str:
+    """The path up to its first part that starts with ``_`` or ``.``."""
+    parts = relative.split("/")
+    return "/".join(parts[: 1 + next(i for i, part in enumerate(parts) if is_hidden(part))])
+
+
 def split_glob(path: str) -> tuple[str, str]:
     """Cuts a pattern in two: the folder above the first wildcard (with its slash, or empty), and the rest."""
     first = _WILDCARDS.search(path)

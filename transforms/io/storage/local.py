@@ -64,7 +64,7 @@ def stat(path: str) -> ObjectInfo | None:
         return ObjectInfo(path, _etag(status), status.st_size)
 
 
-def list_objects(path: str) -> Iterator[ObjectInfo]:
+def list_objects(path: str, left_out: Callable[[str], None]) -> Iterator[ObjectInfo]:
     """The file itself, the files of a folder and its subfolders, or the files that match a pattern."""
     status = None
     with _errors_name(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -83,7 +83,7 @@ def list_objects(path: str) -> Iterator[ObjectInfo]:
     else:
         raise NotFound(path, "there is no such file or folder")
     found = False
-    for info in _walk(root, "", pattern, depth, ()):
+    for info in _walk(root, "", pattern, depth, (), left_out):
         found = True
         yield info
     if not found:
@@ -92,7 +92,12 @@ def list_objects(path: str) -> Iterator[ObjectInfo]:
 
 
 def _walk(
-    folder: str, relative: str, pattern: re.Pattern[str] | None, depth: int | None, above: tuple[tuple[int, int], ...]
+    folder: str,
+    relative: str,
+    pattern: re.Pattern[str] | None,
+    depth: int | None,
+    above: tuple[tuple[int, int], ...],
+    left_out: Callable[[str], None],
 ) -> Iterator[ObjectInfo]:
     """The files below a folder in the order of their names; a link back to a folder above isn't followed."""
     with _errors_name(folder):
@@ -105,10 +110,11 @@ def _walk(
     for name, is_folder in names:
         path, below = os.path.join(folder, name), relative + name  # noqa: PTH118 - a million files, Path is slow
         if pattern is None and globs.is_hidden(name):
+            left_out(path)
             continue
         if is_folder:
             if depth is None or below.count("/") < depth:
-                yield from _walk(path, below + "/", pattern, depth, (*above, place))
+                yield from _walk(path, below + "/", pattern, depth, (*above, place), left_out)
         elif pattern is None or pattern.fullmatch(below):
             with _errors_name(path):
                 status = Path(path).stat()

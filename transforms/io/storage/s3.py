@@ -8,7 +8,7 @@ and bodies cut short, never on 403 or 404.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
 from transforms.io.storage import globs, requests
@@ -29,7 +29,7 @@ def stat(uri: str) -> ObjectInfo | None:
     return ObjectInfo(uri, etag_of(head, uri), head["ContentLength"])
 
 
-def list_objects(uri: str) -> Iterator[ObjectInfo]:
+def list_objects(uri: str, left_out: Callable[[str], None]) -> Iterator[ObjectInfo]:
     """The object itself, the objects below a prefix taken as a folder, or those that match a pattern."""
     bucket, key = split_uri(uri)
     if key and not key.endswith("/"):
@@ -42,10 +42,13 @@ def list_objects(uri: str) -> Iterator[ObjectInfo]:
         pattern = globs.translate(rest)
     else:
         prefix, pattern = key if not key or key.endswith("/") else key + "/", None
-    found = False
+    found, last_hidden = False, ""
     for info in _listing(uri, bucket, prefix):
         relative = info.uri[len(f"s3://{bucket}/{prefix}") :]
         wanted = not globs.is_hidden(relative) if pattern is None else pattern.fullmatch(relative) is not None
+        if pattern is None and not wanted and (hidden := globs.hidden_part(relative)) != last_hidden:
+            left_out(f"s3://{bucket}/{prefix}{hidden}")
+            last_hidden = hidden
         if wanted and relative and not relative.endswith("/"):
             found = True
             yield info

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from transforms.kernels.language import fasttext_inference
 from transforms.kernels.language.fasttext_model import LABEL_PREFIX, UnsupportedModelError, read_labels, read_model
+from transforms.kernels.language.iso_codes import ISO_639_3
 
 UNDETERMINED = "und"
 WINDOW = 1000
@@ -228,11 +229,13 @@ def iso_639_3(label: str) -> str:
     script that are codes of Wikipedia's editions follow Wikipedia where it differs from ISO: ``als`` is Alemannic
     (``gsw``), but ``als_Latn`` Tosk Albanian.
     """
-    import iso639  # reads its tables when imported, 0.2 s that no worker needs to spend
-
     if label in _OTHER_CODES:
         return _OTHER_CODES[label]
     code = label.replace("-", "_").partition("_")[0].lower()
+    if code in ISO_639_3:
+        return ISO_639_3[code]
+    import iso639  # reads its tables when imported
+
     try:
         language = iso639.Language.from_part3(code) if len(code) == 3 else iso639.Language.from_part1(code)
     except iso639.LanguageNotFoundError:
