@@ -5,9 +5,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
 CACHE ?= $(HOME)/.cache/beam-pipeline
 
-.PHONY: acceptance bench bench-flink bench-memory bench-rules bench-scale bench-storage clean conformance dedup-peer \
-	dedup-truth demo demo-flink fidelity format fuzz lint rules-agreement scale scale-flink scale-small-files test test-export \
-	test-faults test-flink test-k8s test-lineage test-s3
+.PHONY: acceptance bench bench-flink bench-memory bench-rules bench-scale bench-startup bench-storage clean \
+	conformance dedup-peer dedup-truth demo demo-flink fidelity format fuzz lint rules-agreement scale scale-flink \
+	scale-small-files test test-export test-faults test-first-hour test-flink test-k8s test-lineage test-s3
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -30,6 +30,18 @@ $(CACHE)/trainers/.installed: tests/trainers/requirements.txt tests/trainers/req
 	$(CACHE)/trainers/bin/python -m pip install --quiet --requirement tests/trainers/requirements.txt
 	$(CACHE)/trainers/bin/python -m pip install --quiet --no-deps --requirement tests/trainers/requirements-alone.txt
 	touch $@
+
+# The README's commands in order, as a newcomer has them: a wheel in an empty environment, with the pinned packages and with
+# the newest that setup.py allows, on each of PYTHONS (10 minutes and 1 GB for each environment, the first time).
+PYTHONS ?= python3.11 python3.12 python3.13
+test-first-hour: $(VENV)/.installed-test
+	rm -rf out/first-hour/wheel && $(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir out/first-hour/wheel .
+	for python in $(PYTHONS); do for bounds in pinned newest; do \
+		folder=$(CURDIR)/out/first-hour/$$python-$$bounds; echo "$$python, $$bounds packages"; \
+		$$python -m venv --clear $$folder && $$folder/bin/python -m pip install --quiet datasets \
+			$$(test $$bounds = newest || echo --constraint constraints.txt) out/first-hour/wheel/*.whl || exit 1; \
+		FIRST_HOUR_PYTHON=$$folder/bin/python $(PYTHON) -m pytest -q tests/test_first_hour.py || exit 1; \
+	done; done
 
 # A real Flink cluster: same bytes, checkpoints while shards are at work and in S3, what the web UI knows, a run that is
 # left and waited for again (10 minutes).
@@ -96,6 +108,10 @@ rules-agreement: $(VENV)/.installed-test $(CACHE)/datatrove/.installed
 # Flink beside DirectRunner with the same number of workers: bytes, fixed cost, throughput (2 GB of generated text; 10 minutes).
 bench-flink: $(VENV)/.installed-test
 	$(PYTHON) -m benchmarks.flink $(if $(BENCH_INPUT),--input $(BENCH_INPUT))
+
+# Start-up: --help, and a run with one tiny document that isn't the machine's first (1 minute).
+bench-startup: $(VENV)/.installed-test
+	$(PYTHON) -m benchmarks.startup
 
 # From bucket to bucket beside local files, and what --plan had foretold; how a run scales, here and by the model on
 # thousands of workers. Both of BENCH_INPUT, which they need (5 minutes each).
@@ -164,6 +180,7 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
+	$(PYTHON) -m tests.prose
 
 format: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check --fix .

@@ -19,7 +19,7 @@ README_LINES = 150
 
 BANNED = {
     r"worked again": "done again",
-    r"\bis never believed|\bis not believed|'s word\b": "say what is checked",
+    r"\b(is|are) (never|not) believed|runner's word\b": "say what is checked",
     r"\bforetell|\bforetold": "estimate",
     r"\bthe bill\b": "the cost",
     r"\bbooks\b": "counts",
