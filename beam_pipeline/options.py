@@ -7,14 +7,12 @@ import datetime
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 import pydantic
 import yaml
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from beam_pipeline.settings import GROUPS, Settings, group_of, metavar_of
-from runners import flink, local_flink, local_runner
 from schemas.errors import WRONG_USAGE, ToldError
 from transforms.io import storage
 
@@ -22,6 +20,9 @@ DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
 
 LITTLE_BYTES = 1 << 20
 """Sources of so many bytes are read by one worker, in the command's process: to start others takes longer."""
+
+if TYPE_CHECKING:  # it takes a second to be imported, which --help doesn't need: functions import it
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 Part = TypeVar("Part", bound=pydantic.BaseModel)
 
@@ -91,6 +92,10 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
       UsageError: a flag is neither ours nor Beam's, or can't be used on Flink. Other runners' job servers have flags
         of their own, which can't be checked here.
     """
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+
+    from runners import flink, local_flink, local_runner
+
     options = PipelineOptions(list(flags))
     view = options.view_as(StandardOptions)
     runner = (view.runner or "DirectRunner").rsplit(".", 1)[-1]
@@ -121,6 +126,10 @@ def fitted(options: PipelineOptions, flags: Sequence[str], source_bytes: int) ->
       options: of ``beam_options``.
       flags: all flags of the command.
     """
+    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+    from runners import local_runner
+
     asked = {flag.partition("=")[0] for flag in flags} & {"--direct_num_workers", "--direct_running_mode"}
     if options.view_as(StandardOptions).runner == local_runner.NAME and not asked and source_bytes <= LITTLE_BYTES:
         direct = options.view_as(DirectOptions)
@@ -129,6 +138,8 @@ def fitted(options: PipelineOptions, flags: Sequence[str], source_bytes: int) ->
 
 
 def _refuse_unknown(flags: Sequence[str]) -> None:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options_class in PipelineOptions.__subclasses__():
         try:

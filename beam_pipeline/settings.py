@@ -7,7 +7,7 @@ the hash under which objects are stored, and a run is continued only with the sa
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
@@ -16,19 +16,19 @@ from pydantic import Field
 from beam_pipeline import recipes
 from beam_pipeline.prices import Prices
 from schemas.columns import FINGERPRINTS
-from transforms.deduplication.deduplicate import Deduplication, partitions_for
-from transforms.identify_language import LanguageIdentification
 from transforms.io import storage
 from transforms.io.pinned_files import DEFAULT_LANGUAGE_MODEL
-from transforms.io.postgres import has_password
-from transforms.io.readers import ReadOptions
-from transforms.io.readers.kept_columns import KeptColumn
-from transforms.kernels.deduplication.fingerprinting import MinHash
-from transforms.kernels.text.normalization import DEFAULT as NORMALIZATION
-from transforms.kernels.text.normalization import Normalization
-from transforms.kernels.text.unicode_tables import DROPPABLE
+from transforms.kernels.text.options import DEFAULT as NORMALIZATION
+from transforms.kernels.text.options import DROPPABLE, Normalization
 from transforms.recipe.spec import StepSpec
 from transforms.recipe.steps import RESERVED
+
+if TYPE_CHECKING:  # they bring Beam and the kernels, a second that --help doesn't need: methods import them
+    from transforms.deduplication.deduplicate import Deduplication
+    from transforms.identify_language import LanguageIdentification
+    from transforms.io.readers import ReadOptions
+    from transforms.io.readers.kept_columns import KeptColumn
+    from transforms.kernels.deduplication.fingerprinting import MinHash
 
 NO_EOS = "none"
 """The value of ``eos`` that puts no token after documents."""
@@ -379,6 +379,8 @@ class Settings(NormalizationSettings):
     @pydantic.model_validator(mode="after")
     def _build_options(self) -> Settings:
         """The options of every step check themselves when they are built: do it before any work."""
+        from transforms.io.postgres import has_password
+
         self.minhash(), self.deduplication(), self.reading(), self.language_identification(), self.kept_columns()
         if self.tokens and not self.tokenizer:
             raise ValueError("--tokenizer is missing; --no-tokens writes normalized text without one")
@@ -392,6 +394,8 @@ class Settings(NormalizationSettings):
 
     def reading(self) -> ReadOptions:
         """How sources are split and read."""
+        from transforms.io.readers import ReadOptions
+
         return ReadOptions(text_column=self.text_column, id_column=self.id_column, shard_bytes=int(self.shard_bytes))
 
     def first_reading(self) -> ReadOptions:
@@ -404,6 +408,8 @@ class Settings(NormalizationSettings):
         Raises:
           ValueError: two have one name, or one has a name of the pipeline's own.
         """
+        from transforms.io.readers.kept_columns import KeptColumn
+
         columns = tuple(map(KeptColumn.parse, self.keep_columns))
         names = [column.name for column in columns]
         for name in names:
@@ -422,6 +428,8 @@ class Settings(NormalizationSettings):
 
     def language_identification(self) -> LanguageIdentification:
         """The window and the letter minimum."""
+        from transforms.identify_language import LanguageIdentification
+
         return LanguageIdentification(self.language_window, self.min_letters)
 
     def steps(self) -> list[StepSpec]:
@@ -444,6 +452,8 @@ class Settings(NormalizationSettings):
 
     def minhash(self) -> MinHash:
         """How documents are fingerprinted."""
+        from transforms.kernels.deduplication.fingerprinting import MinHash
+
         return MinHash(
             shingle_size=self.shingle_size,
             bands=self.bands,
@@ -459,6 +469,8 @@ class Settings(NormalizationSettings):
 
     def deduplication(self, documents: int = 0) -> Deduplication:
         """How duplicates are found and resolved among about so many documents."""
+        from transforms.deduplication.deduplicate import Deduplication, partitions_for
+
         return Deduplication(
             min_similarity=self.min_similarity,
             partitions=self.partitions or partitions_for(documents),

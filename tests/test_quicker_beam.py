@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import apache_beam as beam
@@ -10,6 +12,7 @@ from apache_beam.transforms import core
 
 from beam_pipeline.options import LITTLE_BYTES, beam_options, fitted
 from runners import local_runner, quicker_beam
+from tests.runs import ROOT
 
 SUM = beam.DoFn.StateParam(beam.transforms.userstate.CombiningValueStateSpec("sum", sum))
 
@@ -63,3 +66,13 @@ def test_little_text_is_read_by_the_command_itself_unless_flags_say_otherwise() 
     assert workers(LITTLE_BYTES, "--direct_num_workers=2") == (2, "multi_processing")
     assert workers(LITTLE_BYTES, "--direct_num_workers", "2") == (2, "multi_processing")
     assert workers(LITTLE_BYTES + 1) == workers(1 << 40)
+
+
+def test_help_brings_neither_beam_nor_the_kernels() -> None:
+    script = (
+        "import sys\nfrom beam_pipeline.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'apache_beam', 'numba', 'boto3', 'psycopg'} & {*sys.modules}, 'imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--tokenizer" in done.stdout

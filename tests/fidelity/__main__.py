@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tests.fidelity import files
 from tests.fidelity.kinds import KINDS
 from transforms.kernels.text.normalization import DEFAULT, EVERYTHING, Normalization, normalize
-from transforms.kernels.text.unicode_tables import DROPPABLE
+from transforms.kernels.text.options import DROPPABLE
 
 NOTHING = {"drop": (), "line_ends": "keep"}
 RULES = {f"drop {name}": Normalization((name,), line_ends="keep") for name in DROPPABLE} | {

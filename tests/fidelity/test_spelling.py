@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from transforms.kernels.text.normalization import DEFAULT, EVERYTHING, Normalization, normalize
-from transforms.kernels.text.unicode_tables import DROPPABLE
+from transforms.kernels.text.options import DROPPABLE
 
 SPELLING = {
     "Persian, ZWNJ within a word": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",

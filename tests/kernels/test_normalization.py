@@ -21,7 +21,8 @@ from transforms.kernels.text.normalization import (
     normalize,
     normalize_reference,
 )
-from transforms.kernels.text.unicode_tables import DROPPABLE, HANGUL_FINALS, HANGUL_VOWELS, composes, unicode_tables
+from transforms.kernels.text.options import DROPPABLE
+from transforms.kernels.text.unicode_tables import HANGUL_FINALS, HANGUL_VOWELS, composes, unicode_tables
 
 STRING = pa.string()
 CODE_POINTS = [code_point for code_point in range(sys.maxunicode + 1) if not 0xD800 <= code_point < 0xE000]

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 from transforms.io import storage
-from transforms.kernels.language.identification import default_model_path
 
 DEFAULT_LANGUAGE_MODEL = "lid.176.ftz"
 
@@ -61,4 +60,8 @@ class PinnedFile:
 
 
 def _place(uri: str) -> str:
-    return str(default_model_path()) if uri == DEFAULT_LANGUAGE_MODEL else uri
+    if uri != DEFAULT_LANGUAGE_MODEL:
+        return uri
+    from transforms.kernels.language.identification import default_model_path  # brings the kernels
+
+    return str(default_model_path())

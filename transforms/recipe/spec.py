@@ -23,7 +23,6 @@ import pydantic
 
 from schemas.outcomes import OWN, Outcomes
 from transforms.recipe.expressions import Expression
-from transforms.recipe.needed_statistics import with_statistics
 from transforms.recipe.per_document import per_document, takes_a_text
 from transforms.recipe.steps import RESERVED, SHOWN, Step
 
@@ -193,6 +192,8 @@ class PlannedRecipe:
             for spec, old in zip(resolved, given, strict=True)
             if spec.arguments != old.arguments
         }
+        from transforms.recipe.needed_statistics import with_statistics  # brings the kernels, which --help doesn't need
+
         specs = with_statistics(resolved, [spec.load() for spec in resolved], StepSpec)
         steps = load(specs, [field.name for field in kept])
         fields = tuple(pa.field(name, kind) for step in steps for name, kind in step.columns.items())

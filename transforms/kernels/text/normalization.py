@@ -11,10 +11,9 @@ space within and between lines are a pass of their own, which none of the defaul
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import unicodedata
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +22,25 @@ import pyarrow as pa
 from transforms.kernels.text import normalization_passes as passes
 from transforms.kernels.text.normalization_lines import edit_lines
 from transforms.kernels.text.normalization_passes import MANY_MARKS, MAX_MARKS, NOT_COMPOSED
+from transforms.kernels.text.options import BYTE_ORDER_MARK, DEFAULT, DROPPABLE, EVERYTHING, OFF, Normalization
 from transforms.kernels.text.unicode_tables import (
     BLANKS,
-    BYTE_ORDER_MARK,
-    DROPPABLE,
     LINE_ENDS,
     UnicodeTables,
     combining_classes,
     unicode_tables,
 )
+
+__all__ = [
+    "DEFAULT",
+    "EVERYTHING",
+    "OFF",
+    "UNICODE_VERSION",
+    "Normalization",
+    "has_content",
+    "normalize",
+    "normalize_reference",
+]
 
 UNICODE_VERSION = unicodedata.unidata_version
 
@@ -42,50 +51,6 @@ _SPACES = BLANKS.replace("\t", "")
 _WHITE_SPACE = BLANKS + LINE_ENDS
 _LINE_ENDS_KEPT = LINE_ENDS.replace("\n", "")
 _STYLES = {"keep": passes.KEEP, "uniform": passes.UNIFORM, "all": passes.ALL}
-
-
-@dataclasses.dataclass(frozen=True)
-class Normalization:
-    """Which rules are applied, in this order. The defaults change no meaning; all can be off.
-
-    Attributes:
-      drop: names of classes of characters that go (``DROPPABLE``). ``byte_order_mark`` is U+FEFF with nothing but white
-        space before it.
-      trim: blank lines at the beginning and white space at the end go; the first line's indentation stays.
-      line_ends: ``uniform``: in a text whose every line ends in CR LF, or every line in CR, line ends become LF; in a
-        text that mixes them they are content. ``all``: CR LF, CR, VT, FF, U+0085, U+2028 and U+2029 become LF.
-        ``keep``: none.
-      nfc: Unicode normalization form C, in the version ``UNICODE_VERSION``.
-      strip_lines: white space at the end of a line goes.
-      max_blanks: a longer run of blanks other than tabs, within a line, is cut to that; never indentation. 0: no bound.
-      max_blank_lines: more empty lines in a row are cut to that. 0: no bound.
-    """
-
-    drop: tuple[str, ...] = ("nul", BYTE_ORDER_MARK)
-    trim: bool = False
-    line_ends: Literal["keep", "uniform", "all"] = "uniform"
-    nfc: bool = False
-    strip_lines: bool = False
-    max_blanks: int = 0
-    max_blank_lines: int = 0
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        for name in self.drop:
-            if name not in DROPPABLE:
-                raise ValueError(f"drop: {name!r} is none of {', '.join(DROPPABLE)}")
-        if self.line_ends not in _STYLES:
-            raise ValueError(f"line_ends: {self.line_ends!r} is none of {', '.join(_STYLES)}")
-        for option in ("max_blanks", "max_blank_lines"):
-            if not 0 <= getattr(self, option) < 2**31:
-                raise ValueError(f"{option}: {getattr(self, option)} is not in 0 to 2**31 - 1 (0: no bound)")
-
-
-DEFAULT = Normalization()
-OFF = Normalization(drop=(), line_ends="keep")
-"""Nothing is changed."""
-EVERYTHING = Normalization(tuple(DROPPABLE), True, "all", True, True, max_blanks=16, max_blank_lines=1)
-"""Every rule is on: plain prose."""
 
 
 def normalize_reference(text: str, options: Normalization = DEFAULT) -> str:

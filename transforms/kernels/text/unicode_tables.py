@@ -25,6 +25,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from transforms.kernels.text.options import DROPPABLE
+
 DROPPED = 1 << 16
 LINE_END = 1 << 17
 RETURN = 1 << 18
@@ -33,20 +35,6 @@ NOT_NFC = 1 << 20
 
 LINE_ENDS = "\n\r\v\f\u0085\u2028\u2029"
 BLANKS = "\t \u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u202f\u205f\u3000"
-BYTE_ORDER_MARK = "byte_order_mark"
-DROPPABLE: dict[str, tuple[tuple[int, int], ...]] = {
-    "nul": ((0x0000, 0x0000),),
-    BYTE_ORDER_MARK: (),  # U+FEFF at the beginning of a text only: no property of the character
-    "controls": ((0x0001, 0x0008), (0x000E, 0x001F), (0x007F, 0x0084), (0x0086, 0x009F)),
-    "soft_hyphens": ((0x00AD, 0x00AD),),
-    "zero_width_spaces": ((0x200B, 0x200B),),
-    "word_joiners": ((0x2060, 0x2060), (0xFEFF, 0xFEFF)),
-    "directions": ((0x061C, 0x061C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069)),
-    "invisible_operators": ((0x2061, 0x2064),),
-    "deprecated": ((0x206A, 0x206F),),
-    "annotations": ((0xFFF9, 0xFFFB),),
-}
-"""Characters that normalization can drop, by the name of their class: first and last code points."""
 HANGUL_VOWELS = range(0x1161, 0x1176)
 HANGUL_FINALS = range(0x11A8, 0x11C3)
 
