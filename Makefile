@@ -5,8 +5,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
 CACHE ?= $(HOME)/.cache/beam-pipeline
 
-.PHONY: acceptance bench bench-flink bench-memory bench-rules bench-scale bench-startup bench-storage clean \
-	conformance dedup-peer dedup-truth demo demo-flink fidelity format fuzz lint rules-agreement scale scale-flink \
+.PHONY: acceptance bench bench-export bench-flink bench-memory bench-rules bench-scale bench-startup bench-storage clean \
+	conformance dedup-peer dedup-truth demo demo-flink fidelity format fuzz lint rules-agreement scale scale-export scale-flink \
 	scale-small-files test test-export test-faults test-first-hour test-flink test-k8s test-lineage test-s3
 
 demo: $(VENV)/.installed
@@ -123,6 +123,16 @@ BENCH_MB ?= 4000
 bench-memory: $(VENV)/.installed-test tokenizers
 	$(PYTHON) -m benchmarks.memory $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) --mb $(BENCH_MB) \
 		$(if $(wildcard $(GPT2)),--tokenizer $(GPT2))
+
+# Exports in tokens a second, beside what the machine allows and what Megatron and datatrove do with the same tokens (3 minutes
+# and 6 GB of packages, once).
+bench-export: $(VENV)/.installed-test $(CACHE)/trainers/.installed $(CACHE)/datatrove/.installed tokenizers
+	$(PYTHON) -m benchmarks.export $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) $(if $(wildcard $(GPT2)),--tokenizer $(GPT2)) \
+		--megatron $(CACHE)/trainers/bin/python --datatrove $(CACHE)/datatrove/bin/python
+
+# 100 million synthetic documents are planned: time and memory (2 GB in TMPDIR; 3 minutes).
+scale-export: $(VENV)/.installed-test
+	$(PYTHON) -m tests.scale.export_plan 100000000
 
 $(CACHE)/datatrove/.installed: benchmarks/requirements-peer.txt
 	python3 -m venv $(CACHE)/datatrove

@@ -63,6 +63,7 @@ def make_run(
     cluster_sizes: Sequence[int] | None = None,
     run: str = "00000000-0000-0000-0000-000000000001",
     id_type: pa.DataType | None = None,
+    urls: Sequence[str | None] | None = None,
 ) -> Path:
     """A finished run's output as an export sees it: token objects, plan, manifest, sources."""
     folder.mkdir(parents=True)
@@ -82,7 +83,8 @@ def make_run(
         "packed": [1] * objects,
     }
     pq.write_table(pa.table(rows, schema=columns.SOURCES), folder / "sources.parquet")
-    schema = columns.tokens(id_type or pa.uint16(), with_text=False)
+    more = [pa.field("url", pa.string())] if urls else []
+    schema = columns.tokens(id_type or pa.uint16(), with_text=False, more=more)
     stage = StageObjects(str(folder / "tokens"), stable_hash(deciding))
     bounds = np.linspace(0, len(documents), objects + 1).astype(int)
     for source, first, end in zip(sources, bounds[:-1], bounds[1:], strict=True):
@@ -100,6 +102,7 @@ def make_run(
                 "source": pa.array([source.uri] * count).dictionary_encode(),
                 "user_id": [f"mine {n}" for n in mine],
                 "source_row": [n - int(first) for n in mine],
+                "url": [urls[n] if urls else None for n in mine],
             }
             arrays = [pa.array(values[field.name], field.type) for field in schema]
             writer.write(pa.RecordBatch.from_arrays(arrays, schema=schema))

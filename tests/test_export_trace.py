@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipeline.export import trace
+from beam_pipeline.export.publishers import documents_of
+from schemas.errors import ToldError
 from schemas.exports import PROVENANCE
 from tests import exports, runs
 from transforms.export.provenance import ProvenanceIndex
@@ -43,7 +47,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ids=["none", "concatenate", "best-fit", "one sequence"],
 )
 def test_every_token_is_traced_to_its_document(
-    both: tuple[Path, Path], settings: dict[str, object], tmp_path: Path
+    both: tuple[Path, Path], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     documents = exports.documents_of(*both)
     plan = exports.export(tmp_path, both, "megatron", eos="<|endoftext|>", bos="5", shard_tokens=20_000, **settings)
@@ -106,9 +110,40 @@ def test_what_is_not_there_is_named(both: tuple[Path, Path], tmp_path: Path) -> 
 
 def test_the_command_answers(both: tuple[Path, Path], tmp_path: Path) -> None:
     exports.export(tmp_path, both[0], "parquet")
-    said = runs.ask("trace", "--export", tmp_path, "--file", "part-00000.parquet", "--sequence", 3)
+    [said] = runs.ask("trace", "--export", tmp_path, "--file", "part-00000.parquet", "--sequence", 3)
     went = runs.ask("trace", "--export", tmp_path, "--source", said["source"], "--row", said["source_row"])
     assert [(piece["sequence"], piece["document"]) for piece in went] == [(3, said["document"])]
+
+
+def test_a_publisher_is_found_and_taken_out(tmp_path: Path) -> None:
+    hosts = ["https://example.org/{}", "http://User@News.Example.ORG:80/{}", "https://notexample.org/{}", "//x.org/{}"]
+    urls = [hosts[n % 4].format(n) if n % 9 else None for n in range(300)]
+    run = exports.make_run(tmp_path / "run", [[n] * 20 for n in range(300)], urls=urls)
+    settings: dict[str, Any] = {"shard_tokens": 1000, "where": "n_tokens > 0", "holdout": 0.1}
+    plan = exports.export(tmp_path / "out", run, "mds", **settings)
+    mine = {n for n in range(300) if n % 9 and n % 4 in (0, 1)}
+    found = list(documents_of(plan, "url", domain="Example.org"))
+    assert {row["url"] for row in found} == {urls[n] for n in mine}
+    assert all(row["pieces"] == 1 == len(row["files"]) for row in found)
+    [one] = documents_of(plan, "url", url=str(urls[5]))
+    assert one["url"] == urls[5]
+    command = runs.command("trace", "--export", tmp_path / "out", "--domain", "example.org", "--list")
+    said = subprocess.run(command, cwd=runs.ROOT, check=True, capture_output=True, text=True, timeout=60)
+    (tmp_path / "list").write_text(said.stdout)
+    exports.export(
+        tmp_path / "out",
+        run,
+        "mds",
+        shard_tokens=1000,
+        where="n_tokens > 0",
+        holdout=0.1,
+        without=str(tmp_path / "list"),
+    )
+    left = {ids[0] for split in ("train", "holdout") for ids in exports.sequences(tmp_path / "out", split)}
+    assert left == set(range(300)) - mine
+    assert list(documents_of(trace.opened(str(tmp_path / "out")), "url", domain="example.org")) == []
+    with pytest.raises(ToldError, match=r"no column 'link'.*token_columns"):
+        list(documents_of(plan, "link", domain="x"))
 
 
 def test_the_index_is_small_and_quick(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from beam_pipeline.commands.lineage_arguments import (
     print_json,
     with_lineage,
 )
-from beam_pipeline.options import UsageError
+from beam_pipeline.failures import Refused
 from transforms.io.lineage import Lineage
 
 
@@ -37,14 +38,16 @@ def run(args: argparse.Namespace) -> int:
     """Prints everything that is known of one document; returns the exit status."""
     if args.export:
         found_in_export = answer(args)
-        if args.json:
+        if args.list:
+            sys.stdout.writelines(f"{found['run']}\t{found['document']}\n" for found in found_in_export)
+        elif args.json:
             print_json(found_in_export)
         else:
-            for found in found_in_export if isinstance(found_in_export, list) else [found_in_export]:
+            for found in found_in_export:
                 _show(found)
         return 0
     if not (args.source or args.object or args.user_id) and args.id is None:
-        raise UsageError("say which document: --source or --object with --row, --id or --user-id; or --export")
+        raise Refused("say which document: --source or --object with --row, --id or --user-id; or --export")
 
     def command(lineage: Lineage, run_id: str) -> None:
         found = trace_asked(lineage, run_id, args)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from beam_pipeline.export.runs import ExportedRun, NotExportable
 from schemas import exports
 from schemas.run_layout import SETTINGS
-from transforms.export.selection import LEFT_OUT, Candidates, Selection
+from transforms.export.selection import Candidates, Selection
 from transforms.export.token_objects import TokenObject, open_object
 from transforms.io import storage
 from transforms.kernels.export import choosing
@@ -211,10 +211,13 @@ class _Histogram:
     tokens: dict[float, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
 
     def add(self, numbers: npt.NDArray, times: npt.NDArray, lengths: Ints) -> None:
-        for value in np.unique(times):
+        bucket = (numbers * BUCKETS).astype(np.int64)
+        left = np.ones(len(times), np.bool_)
+        while left.any():
+            value = times[np.argmax(left)]
             mine = times == value
-            bucket = (numbers[mine] * BUCKETS).astype(np.int64)
-            found = np.bincount(bucket, lengths[mine], BUCKETS)
+            left &= ~mine
+            found = np.bincount(bucket[mine], lengths[mine], BUCKETS)
             self.tokens[float(value)] = self.tokens.get(float(value), np.zeros(BUCKETS)) + found
 
     def bounds(self, epochs: float) -> tuple[float, float]:
@@ -249,10 +252,10 @@ def epochs_for(runs: Runs, selection: Selection, budgets: Sequence[float | None]
       NotExportable: a pattern with a budget has no documents.
     """
     histograms = [_Histogram() for _ in budgets]
-    for found in runs.each(lambda run, info, opened: _measured(runs, selection, run, opened)):
+    limited = [index for index, budget in enumerate(budgets) if budget is not None]
+    for found in runs.each(lambda run, info, opened: _measured(runs, selection, limited, run, opened)):
         for index, (numbers, times, lengths) in found.items():
-            if budgets[index] is not None:
-                histograms[index].add(numbers, times, lengths)
+            histograms[index].add(numbers, times, lengths)
     brackets: dict[int, tuple[float, float]] = {}
     for index, budget in enumerate(budgets):
         if budget is None:
@@ -265,7 +268,7 @@ def epochs_for(runs: Runs, selection: Selection, budgets: Sequence[float | None]
         brackets[index] = _bracket(histograms[index], budget)
     base = dict.fromkeys(brackets, 0)
     close: dict[int, list[npt.NDArray]] = {index: [] for index in brackets}
-    for found in runs.each(lambda run, info, opened: _measured(runs, selection, run, opened)):
+    for found in runs.each(lambda run, info, opened: _measured(runs, selection, limited, run, opened)):
         for index, (low, high) in brackets.items():
             if index in found:
                 numbers, times, lengths = found[index]
@@ -280,18 +283,18 @@ def epochs_for(runs: Runs, selection: Selection, budgets: Sequence[float | None]
 
 
 def _measured(
-    runs: Runs, selection: Selection, run: int, opened: TokenObject
+    runs: Runs, selection: Selection, patterns: Sequence[int], run: int, opened: TokenObject
 ) -> dict[int, tuple[npt.NDArray, npt.NDArray, Ints]]:
-    """Numbers, times and lengths of the documents of each pattern in an object, but for those held out."""
+    """Numbers, times and lengths of the documents of some patterns in an object, but for those held out."""
     documents = opened.documents(selection.columns)
     candidates = selection.candidates(documents, run)
     lengths = runs.lengths(documents, candidates, run)
     stay = ~selection.held_out(candidates, selection.copies(candidates), run)
     found = {}
-    for index in np.unique(candidates.group[stay]):
-        if index != LEFT_OUT:
-            mine = stay & (candidates.group == index)
-            found[int(index)] = candidates.number[mine], candidates.times[mine], lengths[mine]
+    for index in patterns:
+        mine = np.flatnonzero(stay & (candidates.group == index))
+        if len(mine):
+            found[index] = candidates.number[mine], candidates.times[mine], lengths[mine]
     return found
 
 

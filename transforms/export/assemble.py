@@ -87,7 +87,9 @@ def assemble(file: ExportFile, options: ExportOptions) -> Assembled:
     before = np.cumsum(spans.length) - spans.length  # without padding
     first = np.cumsum(sequence_lengths) - sequence_lengths
     places = before + (starts[:-1] - first)[spans.sequence]
-    tokens = np.full(int(starts[-1]), max(options.pad, 0), options.id_type)
+    tokens = np.empty(int(starts[-1]), options.id_type)  # each is written below, but for padding
+    if options.pad >= 0:
+        tokens.fill(options.pad)
     _copy(units, lengths, documents, spans, places, tokens, options)
     return Assembled(documents, spans, places, Sequences(tokens, starts, places, int(spans.length.sum())), empty)
 

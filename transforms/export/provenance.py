@@ -135,6 +135,7 @@ class ProvenanceIndex:
 
     def __init__(self, output: str, split: int, number: int) -> None:
         self.uri = index_uri(output, split, number)
+        self.name = exports.file_name(split, number)
         self._file = storage.open_input(self.uri)
         self._parquet = pq.ParquetFile(self._file)
         metadata = self._parquet.metadata

@@ -53,7 +53,10 @@ class TokenObject:
         wanted = list(dict.fromkeys([*IDENTITY, *columns, *(("source",) if self._decisions else ())]))
         for name in wanted:
             if name not in names:
-                raise NoSuchColumn(f"{self.uri} has no column {name!r}; it has {', '.join(names)}")
+                raise NoSuchColumn(
+                    f"{self.uri} has no column {name!r}; it has {', '.join(names)}. "
+                    "The run's setting token_columns adds kept columns and attributes"
+                )
         groups = range(len(self.rows)) if groups is None else groups
         table = self._parquet.read_row_groups(list(groups), columns=wanted, use_threads=False)
         if self._decisions:
