@@ -81,7 +81,8 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     written = (
         usable
         | "Fingerprint" >> Fingerprint(settings.minhash(), tuple(field.name for field in stored_fields))
-        | "WriteFingerprints" >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash(), stored_fields)
+        | "WriteFingerprints"
+        >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash(), stored_fields, plan.outcomes.wide)
     )
     written.lineage | "WriteLineage (fingerprinted)" >> WriteLineage(plan.lineage_dsn)
     fingerprinted = (fingerprints.done, written.shards) | "Fingerprinted" >> beam.Flatten()

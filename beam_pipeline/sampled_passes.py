@@ -18,7 +18,7 @@ from transforms.apply_recipe import step_batch
 from transforms.batches import Batch
 from transforms.check_spelling import Spelled, check_spelling
 from transforms.costs import Costs, spending
-from transforms.fingerprint import fingerprint_batch
+from transforms.fingerprint import as_stored, fingerprint_batch
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers.batching import string_lengths
 from transforms.io.readers.kept_columns import KeptColumn
@@ -117,8 +117,9 @@ class SampledPasses:
         minhash = self._settings.minhash()
         prints = fingerprint_batch(batch, minhash, tuple(field.name for field in self._stored)).data
         with spending(costs, "WriteFingerprints"):
-            schema = columns.fingerprints(minhash.bands, minhash.signature_size, self._stored)
-            self.sample.fingerprint_bytes += _written(pa.RecordBatch.from_arrays(prints.columns, schema=schema))
+            wide = self._recipe.outcomes.wide
+            schema = columns.fingerprints(minhash.bands, minhash.signature_size, self._stored, wide)
+            self.sample.fingerprint_bytes += _written(as_stored(prints, schema))
         self.sample.fingerprints.append(prints.select(["content_hash", "signature", "shingles", "bands"]))
         written: dict[str, pa.Array] = {"text": text}
         if self._tokenizer is not None:

@@ -15,12 +15,15 @@ DOCUMENTS = pa.schema(
         pa.field("row", pa.uint32()),  # row in the source; in a packed shard, the place
         pa.field("id", pa.string()),  # the user's own id, null if there is none
         pa.field("text", pa.string()),  # null if the document is not active
-        pa.field("outcome", pa.uint8()),  # null of an active document, else why it is out (schemas.outcomes)
+        pa.field("outcome", pa.uint8()),  # null of an active document, else why it is out (schemas.outcomes); uint16
+        # after a filter of a run with more reasons than one byte has codes for
     ]
 )
 
 
-def fingerprints(bands: int, signature_size: int, more: Iterable[pa.Field] = ()) -> pa.Schema:
+def fingerprints(
+    bands: int, signature_size: int, more: Iterable[pa.Field] = (), wide_outcomes: bool = False
+) -> pa.Schema:
     """One row a document of the shard, in source order: row k is at place k (``schemas.shards``).
 
     Args:
@@ -28,11 +31,13 @@ def fingerprints(bands: int, signature_size: int, more: Iterable[pa.Field] = ())
       signature_size: bytes of the MinHash signature, one byte a bin.
       more: the source columns that are kept, and what the recipe's steps have found out about each document, dropped
         ones too; null behind the step that dropped it.
+      wide_outcomes: whether the run has more reasons than one byte has codes for.
     """
     return pa.schema(
         [
             pa.field("id", pa.string()),  # the user's own id
-            pa.field("outcome", pa.uint8()),  # null of an active document, else why it is out
+            # null of an active document, else why it is out
+            pa.field("outcome", pa.uint16() if wide_outcomes else pa.uint8()),
             pa.field("language", pa.dictionary(pa.int32(), pa.string())),  # as the model gives it; null if out before
             pa.field("language_score", pa.float32()),  # the model's probability
             pa.field("text_bytes", pa.uint32()),  # UTF-8 bytes of the normalized text; null: never had one

@@ -1,8 +1,9 @@
-"""What can become of a document, as one printable byte each.
+"""What can become of a document, as one printable byte each, or two bytes where a run has many reasons.
 
 Every document of a run ends with exactly one outcome: kept, dropped for a reason, or invalid for a reason. Lower-case
 letters are the pipeline's own; a filter's reasons get the other printable characters, in the order of the settings,
-and the run's table says which is which (``Outcomes``).
+and the run's table says which is which (``Outcomes``). After 68 reasons the characters begin again on the next page: a
+code is ``PAGE * page + character``.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ OWN = {
 NOT_DROPPED = frozenset(code for code, (outcome, _) in OWN.items() if outcome != "dropped")
 """Codes of what is kept or invalid; all others are drops."""
 FILTER_CODES = [code for code in range(0x21, 0x7F) if not chr(code).islower()]
+PAGE = 128
+MAX_REASONS = len(FILTER_CODES) * PAGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +57,25 @@ class Outcomes:
           ValueError: a reason is named twice, or like one of the pipeline's own, or there are too many.
         """
         reasons = list(reasons)
-        if len(reasons) > len(FILTER_CODES):
-            raise ValueError(f"filters: {len(reasons)} reasons, but a run can have {len(FILTER_CODES)} at most")
+        if len(reasons) > MAX_REASONS:
+            raise ValueError(f"filters: {len(reasons)} reasons, but a run can have {MAX_REASONS} at most")
         own = {reason for _, reason in OWN.values()}
         for i, reason in enumerate(reasons):
             if not reason or reason in own or reason in reasons[:i]:
                 raise ValueError(f"filters: the reason {reason!r} is empty, taken by the pipeline, or given twice")
-        return cls(OWN | {FILTER_CODES[i]: ("dropped", reason) for i, reason in enumerate(reasons)})
+        pages = [(PAGE * (i // len(FILTER_CODES)), i % len(FILTER_CODES)) for i in range(len(reasons))]
+        codes = [page + FILTER_CODES[place] for page, place in pages]
+        return cls(OWN | {code: ("dropped", reason) for code, reason in zip(codes, reasons, strict=True)})
 
     @classmethod
     def from_json(cls, table: Mapping[str, list[str]]) -> Outcomes:
         """Those that ``as_json`` has stored."""
         return cls({ord(letter): (outcome, reason) for letter, (outcome, reason) in table.items()})
+
+    @property
+    def wide(self) -> bool:
+        """Whether a code needs two bytes."""
+        return max(self.table) >= PAGE
 
     def as_json(self) -> dict[str, list[str]]:
         """The table as it is stored with a run: code as a character -> outcome and reason."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.outcomes import EXACT_DUPLICATE, NEAR_DUPLICATE
+from schemas.outcomes import EXACT_DUPLICATE, NEAR_DUPLICATE, PAGE
 from schemas.shards import MAX_ROWS_PER_SOURCE, MAX_SOURCES, Census
 
 STATES = ("unreadable", "fingerprinted", "done")
@@ -47,7 +47,8 @@ class Segment:
       state: ``fingerprinted`` after pass 1, ``done`` after pass 3, ``unreadable`` if the source is.
       error: why it's unreadable.
       token_object: URI of the shard's tokens, empty until ``done``.
-      outcomes: one code of ``schemas.outcomes`` a document, in row order.
+      outcomes: one code of ``schemas.outcomes`` a document, in row order: the character of it.
+      pages: the page of each code; empty if all are 0.
       languages: int16, an index into ``language_names`` for every document, -1 for none.
       language_names: labels as the model gives them.
       duplicate_rows: uint32, rows in the source (of a packed shard, places: ``schemas.shards``) of the documents that
@@ -56,7 +57,7 @@ class Segment:
         shard's first source and the document's place.
       similarities: float32, the estimated Jaccard similarity of each with its witness, 1 for exact duplicates.
       counts: JSON. Under ``funnel``: ``[[outcome code, language or None, documents, bytes of normalized text, tokens],
-        ...]``; other keys are notes of the steps.
+        ...]``, with the code's page at the end if it isn't 0; other keys are notes of the steps.
       costs: JSON, ``{step: {"wall": seconds, "cpu": seconds, ...}}``.
       census: of a packed shard, what each of its sources has.
 
@@ -73,6 +74,7 @@ class Segment:
     error: str = ""
     token_object: str = ""
     outcomes: bytes = b""
+    pages: bytes = b""
     languages: npt.NDArray[np.int16] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int16))
     language_names: tuple[str, ...] = ()
     duplicate_rows: npt.NDArray[np.uint32] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint32))
@@ -95,6 +97,8 @@ class Segment:
             self._refuse(
                 f"{self.state} with {self.rows} rows, {len(self.outcomes)} outcomes, languages {self.languages.shape}"
             )
+        if len(self.pages) not in (0, told) or (self.pages and max(self.pages) >= PAGE):
+            self._refuse(f"{len(self.pages)} pages of {told} outcomes, or one that is over {PAGE - 1}")
         if self.languages.dtype != np.int16:
             self._refuse(f"languages are {self.languages.dtype}, not int16")
         if told and not -1 <= self.languages.min() <= self.languages.max() < len(self.language_names):

@@ -29,7 +29,7 @@ from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.totals import Amount, SourceGap
 from schemas.segments import Segment, SourceState
 from schemas.shards import Source, document_id
-from tests.lineage_examples import OUTCOMES, RUN, lineage_rows, segment, sources
+from tests.lineage_examples import OUTCOMES, RUN, WIDE, codes_of, lineage_rows, segment, sources
 from tests.lineage_writers import all_segments, write_under_faults
 from transforms.io.lineage import (
     Lineage,
@@ -84,6 +84,8 @@ def run(lineage: Lineage) -> Lineage:
         ({"witness_rows": np.zeros(1, np.uint32)}, "witness_rows"),
         ({"state": "fingerprinted", "token_object": ""}, "fingerprinted with 50 rows, 50 outcomes"),
         ({"outcomes": b"\xff" * 50}, "ASCII"),
+        ({"pages": b"\0" * 49}, "49 pages of 50 outcomes"),
+        ({"pages": b"\x80" * 50}, "over 127"),
         ({"token_object": ""}, "token_object"),
         ({"first_row": 2**32}, "32 bits"),
         ({"source": -1}, "source -1"),
@@ -114,16 +116,18 @@ def test_the_view_has_each_document_of_a_finished_shard_once(run: Lineage) -> No
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), max_size=6), st.integers(0, 99))
-def test_lineage_agrees_with_the_segments(lineage: Lineage, shards: list[tuple[int, int]], seed: int) -> None:
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), max_size=6), st.integers(0, 99), st.booleans())
+def test_lineage_agrees_with_the_segments(
+    lineage: Lineage, shards: list[tuple[int, int]], seed: int, wide: bool
+) -> None:
     run = str(uuid.uuid4())
-    lineage.start_run(run, {}, "hash", "1.0", OUTCOMES)
+    lineage.start_run(run, {}, "hash", "1.0", WIDE if wide else OUTCOMES)
     lineage.record_sources(run, sources(3))
     ends = [0, 0, 0]
     segments = []
     for source, length in shards:
         first = ends[source]
-        found = segment(seed, source, first, length, run=run)
+        found = segment(seed, source, first, length, run=run, wide=wide)
         segments.append(dataclasses.replace(found, shard=f"{source:07d}-{len(segments):05d}"))
         ends[source] += length
     lineage.upsert_segments(segments)
@@ -134,6 +138,12 @@ def test_lineage_agrees_with_the_segments(lineage: Lineage, shards: list[tuple[i
     by_source = each % "trace_source(l.run, l.source_uri, l.source_row)"
     assert rows(lineage, by_source + order, run) == expected
     by_output = each % "trace_output(l.token_object, l.token_row) WHERE run = l.run"
+    funnel = Counter[tuple[Any, ...]]()
+    for row in expected:
+        funnel[row[3:6]] += 1
+    counted = rows(lineage, "SELECT outcome, reason, language, documents FROM funnel(%s)", run)
+    assert {row[:3]: row[3] for row in counted} == funnel
+    assert len(counted) == len(funnel)
     kept = [row for row in expected if row[3] == "kept"]
     assert rows(lineage, by_output + order, run) == kept
     for witness in {row[6:8] for row in expected if row[6]}:
@@ -415,6 +425,7 @@ def test_many_may_migrate_at_once(database: str) -> None:
             (2,),
             (3,),
             (4,),
+            (5,),
         ]
 
 
@@ -470,7 +481,7 @@ def test_a_database_that_is_not_there_is_not_waited_for(postgres: Server) -> Non
 def writer(database: str, code: str) -> subprocess.Popen[str]:
     program = (
         "import transforms.io.lineage as module\n"
-        "from tests.lineage_examples import segment\n"
+        "from tests.lineage_examples import WIDE, codes_of, segment\n"
         f"lineage = module.Lineage({database!r}, 30)\n{code}"
     )
     return subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, text=True)
@@ -587,13 +598,20 @@ def test_document_ids_in_the_lineage_are_those_of_the_tokens(run: Lineage) -> No
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(0, 40), max_size=4), st.lists(st.integers(0, 40), max_size=4), st.integers(0, 99))
-def test_runs_are_compared_document_by_document(lineage: Lineage, a: list[int], b: list[int], seed: int) -> None:
+@given(
+    st.lists(st.integers(0, 40), max_size=4),
+    st.lists(st.integers(0, 40), max_size=4),
+    st.integers(0, 99),
+    st.sampled_from([(False, False), (False, True), (True, True)]),
+)
+def test_runs_are_compared_document_by_document(
+    lineage: Lineage, a: list[int], b: list[int], seed: int, wide: tuple[bool, bool]
+) -> None:
     runs = str(uuid.uuid4()), str(uuid.uuid4())
     expected: Counter[tuple[Any, ...]] = Counter()
     outcomes: list[dict[tuple[str, int], tuple[str, str]]] = []
-    for run, lengths in zip(runs, (a, b), strict=True):
-        lineage.start_run(run, {}, "hash", "1.0", OUTCOMES)
+    for run, lengths, has_more in zip(runs, (a, b), wide, strict=True):
+        lineage.start_run(run, {}, "hash", "1.0", WIDE if has_more else OUTCOMES)
         # Numbered differently: the first source of the second run is new, and source 2 of both has changed.
         shift = int(run == runs[1])
         there = [dataclasses.replace(source, number=source.number + shift) for source in sources(3)]
@@ -604,11 +622,11 @@ def test_runs_are_compared_document_by_document(lineage: Lineage, a: list[int], 
         for number in range(3):
             first = 0
             for length in lengths:
-                one = segment(seed + shift, number + shift, first, length, run=run)
+                one = segment(seed + shift, number + shift, first, length, run=run, wide=has_more)
                 segments.append(dataclasses.replace(one, shard=f"{number}-{len(segments)}"))
                 found |= {
-                    (there[number].uri, first + k): OUTCOMES.table[code]
-                    for k, code in enumerate(segments[-1].outcomes)
+                    (there[number].uri, first + k): WIDE.table[code]
+                    for k, code in enumerate(codes_of(segments[-1]))
                     if number < 2
                 }
                 first += length

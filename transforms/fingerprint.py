@@ -24,6 +24,13 @@ def fingerprint_batch(batch: Batch, options: MinHash, stored: tuple[str, ...] = 
         return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))
 
 
+def as_stored(data: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Fingerprints with the schema of their object (``schemas.columns.fingerprints``)."""
+    outcome = data["outcome"].cast(schema.field("outcome").type)
+    arrays = [outcome if name == "outcome" else data[name] for name in schema.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
 @dataclasses.dataclass
 class Fingerprint(beam.PTransform):
     """From ``Batch`` with texts: the same documents as fingerprints, without text.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from schemas.outcomes import EXACT_DUPLICATE, KEPT, NEAR_DUPLICATE
+from schemas.outcomes import EXACT_DUPLICATE, KEPT, NEAR_DUPLICATE, PAGE
 from schemas.segments import Segment
 from schemas.shards import Census, Shard, split_document_id
 from transforms.costs import Costs, costs_as_json
@@ -197,7 +197,9 @@ def segment_of(
 
 def _segment(run: str, shard: Shard, **values: Any) -> Segment:
     if "outcomes" in values:
-        values["outcomes"] = values["outcomes"].astype(np.uint8).tobytes()
+        pages, codes = np.divmod(values["outcomes"], PAGE)
+        values["outcomes"] = codes.astype(np.uint8).tobytes()
+        values["pages"] = pages.astype(np.uint8).tobytes() if pages.any() else b""
     costs = costs_as_json(values.pop("costs", {}))
     return Segment(
         run=run,
@@ -228,7 +230,8 @@ def _counts(
 ) -> dict[str, Any]:
     """Documents, bytes of normalized text, and tokens by outcome and language: what the funnel adds up.
 
-    ``{"funnel": [[outcome code, language or null, documents, bytes, tokens], ...]}``, sorted.
+    ``{"funnel": [[outcome code, language or null, documents, bytes, tokens], ...]}``, sorted; a cell has the page of
+    its code at the end if that isn't 0 (``schemas.outcomes``).
     """
     groups, inverse = np.unique(outcomes.astype(np.int64) << 16 | (languages.astype(np.int64) + 1), return_inverse=True)
     documents = np.bincount(inverse, minlength=len(groups))
@@ -237,11 +240,12 @@ def _counts(
     return {
         "funnel": [
             [
-                chr(int(group) >> 16),
+                chr((int(group) >> 16) % PAGE),
                 names[(int(group) & 0xFFFF) - 1] if int(group) & 0xFFFF else None,
                 int(documents[i]),
                 int(total_bytes[i]),
                 int(total_tokens[i]),
+                *([int(group) >> 16 >> 7] if int(group) >> 16 >= PAGE else []),
             ]
             for i, group in enumerate(groups)
         ]

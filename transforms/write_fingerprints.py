@@ -16,6 +16,7 @@ from schemas.shards import Shard
 from transforms.batches import Batch
 from transforms.costs import Costs, add_costs, spending
 from transforms.counters import count
+from transforms.fingerprint import as_stored
 from transforms.io.stage_objects import ObjectWriter, StageObjects, census_entry
 from transforms.kernels.deduplication.fingerprinting import MinHash
 from transforms.shard_outcomes import segment_after_fingerprinting, segment_unreadable
@@ -36,10 +37,12 @@ class _Open:
 
 
 class _Write(ShardWriter[_Open]):
-    def __init__(self, objects: StageObjects, run: str, options: MinHash, more: tuple[pa.Field, ...]) -> None:
+    def __init__(
+        self, objects: StageObjects, run: str, options: MinHash, more: tuple[pa.Field, ...], wide: bool
+    ) -> None:
         super().__init__(run, "fingerprints")
         self._objects = objects
-        self._schema = columns.fingerprints(options.bands, options.signature_size, more)
+        self._schema = columns.fingerprints(options.bands, options.signature_size, more, wide)
 
     def _output(self, batch: Batch) -> ObjectWriter:
         plain = [name for name in self._schema.names if name not in RANDOM]
@@ -56,7 +59,7 @@ class _Write(ShardWriter[_Open]):
         data = batch.data
         with batch.at_work("WriteFingerprints"):
             if len(data):
-                work.output.write(pa.RecordBatch.from_arrays(data.columns, schema=self._schema))
+                work.output.write(as_stored(data, self._schema))
             work.rows += len(data)
             work.text_bytes += pc.sum(data["text_bytes"]).as_py() or 0
         add_costs(work.costs, batch.costs)
@@ -95,6 +98,7 @@ class WriteFingerprints(beam.PTransform):
 
     Attributes:
       more: the kept columns and attributes.
+      wide_outcomes: whether the run has more reasons than one byte has codes for.
 
     Raises:
       BrokenShard: on a worker, if batches don't arrive whole and in order.
@@ -104,9 +108,10 @@ class WriteFingerprints(beam.PTransform):
     run: str
     options: MinHash
     more: tuple[pa.Field, ...] = ()
+    wide_outcomes: bool = False
 
     def expand(self, batches: beam.PCollection[Batch]) -> Fingerprinted:
         """One object a shard."""
-        write = beam.ParDo(_Write(self.objects, self.run, self.options, self.more))
+        write = beam.ParDo(_Write(self.objects, self.run, self.options, self.more, self.wide_outcomes))
         outputs = batches | write.with_outputs("lineage", main="shards")
         return Fingerprinted(outputs.shards, outputs.lineage)

@@ -33,22 +33,26 @@ def mostly_invalid(lineage: Lineage, run: str) -> MostlyInvalid:
 
 def _mostly_invalid(connection: Connection, run: str) -> MostlyInvalid:
     found = connection.execute(
-        "WITH cells AS (SELECT source, cell ->> 0 AS code, sum((cell ->> 2)::bigint)::bigint AS documents"
+        # Reasons of filters on other pages have the same characters: what is invalid is on page 0 (schemas.outcomes).
+        "WITH cells AS (SELECT source, cell ->> 0 AS code, coalesce((cell ->> 5)::integer, 0) AS page,"
+        "   sum((cell ->> 2)::bigint)::bigint AS documents"
         "  FROM segments, jsonb_array_elements(counts -> 'funnel') AS cell"
-        "  WHERE run = %(run)s AND state = 'done' AND first_places IS NULL GROUP BY 1, 2"
+        "  WHERE run = %(run)s AND state = 'done' AND first_places IS NULL GROUP BY 1, 2, 3"
         "  UNION ALL"
-        "  SELECT segment.source + width_bucket(place::integer, arrays.first_places) - 1, code::text, count(*)"
+        "  SELECT segment.source + width_bucket(place::integer, arrays.first_places) - 1, code::text,"
+        "   coalesce(page::integer, 0), count(*)"
         "  FROM segments AS segment"
         "  CROSS JOIN LATERAL (SELECT ARRAY(SELECT unnest(segment.first_places)) AS first_places OFFSET 0) AS arrays"
-        "  CROSS JOIN LATERAL unnest(segment.outcomes) WITH ORDINALITY AS document (code, place)"
+        "  CROSS JOIN LATERAL unnest(segment.outcomes, segment.pages) WITH ORDINALITY AS document (code, page, place)"
         "  WHERE segment.run = %(run)s AND segment.state = 'done' AND segment.first_places IS NOT NULL"
         "  AND EXISTS (SELECT FROM jsonb_array_elements(segment.counts -> 'funnel') AS cell"
         '   JOIN outcomes AS meaning ON meaning.code = (cell ->> 0)::"char"'
-        "   WHERE meaning.run = %(run)s AND meaning.outcome = 'invalid') GROUP BY 1, 2),"
-        " shares AS (SELECT source, code, documents, sum(documents) OVER (PARTITION BY source)::bigint AS total"
+        "   WHERE meaning.run = %(run)s AND meaning.outcome = 'invalid') GROUP BY 1, 2, 3),"
+        " shares AS (SELECT source, code, page, documents, sum(documents) OVER (PARTITION BY source)::bigint AS total"
         "  FROM cells)"
         " SELECT sources.uri, meaning.reason, shares.documents, shares.total, count(*) OVER () FROM shares"
         ' JOIN outcomes AS meaning ON meaning.run = %(run)s AND meaning.code = shares.code::"char"'
+        "  AND meaning.page = shares.page"
         " JOIN sources ON sources.run = %(run)s AND sources.number = shares.source"
         " WHERE meaning.outcome = 'invalid' AND shares.documents > %(most)s * shares.total"
         " ORDER BY shares.documents DESC, sources.number LIMIT %(shown)s",

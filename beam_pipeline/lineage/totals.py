@@ -114,12 +114,13 @@ def totals_of(connection: Connection, run: uuid.UUID) -> Totals:
         (run,),
     ).fetchall()
     unusable = connection.execute(
-        'WITH cells AS (SELECT source, (cell ->> 0)::"char" AS code, sum((cell ->> 2)::bigint) AS documents'
+        'WITH cells AS (SELECT source, (cell ->> 0)::"char" AS code,'
+        "  coalesce((cell ->> 5)::integer, 0) AS page, sum((cell ->> 2)::bigint) AS documents"
         "  FROM segments, jsonb_array_elements(counts -> 'funnel') AS cell"
-        "  WHERE run = %(run)s AND state = 'done' GROUP BY 1, 2)"
+        "  WHERE run = %(run)s AND state = 'done' GROUP BY 1, 2, 3)"
         " SELECT uri, sum(documents)::bigint, (array_agg(reason ORDER BY documents DESC, reason))[1]"
         " FROM cells JOIN sources ON sources.run = %(run)s AND sources.number = cells.source AND sources.state = 'ok'"
-        " LEFT JOIN outcomes ON outcomes.run = %(run)s AND outcomes.code = cells.code"
+        " LEFT JOIN outcomes ON outcomes.run = %(run)s AND outcomes.code = cells.code AND outcomes.page = cells.page"
         " WHERE NOT EXISTS (SELECT FROM segments WHERE run = %(run)s AND source = cells.source AND state <> 'done')"
         " GROUP BY number, uri HAVING bool_and(outcome = 'invalid') ORDER BY sources.number",
         {"run": run},

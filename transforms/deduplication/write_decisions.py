@@ -43,9 +43,10 @@ def decided_table(
 ) -> pa.Table:
     """A shard's decisions (``schemas.columns.DECIDED``), one row a document in source order."""
     rows = len(shard_outcomes.outcomes)
-    named = [outcomes.table[code] for code in range(128) if code in outcomes.table]
-    index = np.zeros(128, np.int32)
-    index[[code for code in range(128) if code in outcomes.table]] = np.arange(len(named))
+    codes_of_run = sorted(outcomes.table)
+    named = [outcomes.table[code] for code in codes_of_run]
+    index = np.zeros(codes_of_run[-1] + 1, np.int32)
+    index[codes_of_run] = np.arange(len(named))
     codes = pa.array(index[shard_outcomes.outcomes], pa.int32())
 
     def labels(values: list[str]) -> pa.Array:
@@ -119,7 +120,7 @@ def write_shard(
 
 def _count(shard_outcomes: ShardOutcomes, outcomes: Outcomes, always_kept: int, has_tokens: np.ndarray) -> Counts:
     counts: Counts = {}
-    for code, documents in enumerate(np.bincount(shard_outcomes.outcomes, minlength=128).tolist()):
+    for code, documents in enumerate(np.bincount(shard_outcomes.outcomes).tolist()):
         if documents:
             outcome, reason = outcomes.table[code]
             counts[f"{outcome}: {reason}" if reason else outcome] = documents

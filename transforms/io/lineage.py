@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from schemas.outcomes import Outcomes
+from schemas.outcomes import PAGE, Outcomes
 from schemas.segments import Segment, SourceState
 from schemas.shards import Source
 from transforms.io.postgres import (
@@ -68,6 +68,7 @@ _SEGMENT_COLUMNS: dict[str, str | int] = {
     "error": "text",
     "token_object": "text",
     "outcomes": CHAR_ARRAY,
+    "pages": CHAR_ARRAY,
     "languages": INT2_ARRAY,
     "language_names": "text[]",
     "places": INT4_ARRAY,
@@ -165,8 +166,10 @@ class Lineage:
         """
         _check_json(settings, "settings")
         key = uuid.UUID(run)
-        table = sorted((chr(code), outcome, reason) for code, (outcome, reason) in outcomes.table.items())
-        for code, _, reason in table:
+        table = sorted(
+            (chr(code % PAGE), code // PAGE, outcome, reason) for code, (outcome, reason) in outcomes.table.items()
+        )
+        for code, _, _, reason in table:
             check_text(reason, f"reason of outcome {code!r}")
 
         def start(connection: Connection) -> None:
@@ -180,11 +183,12 @@ class Lineage:
                 )
                 with connection.cursor() as cursor:
                     cursor.executemany(
-                        'INSERT INTO outcomes (run, code, outcome, reason) VALUES (%s, %s::text::"char", %s, %s)',
+                        "INSERT INTO outcomes (run, code, page, outcome, reason)"
+                        ' VALUES (%s, %s::text::"char", %s, %s, %s)',
                         [(key, *row) for row in table],
                     )
                 return
-            known = connection.execute("SELECT code::text, outcome, reason FROM outcomes WHERE run = %s", (key,))
+            known = connection.execute("SELECT code::text, page, outcome, reason FROM outcomes WHERE run = %s", (key,))
             if found != (settings_hash,) or sorted(known.fetchall()) != table:
                 raise ValueError(f"run {run} is known with other settings (hash {found[0]}, now {settings_hash})")
             connection.execute(
@@ -393,6 +397,7 @@ def _segment_row(segment: Segment) -> tuple[Any, ...]:
         _escaped(segment.error),
         segment.token_object or None,
         np.frombuffer(segment.outcomes, np.uint8),
+        np.frombuffer(segment.pages, np.uint8) if segment.pages else None,
         segment.languages,
         list(segment.language_names),
         segment.duplicate_rows.astype(np.int64) - segment.first_row + 1,

@@ -153,7 +153,8 @@ def apply_step(data: pa.RecordBatch, step: Step, outcomes: Outcomes, annotate_al
         return _with(data, _attributes(step, answer, shown, len(data)))
     if step.kind == "editor":
         return _edited(data, step, answer, documents["text"], shown, outcomes)
-    return _dropped(data, _reasons(step, answer, len(shown), outcomes), shown, keep_text=annotate_all)
+    reasons = _reasons(step, answer, len(shown), outcomes)
+    return _dropped(data, reasons, shown, keep_text=annotate_all, wide=outcomes.wide)
 
 
 def _with(data: pa.RecordBatch, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
@@ -233,7 +234,7 @@ def _edited(
     if len(shown) < len(data):
         whole = pc.coalesce(whole, data["text"])  # what is not active keeps the text that it has
     reasons = pc.if_else(nothing_left, pa.scalar(outcomes.code(step.reasons[0]), pa.uint16()), None)
-    return _dropped(_with(data, columns | {"text": whole}), reasons, shown, keep_text=False)
+    return _dropped(_with(data, columns | {"text": whole}), reasons, shown, keep_text=False, wide=outcomes.wide)
 
 
 def _reasons(step: Step, answer: Any, count: int, outcomes: Outcomes) -> pa.Array:
@@ -261,11 +262,12 @@ def _reasons(step: Step, answer: Any, count: int, outcomes: Outcomes) -> pa.Arra
     return codes.take(coded.indices)
 
 
-def _dropped(data: pa.RecordBatch, codes: pa.Array, shown: np.ndarray, keep_text: bool) -> pa.RecordBatch:
+def _dropped(data: pa.RecordBatch, codes: pa.Array, shown: np.ndarray, keep_text: bool, wide: bool) -> pa.RecordBatch:
     """The documents with the outcomes ``codes`` of those shown; what is dropped loses its text unless it's kept."""
     if codes.null_count == len(codes):
         return data
-    outcome = pc.coalesce(data["outcome"], _spread(codes, shown, len(data)).cast(data["outcome"].type))
+    kind = pa.uint16() if wide else data["outcome"].type
+    outcome = pc.coalesce(data["outcome"].cast(kind), _spread(codes, shown, len(data)).cast(kind))
     columns = {"outcome": outcome}
     if not keep_text:
         columns["text"] = pc.if_else(pc.is_valid(outcome), pa.scalar(None, data["text"].type), data["text"])
