@@ -50,6 +50,9 @@ setup(
     extras_require={
         "openlineage": ["openlineage-python>=1.54,<2"],  # run events for Marquez, DataHub and their like
         "test": [
+            "duckdb>=1.4,<2",  # these and the next two write files as their users do (tests/shapes.py)
+            "pandas>=2.2,<3",
+            "polars>=1.35,<2",
             "hypothesis>=6.170,<7",
             "import-linter>=2.17,<3",  # holds the floors (pyproject.toml)
             "kubernetes-validate>=1.34.1,<2",

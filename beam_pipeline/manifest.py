@@ -91,6 +91,7 @@ def build(
         ),
         "tokens": tokens,
         "spelling": notes.spelling,
+        "edits": notes.edits,
         "kept_bytes": sum(amount.bytes for (outcome, _), amount in by_reason.items() if outcome == "kept"),
         "languages": {
             label or "": {

@@ -114,6 +114,11 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
         partitions=settings.partitions or partitions_for(documents),
         always_kept=fingerprints.always_kept,
     )
+    if not in_work.plan.outcomes:
+        raise NotUsable(
+            f"{in_work.layout.plan} has no table of outcomes: an earlier version has written it. Make the run again "
+            "with this one, over another output"
+        )
     outcomes = Outcomes.from_json(in_work.plan.outcomes)
     return Rededuplication(
         output, settings, fingerprints, options, in_work.documents, outcomes, in_work.layout.kept(in_work.plan.deciding)

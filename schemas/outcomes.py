@@ -42,6 +42,9 @@ FILTER_CODES = [code for code in range(0x21, 0x7F) if not chr(code).islower()]
 PAGE = 128
 MAX_REASONS = len(FILTER_CODES) * PAGE
 
+EDITS = ("removed", "replaced", "added")
+"""What is counted of every editor: characters of a document, in the columns ``STEP.removed`` and so on."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcomes:

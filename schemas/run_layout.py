@@ -44,6 +44,8 @@ ERROR = b"beam_pipeline.error"
 """Entry of an object's footer: why its shard can't be read; empty if it can."""
 CENSUS = b"beam_pipeline.census"
 """Entry of a packed shard's fingerprints: what each of its sources has."""
+NOTES = b"beam_pipeline.notes"
+"""Entry of a shard's fingerprints: what the boxes of pass 1 noted, as JSON."""
 PARENT = b"beam_pipeline.parent"
 """Entry of a fingerprint object that refers to another one: its URI."""
 

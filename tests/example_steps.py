@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pyarrow as pa
+
 
 def vowels(text: str) -> float:
     """The share of vowels: an attribute."""
@@ -28,3 +30,14 @@ def signed(text: str, url: str | None) -> str:
 def never_the_same(text: str) -> str:
     """An editor that breaks its contract."""
     return text + str(random.random())
+
+
+class ManyReasons:
+    """A filter with more reasons than one byte has codes for: the length of a text decides."""
+
+    reasons = tuple(f"reason_{number}" for number in range(100))
+
+    def __call__(self, documents: pa.RecordBatch) -> list[str | None]:
+        """A reason for a quarter of the documents."""
+        lengths = [len(text) % 400 for text in documents["text"].to_pylist()]
+        return [self.reasons[length] if length < len(self.reasons) else None for length in lengths]

@@ -211,7 +211,13 @@ def test_a_run_compares_with_another(output: str, lineage: Lineage, capsys: pyte
 def test_init_db_makes_the_tables_once(database: str, capsys: pytest.CaptureFixture[str]) -> None:
     first = ask(init_db, capsys, "--lineage_dsn", database)
     assert list(first["migrations"]) == [
-        *("0001_tables.sql", "0002_lineage.sql", "0003_heartbeat.sql", "0004_packed_shards.sql")
+        *(
+            "0001_tables.sql",
+            "0002_lineage.sql",
+            "0003_heartbeat.sql",
+            "0004_packed_shards.sql",
+            "0005_wide_outcomes.sql",
+        )
     ]
     assert ask(init_db, capsys, "--lineage_dsn", database) == first
     assert "0002_lineage.sql" in call(init_db, capsys, "--lineage_dsn", database)[1]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.outcomes import Outcomes
+from schemas.outcomes import EDITS, Outcomes
 from transforms.batches import Batch
 from transforms.costs import spending
 from transforms.recipe.spec import StepSpec
@@ -33,8 +34,21 @@ def step_batch(batch: Batch, step: Step, outcomes: Outcomes, annotate_all: bool 
     batch = batch.with_data(data)
     if step.kind == "editor":  # what is stored is the length of the text as it is now
         length = pc.cast(pc.binary_length(data["text"]), pa.uint32())
-        return batch.with_columns(text_bytes=pc.coalesce(length, data["text_bytes"]))
+        edited = batch.with_columns(text_bytes=pc.coalesce(length, data["text_bytes"]))
+        edits = batch.notes.get("edits", {}) | {step.label: edits_of(data, step)}
+        return dataclasses.replace(edited, notes=batch.notes | {"edits": edits})
     return batch
+
+
+def edits_of(data: pa.RecordBatch, step: Step) -> dict[str, int]:
+    """How many documents an editor has changed, and the sums of what it counts."""
+    counts = {
+        name.removeprefix(f"{step.label}."): data[name].fill_null(0).to_numpy()
+        for name, kind in step.columns.items()
+        if pa.types.is_integer(kind)
+    }
+    changed = np.count_nonzero(np.logical_or.reduce([counts[what] for what in EDITS]))
+    return {"documents": int(changed)} | {what: int(count.sum(dtype=np.int64)) for what, count in counts.items()}
 
 
 def without_dropped_texts(data: pa.RecordBatch) -> pa.RecordBatch:

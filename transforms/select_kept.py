@@ -15,7 +15,7 @@ from schemas.shards import Shard
 from transforms.counters import metered
 from transforms.deduplication.deduplicate import decisions, witnesses
 from transforms.io.own_objects import opened
-from transforms.io.stage_objects import StageObjects, census_in
+from transforms.io.stage_objects import StageObjects, census_in, notes_in
 from transforms.shard_outcomes import FINGERPRINT_COLUMNS, Decided, ShardOutcomes, decide, segment_unreadable
 
 
@@ -32,8 +32,8 @@ def outcomes_of_shard(
     """What became of a shard's documents, from a few columns of its fingerprints; arguments as of ``decide``."""
     with opened(fingerprints.uri_of(shard)) as file:
         object_ = pq.ParquetFile(file)
-        table, census = object_.read(columns=FINGERPRINT_COLUMNS), census_in(object_.metadata.metadata)
-    return decide(shard, table, duplicates, witnesses, census)
+        table, footer = object_.read(columns=FINGERPRINT_COLUMNS), object_.metadata.metadata
+    return decide(shard, table, duplicates, witnesses, census_in(footer), notes_in(footer))
 
 
 def select(

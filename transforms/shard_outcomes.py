@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class ShardOutcomes:
       duplicates: one entry a dropped duplicate, by the names of pass 2;
         ``transforms.deduplication.deduplicate.DECISIONS``.
       census: of a packed shard, what each of its sources has.
+      notes: what the boxes of pass 1 had to say, such as how much editors have changed.
     """
 
     shard: Shard
@@ -45,6 +47,7 @@ class ShardOutcomes:
     content_hashes: pa.FixedSizeBinaryArray
     duplicates: np.ndarray
     census: Census | None = None
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def kept(self) -> np.ndarray:
@@ -89,6 +92,7 @@ def decide(
     duplicates: np.ndarray,
     witnesses: np.ndarray,
     census: Census | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> ShardOutcomes:
     """Puts together what pass 1 and pass 2 have found out about a shard.
 
@@ -97,6 +101,7 @@ def decide(
       duplicates: the shard's documents that go, sorted by id (``transforms.deduplication.deduplicate.DECISIONS``).
       witnesses: the shard's documents that others are dropped for (``transforms.deduplication.deduplicate.WITNESSES``).
       census: of a packed shard.
+      notes: what the boxes of pass 1 had to say.
 
     Raises:
       UnbalancedCounts: the rows don't match, a document is decided twice, or a witness is itself dropped.
@@ -127,6 +132,7 @@ def decide(
         content_hashes=fingerprints["content_hash"].combine_chunks(),
         duplicates=duplicates,
         census=census,
+        notes=notes or {},
     )
 
 
@@ -189,7 +195,7 @@ def segment_of(
         witness_sources=witness_sources.astype(np.uint32),
         witness_rows=witness_rows.astype(np.uint32),
         similarities=shard_outcomes.duplicates["similarity"].astype(np.float32),
-        counts=counts | notes,
+        counts=counts | notes | {**shard_outcomes.notes},  # pass 1 has read all documents
         costs=costs,
         census=shard_outcomes.census,
     )

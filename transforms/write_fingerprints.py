@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,10 +14,10 @@ from schemas import columns
 from schemas.segments import Segment
 from schemas.shards import Shard
 from transforms.batches import Batch
-from transforms.costs import Costs, add_costs, spending
+from transforms.costs import Costs, add_costs, add_notes, spending
 from transforms.counters import count
 from transforms.fingerprint import as_stored
-from transforms.io.stage_objects import ObjectWriter, StageObjects, census_entry
+from transforms.io.stage_objects import ObjectWriter, StageObjects, census_entry, notes_entry
 from transforms.kernels.deduplication.fingerprinting import MinHash
 from transforms.shard_outcomes import segment_after_fingerprinting, segment_unreadable
 from transforms.shard_writer import ShardWriter
@@ -33,6 +33,7 @@ class _Open:
     output: ObjectWriter
     rows: int = 0
     text_bytes: int = 0
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     costs: Costs = dataclasses.field(default_factory=dict)
 
 
@@ -63,6 +64,7 @@ class _Write(ShardWriter[_Open]):
             work.rows += len(data)
             work.text_bytes += pc.sum(data["text_bytes"]).as_py() or 0
         add_costs(work.costs, batch.costs)
+        add_notes(work.notes, batch.notes)
 
     def abandon(self, work: _Open) -> None:
         """Leaves no object."""
@@ -75,7 +77,7 @@ class _Write(ShardWriter[_Open]):
             work = _Open(self._output(batch))
         shard = dataclasses.replace(batch.shard, rows=work.rows, error=batch.error)
         with spending(work.costs, "WriteFingerprints"):
-            work.output.commit(census_entry(batch.census) if batch.census else None)
+            work.output.commit({**census_entry(batch.census), **notes_entry(work.notes)})
         yield shard
         if shard.error:
             segment = segment_unreadable(self.run, shard)

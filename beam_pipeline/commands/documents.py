@@ -7,6 +7,7 @@ from typing import Any
 
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.documents import trace
+from schemas.run_layout import RunLayout
 from transforms.io import storage
 from transforms.io.lineage import Lineage, check_text
 
@@ -41,6 +42,26 @@ def trace_asked(lineage: Lineage, run_id: str, args: argparse.Namespace) -> dict
         output=now,
     )
     return found | {"token_object": _other_place(found["token_object"], written_to, now)}
+
+
+def stored_attributes(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = "") -> dict[str, Any]:
+    """The kept columns and attributes of a document, edits among them; none if the run has none, or they are gone.
+
+    Args:
+      found: the document as ``documents.trace`` returns it.
+      output: where the run's output is now; empty: where it was written.
+    """
+    settings = runs.settings(lineage, run_id)
+    if not any(settings.get(name) for name in ("keep_columns", "filters", "recipe")) or not found.get("shard"):
+        return {}
+    from beam_pipeline.lineage.stored_documents import attributes_of  # brings pyarrow
+    from transforms.io.own_objects import DamagedObject
+
+    uri = RunLayout(output or settings["output"]).fingerprints_of(found["shard"])
+    try:
+        return attributes_of(uri, found["document"])
+    except (storage.StorageError, DamagedObject):
+        return {}
 
 
 def _moved(lineage: Lineage, run_id: str, output: str | None) -> tuple[str, str]:

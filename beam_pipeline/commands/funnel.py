@@ -1,4 +1,7 @@
-"""``funnel``: how many documents, bytes and tokens came to which end, by reason, by language or by a stored column."""
+"""``funnel``: how many documents, bytes and tokens came to which end, by reason, by language or by a stored column.
+
+It also says what editors have changed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, prin
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.by_attribute import funnel_by
 from beam_pipeline.lineage.totals import Amount
+from schemas.outcomes import EDITS
 from transforms.io.lineage import Lineage
 
 _FIRST_LAST = {"invalid": 0, "dropped": 1, "kept": 2}
@@ -39,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the funnel of a run's finished shards; returns the exit status."""
 
     def command(lineage: Lineage, run_id: str) -> None:
-        totals = runs.totals(lineage, run_id)
+        totals, edits = runs.totals(lineage, run_id), runs.edits(lineage, run_id)
         cells: dict[tuple[str, str, str | None], Amount] = {}
         by = args.by or ("language" if args.by_language else "")
         if args.by:
@@ -53,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
         ordered = list(cells.items()) if args.by else sorted(cells.items(), key=_by_end)
         if args.json:
             names = ("outcome", "reason", by) if by else ("outcome", "reason")
-            print_json(
-                [
-                    dict(zip(names, key[: len(names)], strict=True))
-                    | {"documents": amount.documents, "bytes": amount.bytes, "tokens": amount.tokens}
-                    for key, amount in ordered
-                ]
-            )
+            counted = [
+                dict(zip(names, key[: len(names)], strict=True))
+                | {"documents": amount.documents, "bytes": amount.bytes, "tokens": amount.tokens}
+                for key, amount in ordered
+            ]
+            edited = [{"outcome": "edited", "reason": step} | changed for step, changed in edits.items()]
+            print_json(counted if by else counted + edited)
             return
         table = Table(title=f"{totals.documents:,} documents of run {run_id}", title_justify="left")
         for name in ("outcome", "reason", *([by] if by else [])):
@@ -72,5 +76,20 @@ def run(args: argparse.Namespace) -> int:
             numbers = [f"{amount.documents:,}", share, f"{amount.bytes:,}", f"{amount.tokens:,}"]
             table.add_row(*map(Text, named), *numbers)
         Console().print(table)
+        if edits:
+            _show_edits(edits)
 
     return with_lineage(args, command)
+
+
+def _show_edits(edits: dict[str, dict[str, int]]) -> None:
+    table = Table(title="What editors have changed", title_justify="left")
+    table.add_column("step")
+    for name in ("documents", *EDITS):
+        table.add_column(name if name == "documents" else f"characters {name}", justify="right")
+    table.add_column("its own counts")
+    for step, changed in edits.items():
+        counts = [f"{changed[name]:,}" for name in ("documents", *EDITS)]
+        others = [f"{name} {count:,}" for name, count in changed.items() if name not in ("documents", *EDITS)]
+        table.add_row(Text(step), *counts, Text(", ".join(others)))
+    Console().print(table)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from beam_pipeline.commands.documents import add_document_arguments, trace_asked
+from beam_pipeline.commands.documents import add_document_arguments, stored_attributes, trace_asked
 from beam_pipeline.commands.export_questions import add_export_arguments, answer
 from beam_pipeline.commands.lineage_arguments import (
     add_lineage_arguments,
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text",
         action="store_true",
-        help="also fetch its text from the source, beside what its tokens decode to; "
-        "of a dropped duplicate, beside the text it was dropped for",
+        help="also fetch its text from the source, beside what its tokens decode to and the lines that editors have "
+        "changed; of a dropped duplicate, beside the text it was dropped for",
     )
 
 
@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
     def command(lineage: Lineage, run_id: str) -> None:
         found = trace_asked(lineage, run_id, args)
+        if attributes := stored_attributes(lineage, run_id, found, args.output or ""):
+            found["attributes"] = attributes
         if args.text:
             from beam_pipeline.lineage.texts import texts_of  # brings the readers and the tokenizer
 
@@ -68,7 +70,10 @@ def _show(found: dict[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in found.items():
-        if name != "text":
+        if name == "attributes":
+            for attribute, stored in value.items():
+                table.add_row(Text(attribute), _plain(stored))
+        elif name != "text":
             table.add_row(name, _plain(value))
     Console().print(table)
     if "text" in found:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.totals import Amount
 from schemas.errors import WRONG_USAGE, ToldError
-from schemas.outcomes import KEPT
+from schemas.outcomes import KEPT, PAGE
 from schemas.run_layout import RunLayout
 from transforms.io.lineage import Lineage
 from transforms.io.own_objects import opened
@@ -47,7 +47,7 @@ def funnel_by(lineage: Lineage, run: str, column: str) -> dict[tuple[str, str, s
     for shard in lineage.read(lambda connection: _shards(connection, key)):
         codes, tokens_uri = lineage.read(functools.partial(_outcomes, run=key, shard=shard))
         for code, value, amount in _counted(output.fingerprints_of(shard), tokens_uri, codes, column):
-            outcome, reason = meanings.get(chr(code), ("undeclared", ""))
+            outcome, reason = meanings.get(code, ("undeclared", ""))
             name = (outcome, reason, value)
             found[name] = found.get(name, Amount()) + amount
         if len(found) > MOST_VALUES:
@@ -55,9 +55,9 @@ def funnel_by(lineage: Lineage, run: str, column: str) -> dict[tuple[str, str, s
     return found
 
 
-def _meanings(connection: Connection, run: uuid.UUID) -> dict[str, tuple[str, str]]:
-    rows = connection.execute("SELECT code::text, outcome, reason FROM outcomes WHERE run = %s", (run,))
-    return {code: (outcome, reason or "") for code, outcome, reason in rows}
+def _meanings(connection: Connection, run: uuid.UUID) -> dict[int, tuple[str, str]]:
+    rows = connection.execute("SELECT code::integer, page, outcome, reason FROM outcomes WHERE run = %s", (run,))
+    return {PAGE * page + code: (outcome, reason or "") for code, page, outcome, reason in rows}
 
 
 def _shards(connection: Connection, run: uuid.UUID) -> list[str]:
@@ -66,10 +66,15 @@ def _shards(connection: Connection, run: uuid.UUID) -> list[str]:
 
 
 def _outcomes(connection: Connection, run: uuid.UUID, shard: str) -> tuple[np.ndarray, str]:
-    wanted = "SELECT array_to_string(outcomes, ''), token_object FROM segments WHERE run = %s AND shard = %s"
+    wanted = (
+        "SELECT array_to_string(outcomes, ''), token_object,"
+        " (SELECT array_agg(page::integer ORDER BY place) FROM unnest(pages) WITH ORDINALITY AS each (page, place))"
+        " FROM segments WHERE run = %s AND shard = %s"
+    )
     row = connection.execute(wanted, (run, shard)).fetchone()
-    codes, uri = row or ("", "")
-    return np.frombuffer(codes.encode("ascii"), np.uint8), uri
+    codes, uri, pages = row or ("", "", None)
+    characters = np.frombuffer(codes.encode("ascii"), np.uint8)
+    return characters if pages is None else characters + PAGE * np.array(pages, np.uint16), uri
 
 
 def _counted(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.documents import duplicates, trace
-from schemas.run_layout import FIRST_ROW, RunLayout
+from beam_pipeline.lineage.stored_documents import has_all_shingles
+from schemas.run_layout import RunLayout
 from transforms.io import storage
 from transforms.io.lineage import Lineage
-from transforms.io.own_objects import DamagedObject, opened
+from transforms.io.own_objects import DamagedObject
 
 _INVALID = {
     "null_text": "its text is null",
@@ -73,7 +72,7 @@ def how_compared(settings: dict[str, Any], documents: list[dict[str, Any]], outp
     for document in documents:
         uri = RunLayout(output or settings["output"]).fingerprints_of(document["shard"])
         try:
-            listed.append(_has_all_shingles(uri, document["source_row"]))
+            listed.append(has_all_shingles(uri, document["document"]))
         except (storage.StorageError, DamagedObject):
             return f"exact if both are short, else estimated; {uri} would tell, but can't be read"
     if all(listed):
@@ -93,25 +92,3 @@ def _step_of(settings: dict[str, Any], reason: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return None
-
-
-def _has_all_shingles(uri: str, source_row: int) -> bool:
-    """Whether a document's shingles are stored, so that it is compared exactly; else it has a signature, or nothing.
-
-    An exact duplicate of a document has what that has.
-
-    Args:
-      uri: the fingerprint object of its shard.
-
-    Raises:
-      DamagedObject, StorageError: the object can't be read.
-    """
-    with opened(uri) as file:
-        parquet = pq.ParquetFile(file)
-        row = source_row - int(parquet.schema_arrow.metadata[FIRST_ROW])
-        for group in range(parquet.num_row_groups):
-            rows = parquet.metadata.row_group(group).num_rows
-            if row < rows:
-                return bool(parquet.read_row_group(group, columns=["shingles"])["shingles"][row].is_valid)
-            row -= rows
-    return False

@@ -8,6 +8,7 @@ from typing import Any
 
 from beam_pipeline.lineage.progress import Progress, progress_of
 from beam_pipeline.lineage.totals import Totals, totals_of
+from beam_pipeline.lineage.worker_notes import edits_of
 from transforms.io.lineage import Lineage
 
 
@@ -30,6 +31,11 @@ def settings(lineage: Lineage, run: str) -> dict[str, Any]:
 def totals(lineage: Lineage, run: str) -> Totals:
     """What became of the documents of a run, in numbers."""
     return lineage.read(lambda connection: totals_of(connection, uuid.UUID(run)))
+
+
+def edits(lineage: Lineage, run: str) -> dict[str, dict[str, int]]:
+    """What each editor of a run has changed (``beam_pipeline.lineage.costs.Work``)."""
+    return lineage.read(lambda connection: edits_of(connection, uuid.UUID(run)))
 
 
 def progress(lineage: Lineage, run: str) -> Progress:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import tokenizers
 
 from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.edited_texts import edits_of
 from beam_pipeline.plan import read_plan
 from schemas.errors import ToldError
 from schemas.shards import Source
@@ -34,9 +35,9 @@ def texts_of(lineage: Lineage, found: dict[str, Any], output: str = "") -> dict[
       output: where the run's output is now, if it isn't where the run wrote it.
 
     Returns:
-      ``source``: the text as its source has it, None if the row has none. Of a kept document also ``input_ids`` and
-      ``decoded``, what they stand for, control tokens included; of a dropped duplicate also ``witness``, the text that
-      it was dropped for.
+      ``source``: the text as its source has it, None if the row has none. Of a document that editors have changed also
+      ``edits``, the lines that differ. Of a kept document also ``input_ids`` and ``decoded``, what they stand for,
+      control tokens included; of a dropped duplicate also ``witness``, the text that it was dropped for.
 
     Raises:
       StorageError: an object is gone, or changed since the run read it.
@@ -53,6 +54,8 @@ def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str,
     settings = runs.settings(lineage, str(run))
     options = ReadOptions(settings["text_column"], settings["id_column"], int(settings["shard_bytes"]))
     texts = {"source": source_text(lineage, run, options, found["source_uri"], found["source_row"])}
+    if texts["source"] and (edits := edits_of(settings, found, texts["source"], output)):
+        texts["edits"] = edits
     if found["witness_uri"] is not None:
         texts["witness"] = source_text(lineage, run, options, found["witness_uri"], found["witness_row"])
     if found["token_object"] is None:

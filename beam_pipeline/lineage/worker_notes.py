@@ -23,12 +23,14 @@ class WorkerNotes:
         ``SHOWN_WARNINGS``.
       spelling: what the tokenizer couldn't spell of the documents kept. ``documents`` are those that were counted: a
         shard whose worker was killed between its tokens and its note isn't counted.
+      edits: by editor, ``documents`` that it has changed, and characters ``removed``, ``replaced`` and ``added``.
     """
 
     steps: dict[str, dict[str, float]]
     tokenizer: dict[str, Any]
     reading: list[dict[str, str]] = dataclasses.field(default_factory=list)
     spelling: dict[str, int] = dataclasses.field(default_factory=dict)
+    edits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
 
 def notes_of(lineage: Lineage, run: str) -> WorkerNotes:
@@ -79,7 +81,23 @@ def _notes_of(connection: Connection, key: uuid.UUID) -> WorkerNotes:
             },
         },
         spelling={kind: int(number) for kind, number in spelling},
+        edits=edits_of(connection, key),
     )
+
+
+def edits_of(connection: Connection, run: uuid.UUID) -> dict[str, dict[str, int]]:
+    """What each editor of a run has changed, in its finished shards (``WorkerNotes.edits``)."""
+    found = connection.execute(
+        "SELECT step, kind, sum(number::bigint)::bigint FROM segments,"
+        " jsonb_each(segments.counts -> 'edits') AS note (step, sums),"
+        " jsonb_each_text(sums) AS part (kind, number) WHERE run = %s AND state = 'done'"
+        " GROUP BY step, kind ORDER BY step, kind",
+        (run,),
+    ).fetchall()
+    edits: dict[str, dict[str, int]] = {}
+    for step, kind, number in found:
+        edits.setdefault(step, {})[kind] = int(number)
+    return edits
 
 
 def token_objects_of(lineage: Lineage, run: str) -> list[str]:

@@ -86,6 +86,7 @@ def test_an_editor_changes_texts_and_what_is_left_empty_goes() -> None:
     assert result["outcome"].to_pylist() == [None, EMPTY_TEXT, None, outcome("trim_left_nothing")]
     assert result["trim.removed"].to_pylist() == [2, None, 0, 4]
     assert result["trim.added"].to_pylist() == [0, None, 1, 0]
+    assert result["trim.replaced"].to_pylist() == [0, None, 0, 0]
 
 
 def test_what_is_dropped_is_annotated_on_request() -> None:

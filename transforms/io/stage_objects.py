@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.run_layout import CENSUS, ERROR, ETAG, FIRST_ROW, SETTINGS, SOURCES
+from schemas.run_layout import CENSUS, ERROR, ETAG, FIRST_ROW, NOTES, SETTINGS, SOURCES
 from schemas.shards import Census, Shard
 from transforms.io import storage
 from transforms.io.own_objects import MADE_AGAIN, DamagedObject, opened
@@ -113,8 +113,20 @@ def census_in(metadata: Mapping[bytes, bytes]) -> Census | None:
     return Census(np.array(stored["rows"], np.int64), errors)
 
 
-def census_entry(census: Census) -> dict[bytes, bytes]:
+def notes_in(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """What the boxes of pass 1 noted about a shard, from the footer of its fingerprint object."""
+    return dict(json.loads(metadata[NOTES])) if NOTES in metadata else {}
+
+
+def notes_entry(notes: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Notes as an entry of a footer."""
+    return {NOTES: json.dumps(notes, sort_keys=True).encode()} if notes else {}
+
+
+def census_entry(census: Census | None) -> dict[bytes, bytes]:
     """A census as an entry of a footer: most sources are alike, so little is left of it."""
+    if census is None:
+        return {}
     text = json.dumps({"rows": census.rows.tolist(), "errors": census.errors})
     return {CENSUS: base64.b85encode(zlib.compress(text.encode()))}
 

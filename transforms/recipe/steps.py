@@ -27,7 +27,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.outcomes import Outcomes
+from schemas.outcomes import EDITS, Outcomes
+from transforms.kernels.text.edits import count_edits
 
 Kind = Literal["annotator", "filter", "editor"]
 
@@ -59,8 +60,8 @@ class Step:
       label: its name in the recipe, in the funnel and in the costs.
       kind: what it may do.
       function: what is called with the documents.
-      columns: the attributes that an annotator adds, with their types; of an editor, ``LABEL.removed`` and
-        ``LABEL.added``: by how many characters a text became shorter or longer, and its ``LABEL.COUNT``.
+      columns: the attributes that an annotator adds, with their types; of an editor, ``LABEL.removed``,
+        ``LABEL.replaced`` and ``LABEL.added``: characters (``transforms.kernels.text.edits``), and its ``LABEL.COUNT``.
       reasons: the reasons that it can give; an editor drops a document of which it leaves nothing.
       per_document: whether it is Python code that is called for each document.
     """
@@ -97,8 +98,10 @@ class Step:
             )
         per_document = bool(getattr(function, "per_document", False))
         if edits:
-            sizes = {f"{label}.removed": pa.uint32(), f"{label}.added": pa.uint32()}
+            sizes = {f"{label}.{what}": pa.uint32() for what in EDITS}
             counts = dict(getattr(function, "counts", None) or {})
+            if own := [name for name in EDITS if name in counts]:
+                raise ValueError(f"{label}: an editor's own count can't be called {own[0]!r}, which is counted anyway")
             sizes |= {f"{label}.{name}": kind for name, kind in _checked_columns(label, counts).items()}
             return cls(label, "editor", function, sizes, (f"{label}_left_nothing",), per_document)
         if columns:
@@ -208,7 +211,7 @@ def _edited(
     data: pa.RecordBatch, step: Step, answer: Any, before: pa.Array, shown: np.ndarray, outcomes: Outcomes
 ) -> pa.RecordBatch:
     counts: dict[str, pa.Array] = {}
-    counted = list(step.columns)[2:]
+    counted = list(step.columns)[len(EDITS) :]
     if counted:
         if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping)):
             raise StepFailed(f"{step.label} must return the texts and a mapping with its counts")
@@ -225,9 +228,8 @@ def _edited(
     if not pa.types.is_string(text.type):
         raise StepFailed(f"{step.label} must return strings, one text a document, not {text.type}")
     text = pc.fill_null(text, "")
-    change = pc.utf8_length(before).to_numpy().astype(np.int64) - pc.utf8_length(text).to_numpy()
-    sizes = (pa.array(np.maximum(change, 0), pa.uint32()), pa.array(np.maximum(-change, 0), pa.uint32()))
-    columns = {name: _spread(size, shown, len(data)) for name, size in zip(list(step.columns)[:2], sizes, strict=True)}
+    sizes = zip(list(step.columns), map(pa.array, count_edits(before, text).T), strict=False)
+    columns = {name: _spread(size, shown, len(data)) for name, size in sizes}
     columns |= counts
     nothing_left = pc.equal(pc.binary_length(text), 0)
     whole = _spread(text, shown, len(data))

@@ -195,6 +195,11 @@ def _cast(values: pa.Array, kind: pa.DataType, any_type: bool) -> pa.Array:
         raise TypeError(f"{values.type} isn't {kind}")
     if pa.types.is_string(kind) and pa.types.is_nested(values.type):
         return pa.array([None if value is None else as_json(value) for value in values.to_pylist()], kind)
+    if pa.types.is_timestamp(kind) and _is_string(values.type) and kind.tz is None:
+        try:
+            return values.cast(kind)
+        except pa.ArrowInvalid:  # times with a zone, such as 2024-02-29T12:00:00Z
+            return values.cast(pa.timestamp(kind.unit, "UTC")).cast(kind)
     return values.cast(kind)
 
 
