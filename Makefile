@@ -7,7 +7,7 @@ CACHE ?= $(HOME)/.cache/beam-pipeline
 
 .PHONY: acceptance bench bench-export bench-flink bench-memory bench-rules bench-scale bench-startup bench-storage clean \
 	conformance dedup-peer dedup-truth demo demo-flink fidelity format fuzz lint rules-agreement scale scale-export scale-flink \
-	scale-small-files test test-export test-faults test-first-hour test-flink test-k8s test-lineage test-s3
+	scale-small-files test test-export test-faults test-first-hour test-flink test-k8s test-lineage test-s3 test-wheel
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -62,6 +62,10 @@ test-k8s: $(VENV)/.installed-test
 # The lineage of 100 million documents, loaded and asked; sixteen writers under faults (3 minutes, 2 GB of memory).
 test-lineage: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -s tests/lineage_scale
+
+# A wheel in an empty environment, outside the checkout (PyPI; 5 minutes).
+test-wheel: $(VENV)/.installed-test
+	$(PYTHON) -m pytest -s tests/packaging
 
 # Every promise of a run checked for every document of real text (10 to 20 minutes for 200 MB).
 acceptance: $(VENV)/.installed-test

@@ -13,7 +13,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["beam_pipeline*", "transforms*", "runners*", "schemas*"]),
+    entry_points={"console_scripts": ["beam-pipeline=beam_pipeline.__main__:main"]},
     package_data={
+        "": ["py.typed"],
         "beam_pipeline.recipes": ["*.yaml"],
         "beam_pipeline.sample": ["*.json", "*.jsonl"],
         "runners": ["pom.xml"],

@@ -129,20 +129,20 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
         if "--explain-dedup" in arguments:
             return _explain_dedup(parser, [flag for flag in arguments if flag != "--explain-dedup"])
         settings, beam = options.resolve(parser, arguments)
-        from beam_pipeline import run
+        from beam_pipeline import running
         from runners import local_flink
 
-        prepared = run.prepare(settings)
+        prepared = running.prepare(settings)
         beam = options.fitted(beam, arguments, prepared.plan.source_bytes)
     with local_flink.brought_up(beam) as brought_up:
-        return run.carry_out(prepared, brought_up, console)
+        return running.carry_out(prepared, brought_up, console)
 
 
 def _predict(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
-    from beam_pipeline import estimate, options
+    from beam_pipeline import estimation, options
 
     settings, _ = options.resolve(parser, arguments)
-    predicted = estimate.estimate(settings)
+    predicted = estimation.estimate(settings)
     Console(soft_wrap=True, highlight=False).print_json(json.dumps(predicted))
     return 0
 

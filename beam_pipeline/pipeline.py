@@ -7,12 +7,13 @@
                        ExactDuplicates -> BandRecords -> VerifyPairs -> ResolveDuplicates              pass 2, no text
                                                                                      | decisions, by shard
                                                                                      |-> AuditDuplicates
-      SelectKept -> Reshuffle -> ReadDocuments -> Normalize -> Edit -> Tokenize -> WriteTokens         pass 3, text
+      SelectKept -> Reshuffle -> ReadKept -> NormalizeKept -> Edit -> Tokenize -> WriteTokens          pass 3, text
                                                                                |
                                                                           WriteLineage -> PostgreSQL   side outputs
 
+``beam_pipeline.passes`` lists the boxes between reading and writing of passes 1 and 3.
 With the setting ``max_unknown_tokens``, CheckSpelling stands before Fingerprint. Where editors or token files need kept
-columns or attributes, AddColumns stands before Edit and takes them from the fingerprints.
+columns or attributes, AddColumns stands behind ReadKept and takes them from the fingerprints.
 
 Between the boxes of a text pass, elements are ``transforms.batches.Batch``: a shard's documents in Arrow record
 batches of at most 16 MiB. These boxes are always fused (nothing between them groups), so a batch is handed on by
@@ -24,26 +25,20 @@ from __future__ import annotations
 
 import apache_beam as beam
 
+from beam_pipeline.passes import text_pass, token_pass
 from beam_pipeline.plan import Plan
 from transforms.add_columns import AddColumns
-from transforms.apply_recipe import Recipe
-from transforms.check_spelling import CheckSpelling
 from transforms.deduplication.audit_duplicates import AuditDuplicates
 from transforms.deduplication.check_room import CheckRoom
 from transforms.deduplication.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
 from transforms.deduplication.stored_fingerprints import StoredFingerprints
-from transforms.edit import Edit
-from transforms.fingerprint import Fingerprint
-from transforms.identify_language import IdentifyLanguage
 from transforms.io.block_files import NOWHERE, BlockFiles
 from transforms.list_sources import ListSources
-from transforms.normalize import Normalize
-from transforms.read_documents import ReadDocuments
+from transforms.read_documents import ReadShards
 from transforms.select_kept import SelectKept
 from transforms.skip_finished import SkipFingerprinted, SkipTokenized
 from transforms.split_shards import SplitShards
 from transforms.spread import Spread
-from transforms.tokenize import Tokenize
 from transforms.write_fingerprints import WriteFingerprints
 from transforms.write_lineage import WriteLineage, WriteSources
 from transforms.write_tokens import WriteTokens
@@ -68,21 +63,11 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 1: read every text once and keep what identifies it.
     fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints, plan.deaths)
-    stored_fields = plan.stored_fields
-    usable = (
-        fingerprints.todo
-        | "ReadDocuments" >> ReadDocuments(plan.reading, plan.layout.sources, plan.deaths)
-        | "Normalize" >> Normalize(settings.normalization())
-        | "IdentifyLanguage" >> IdentifyLanguage(plan.language_model, settings.language_identification())
-        | "Recipe" >> Recipe(plan.recipe.steps, plan.outcomes, settings.annotate_all)
-    )
-    if plan.tokenization is not None and settings.max_unknown_tokens is not None:
-        usable |= "CheckSpelling" >> CheckSpelling(plan.tokenization, settings.max_unknown_tokens)
-    written = (
-        usable
-        | "Fingerprint" >> Fingerprint(settings.minhash(), tuple(field.name for field in stored_fields))
-        | "WriteFingerprints"
-        >> WriteFingerprints(plan.fingerprints, plan.run, settings.minhash(), stored_fields, plan.outcomes.wide)
+    batches = fingerprints.todo | "ReadDocuments" >> ReadShards(plan.reading, plan.layout.sources, plan.deaths)
+    for box in text_pass(plan):  # Normalize, IdentifyLanguage, the recipe's steps, Fingerprint
+        batches |= box
+    written = batches | "WriteFingerprints" >> WriteFingerprints(
+        plan.fingerprints, plan.run, settings.minhash(), plan.stored_fields, plan.outcomes.wide
     )
     written.lineage | "WriteLineage (fingerprinted)" >> WriteLineage(plan.lineage_dsn)
     fingerprinted = (fingerprints.done, written.shards) | "Fingerprinted" >> beam.Flatten()
@@ -103,17 +88,12 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)
     decided = selected.decided | "ReshuffleKept" >> Spread()
     kept = decided | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run, plan.fingerprints, plan.deaths)
-    texts = (
-        kept.todo
-        | "ReadKept" >> ReadDocuments(settings.reading(), plan.layout.sources, plan.deaths)
-        | "NormalizeKept" >> Normalize(settings.normalization())
-    )
+    batches = kept.todo | "ReadKept" >> ReadShards(settings.reading(), plan.layout.sources, plan.deaths)
     if plan.columns_of_pass_3:
-        texts |= "AddColumns" >> AddColumns(plan.fingerprints, plan.columns_of_pass_3)
-    texts |= "Edit" >> Edit(plan.recipe.editors, plan.outcomes, tuple(column.name for column in plan.columns))
-    if plan.tokenization is not None:
-        texts |= "Tokenize" >> Tokenize(plan.tokenization, tuple(settings.token_columns))
-    tokens = texts | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
+        batches |= "AddColumns" >> AddColumns(plan.fingerprints, plan.columns_of_pass_3)
+    for box in token_pass(plan):  # NormalizeKept, Edit, Tokenize
+        batches |= box
+    tokens = batches | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
     tokens | "WriteLineage" >> WriteLineage(plan.lineage_dsn)
     kept.lineage | "WriteLineage (already tokenized)" >> WriteLineage(plan.lineage_dsn)
     selected.lineage | "WriteLineage (unreadable)" >> WriteLineage(plan.lineage_dsn)

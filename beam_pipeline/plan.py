@@ -267,12 +267,11 @@ def _deciding(
     kept: Sequence[KeptColumn],
 ) -> Deciding:
     """All that decides results, by pass: nothing about where things are or how fast they're done."""
-    own = settings.deciding()
-    later = {name: own.pop(name) for name in ("min_similarity", "duplicates_within", "keep_duplicate")}
-    of_tokens = {name: own.pop(name) for name in ("bos", "eos", "with_text")}
-    later |= {name: own.pop(name) for name in ("tokens", "token_columns")}
+    own, later = settings.deciding("fingerprints"), settings.deciding("tokens")
     if tokenization is not None:
-        later |= of_tokens | {"eos": tokenization.eos, "tokenizer_sha256": tokenization.tokenizer.sha256}
+        later |= {"eos": tokenization.eos, "tokenizer_sha256": tokenization.tokenizer.sha256}
+    else:
+        later = {name: value for name, value in later.items() if name not in ("bos", "eos", "with_text")}
     if tokenization is not None and settings.max_unknown_tokens is not None:  # then pass 1 looks at tokens, too
         own["tokenizer_sha256"] = tokenization.tokenizer.sha256
     deciding = Deciding(

@@ -161,8 +161,8 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
             for run in planned.fingerprints.runs[:-1]
         ],
         "min_similarity": planned.options.min_similarity,
-        "duplicates_within": planned.options.scope,
-        "keep_duplicate": planned.options.keep,
+        "duplicates_within": planned.options.duplicates_within,
+        "keep_duplicate": planned.options.keep_duplicate,
         "code_version": __version__,
         "documents": planned.documents,
         "counts": counts,

@@ -6,29 +6,29 @@ import dataclasses
 import io
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
+from beam_pipeline.passes import Pinned, text_pass, token_pass
 from beam_pipeline.plan import plan_recipe, token_fields
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.planned_tokenizer import plan_tokenization
 from beam_pipeline.settings import Settings
 from schemas import columns
+from schemas.columns import DOCUMENTS
 from schemas.shards import Shard, Source
-from transforms.apply_recipe import step_batch
 from transforms.batches import Batch
-from transforms.check_spelling import Spelled, check_spelling
-from transforms.costs import Costs, spending
-from transforms.fingerprint import as_stored, fingerprint_batch
+from transforms.costs import Costs, add_costs, spending
+from transforms.fingerprint import as_stored
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers.batching import string_lengths
 from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.stage_objects import parquet_writer
-from transforms.kernels.language import identification as language
-from transforms.kernels.text.normalization import normalize
-from transforms.normalize import normalize_batch
-from transforms.tokenize import sample_of
-
-NOWHERE = Shard(Source(0, "sample", "", 0))
+from transforms.kernels.deduplication.blocks import DECISIONS, WITNESSES
+from transforms.shard_outcomes import FINGERPRINT_COLUMNS, decide
+from transforms.write_fingerprints import object_options as options_of_fingerprints
+from transforms.write_tokens import object_options as options_of_tokens
+from transforms.write_tokens import token_rows
 
 
 @dataclasses.dataclass
@@ -55,89 +55,79 @@ class SampledPasses:
 
     Attributes:
       sample: the results.
-      costs: by step.
+      costs: of the steps of pass 1.
+      costs_of_kept: of the steps of pass 3; what they cost goes with the documents kept.
       comparing: CPU seconds of comparing the two tokenizer engines, once a shard.
     """
-
-    OF_KEPT = ("NormalizeKept", "Tokenize", "WriteTokens")
-    """The steps of pass 3: what they cost goes with the documents kept."""
 
     def __init__(self, settings: Settings, kept: Sequence[KeptColumn] = ()) -> None:
         self.sample, self.comparing = Sample(), 0.0
         self.costs: Costs = {}
-        self._settings = settings
-        self._language = language.load(PinnedFile.pin(settings.language_model).local_path())
-        self._recipe = plan_recipe(settings, kept)
-        self._stored = (*(column.field for column in kept), *self._recipe.attributes)
-        self._of_tokens = [field.name for field in token_fields(settings, self._stored)]
-        self._steps = [spec.load() for spec in self._recipe.steps]
-        for step in self._steps:
-            step.setup()
+        self.costs_of_kept: Costs = {}
+        model, recipe = PinnedFile.pin(settings.language_model), plan_recipe(settings, kept)
         try:
             tokenization = plan_tokenization(settings)
-            self._tokenizer = tokenization.load() if tokenization else None
+            id_type = tokenization.load().id_type if tokenization else None
         except ValueError as error:
             raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
+        plan = Pinned(settings, model, tokenization, recipe, tuple(kept))
+        minhash = settings.minhash()
+        wide = recipe.outcomes.wide
+        self._fingerprint_schema = columns.fingerprints(
+            minhash.bands, minhash.signature_size, plan.stored_fields, wide
+        )
+        chosen = token_fields(settings, plan.stored_fields)
+        self._token_schema = columns.tokens(id_type, settings.with_text, chosen)
+        self._columns = [column.name for column in kept] if recipe.editors else []
+        self._columns += [name for name in settings.token_columns if name not in self._columns]
+        self._text_pass, self._token_pass = text_pass(plan), token_pass(plan)
+        for box in (*self._text_pass, *self._token_pass):
+            box.setup()
 
     def add(self, data: pa.RecordBatch) -> None:
         """Takes a batch; the first is begun twice, so that loading and compiling isn't taken for work."""
         if not self.sample.documents:
             sample, self.sample = self.sample, Sample()
-            spent: Costs = {}
-            few = data[:100]
-            self._process(few, {})
-            if self._tokenizer is not None:
-                with spending(spent, "CompareTokenizers"):
-                    self._tokenizer.calibrate(sample_of(few["text"].drop_null()))
-                self.comparing = spent["CompareTokenizers"].cpu
-            self.sample = sample
-        self._process(data, self.costs)
+            self._process(data[:100], 0)  # the first of a shard, whose texts have both engines compared
+            compared = self.costs_of_kept.get("CompareTokenizers")
+            self.comparing = compared.cpu if compared else 0.0
+            self.costs, self.costs_of_kept, self.sample = {}, {}, sample
+        self._process(data, 1)
 
-    def _process(self, data: pa.RecordBatch, costs: Costs) -> None:
+    def _process(self, data: pa.RecordBatch, index: int) -> None:
         """Both text passes on a batch."""
+        shard = Shard(Source(0, "sample", "", 0), rows=len(data))
+        data = data.set_column(data.schema.get_field_index("row"), "row", pa.array(np.arange(len(data), dtype="u4")))
         self.sample.documents += data.num_rows
-        options = self._settings.normalization()
         self.sample.text_bytes += int(string_lengths(data["text"]).sum())
-        batch = normalize_batch(Batch(NOWHERE, 0, True, data, costs), options)
-        with spending(costs, "NormalizeKept"):
-            normalize(
-                data["text"], options, batch.data["already_normalized"].fill_null(False).to_numpy(zero_copy_only=False)
-            )
-        with spending(costs, "IdentifyLanguage"):
-            labels, scores = self._language.identify(
-                batch.data["text"], window=self._settings.language_window, min_letters=self._settings.min_letters
-            )
-        batch = batch.with_columns(language=labels, language_score=scores)
-        for step in self._steps:
-            batch = step_batch(batch, step, self._recipe.outcomes)
-        if self._tokenizer is not None and self._settings.max_unknown_tokens is not None:
-            with spending(costs, "CheckSpelling"):
-                batch = check_spelling(batch, Spelled(self._tokenizer, self._settings.max_unknown_tokens))
-        text = batch.data["text"].drop_null()
-        minhash = self._settings.minhash()
-        prints = fingerprint_batch(batch, minhash, tuple(field.name for field in self._stored)).data
-        with spending(costs, "WriteFingerprints"):
-            wide = self._recipe.outcomes.wide
-            schema = columns.fingerprints(minhash.bands, minhash.signature_size, self._stored, wide)
-            self.sample.fingerprint_bytes += _written(as_stored(prints, schema))
+        batch = Batch(shard, index, True, data)
+        for box in self._text_pass:
+            batch = box(batch)
+        prints = as_stored(batch.data, self._fingerprint_schema)
+        with spending(self.costs, "WriteFingerprints"):
+            self.sample.fingerprint_bytes += _written(prints, **options_of_fingerprints(self._fingerprint_schema))
         self.sample.fingerprints.append(prints.select(["content_hash", "signature", "shingles", "bands"]))
-        written: dict[str, pa.Array] = {"text": text}
-        if self._tokenizer is not None:
-            with spending(costs, "Tokenize"):
-                ids = self._tokenizer.encode(text)
-            self.sample.tokens += len(ids.flatten())
-            written = {"input_ids": ids} | (written if self._settings.with_text else {})
-        with spending(costs, "WriteTokens"):
-            usable = batch.data["text"].is_valid()
-            written |= {name: batch.data[name].filter(usable) for name in self._of_tokens}
-            lists = "input_ids" if "input_ids" in written else None
-            self.sample.token_bytes += _written(pa.RecordBatch.from_pydict(written), lists)
+        add_costs(self.costs, batch.costs)
+
+        of_prints = pa.Table.from_batches([prints]).select(FINGERPRINT_COLUMNS)
+        outcomes = decide(shard, of_prints, DECISIONS.empty(0), WITNESSES.empty(0))
+        known = {name: data[name] for name in DOCUMENTS.names} | {name: prints[name] for name in self._columns}
+        read_again = pa.RecordBatch.from_pydict(known).filter(pa.array(outcomes.kept))
+        batch = Batch(shard, index, True, read_again, shard_outcomes=outcomes)
+        for box in self._token_pass:
+            batch = box(batch)
+        with spending(self.costs_of_kept, "WriteTokens"):
+            rows = token_rows(batch, outcomes, self._token_schema)
+            self.sample.token_bytes += _written(rows, **options_of_tokens(self._token_schema))
+        add_costs(self.costs_of_kept, batch.costs)
+        if "input_ids" in batch.data.schema.names:
+            self.sample.tokens += len(batch.data["input_ids"].flatten())
 
 
-def _written(data: pa.RecordBatch, lists: str | None = None) -> int:
+def _written(data: pa.RecordBatch, **options: object) -> int:
     """Bytes of the batch as Parquet, written as the run does."""
     buffer = io.BytesIO()
-    writer = parquet_writer(buffer, data.schema, lists, use_dictionary=False)
+    writer = parquet_writer(buffer, data.schema, **options)  # type: ignore[arg-type]
     writer.write_batch(data, row_group_size=max(1, data.num_rows))
     writer.close()
     return buffer.tell()

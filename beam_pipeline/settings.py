@@ -1,7 +1,7 @@
 """Every setting of a run, with its default and what it means: one flag and one YAML key each.
 
-The fields that carry ``result=False`` can change how a run is carried out, never what it produces. All others go into
-the hash under which objects are stored, and a run is continued only with the same ones.
+Each setting says which objects it decides. One that decides nothing can change how a run is carried out, never what it
+produces. All others go into the hash under which objects are stored, and a run is continued only with the same ones.
 """
 
 from __future__ import annotations
@@ -87,8 +87,14 @@ def _refuse_score(part: str) -> bool:
     raise ValueError(f"{part!r} is not of the form LABEL=SCORE")
 
 
-def _setting(group: str, default: Any = ..., *, result: bool = True, metavar: str = "", **constraints: Any) -> Any:
-    extra: dict[str, Any] = {"group": group, "result": result, "metavar": metavar}
+Decides = Literal["fingerprints", "tokens", "nothing"]
+"""Which objects a setting decides, as ``schemas.run_layout.Deciding`` has them; nothing: how a run is carried out."""
+
+
+def _setting(
+    group: str, default: Any = ..., *, decides: Decides = "fingerprints", metavar: str = "", **constraints: Any
+) -> Any:
+    extra: dict[str, Any] = {"group": group, "decides": decides, "metavar": metavar}
     if "default_factory" in constraints:
         return Field(json_schema_extra=extra, **constraints)
     return Field(default, json_schema_extra=extra, **constraints)
@@ -164,12 +170,14 @@ class Settings(NormalizationSettings):
         "input and output",
         min_length=1,
         metavar="URI",
+        decides="nothing",
         description="a file, folder, glob or s3:// prefix of Parquet or JSON Lines (plain, gzip, zstd); repeatable",
     )
     output: Annotated[str, pydantic.AfterValidator(storage.absolute)] = _setting(
         "input and output",
         min_length=1,
         metavar="URI",
+        decides="nothing",
         description="folder or s3:// prefix for run.json, tokens/ and fingerprints/; running the same command again "
         "continues there",
     )
@@ -177,6 +185,7 @@ class Settings(NormalizationSettings):
         "input and output",
         "",
         metavar="FILE",
+        decides="nothing",
         description="a Hugging Face tokenizer.json (train-tokenizer makes one) [required, unless --no-tokens is given]",
     )
     text_column: str = _setting(
@@ -202,14 +211,14 @@ class Settings(NormalizationSettings):
     strict: bool = _setting(
         "input and output",
         False,
-        result=False,
+        decides="nothing",
         description="read every source through first and stop, before anything is written, if one is unreadable",
     )
     max_deaths: int = _setting(
         "input and output",
         2,
         ge=0,
-        result=False,
+        decides="nothing",
         metavar="N",
         description="a shard that has killed its worker so often is set aside as unreadable; 0: never",
     )
@@ -217,7 +226,7 @@ class Settings(NormalizationSettings):
         "input and output",
         300.0,
         ge=0,
-        result=False,
+        decides="nothing",
         metavar="SECONDS",
         description="on Flink, how long nothing may move while a part of the cluster is gone; 0: for ever",
     )
@@ -226,6 +235,7 @@ class Settings(NormalizationSettings):
         "language",
         DEFAULT_LANGUAGE_MODEL,
         metavar="FILE",
+        decides="nothing",
         description="a fastText .bin or .ftz model; the default is lid.176",
     )
     language_window: int = _setting(
@@ -262,13 +272,13 @@ class Settings(NormalizationSettings):
     check_steps: bool = _setting(
         "filters",
         True,
-        result=False,
+        decides="nothing",
         description="call your own steps on a few documents before work starts, so that their errors come first",
     )
     ignore_code_changes: bool = _setting(
         "filters",
         False,
-        result=False,
+        decides="nothing",
         description="go on with a run although the code of your steps was changed since; what is done stays",
     )
     annotate_all: bool = _setting(
@@ -282,16 +292,27 @@ class Settings(NormalizationSettings):
         "deduplication", 256, ge=16, metavar="N", description="bytes of the signature that verifies a pair"
     )
     min_similarity: float = _setting(
-        "deduplication", 0.8, gt=0, le=1, metavar="J", description="Jaccard similarity from which a pair is duplicates"
+        "deduplication",
+        0.8,
+        gt=0,
+        le=1,
+        metavar="J",
+        decides="tokens",
+        description="Jaccard similarity from which a pair is duplicates",
     )
     duplicates_within: Literal["global", "language"] = _setting(
         "deduplication",
         "global",
         metavar="global|language",
+        decides="tokens",
         description="compare all documents, or only those of one language",
     )
     keep_duplicate: Literal["first", "longest"] = _setting(
-        "deduplication", "first", metavar="first|longest", description="which document of a pair stays"
+        "deduplication",
+        "first",
+        metavar="first|longest",
+        decides="tokens",
+        description="which document of a pair stays",
     )
     fold_digits: bool = _setting("deduplication", False, description="match documents that differ in digits only")
     fold_accents: bool = _setting("deduplication", False, description="match documents that differ in accents only")
@@ -299,18 +320,18 @@ class Settings(NormalizationSettings):
         "deduplication",
         0,
         ge=0,
-        result=False,
+        decides="nothing",
         metavar="N",
         description="hash ranges of the shuffles; 0: by the documents",
     )
     bucket_cap: int = _setting(
-        "deduplication", 10_000, ge=2, result=False, metavar="N", description="buckets over this size are reported"
+        "deduplication", 10_000, ge=2, decides="nothing", metavar="N", description="buckets over this size are reported"
     )
     max_open_edges: int = _setting(
         "deduplication",
         50_000_000,
         ge=1,
-        result=False,
+        decides="nothing",
         metavar="N",
         description="pairs the last step of the resolution may hold in memory",
     )
@@ -318,14 +339,18 @@ class Settings(NormalizationSettings):
     tokens: bool = _setting(
         "tokens",
         True,
+        decides="tokens",
         description="tokenize what is kept; with --no-tokens its normalized text is written to text/, without a "
         "tokenizer",
     )
-    bos: str | None = _setting("tokens", None, metavar="TOKEN", description="token put before each document")
+    bos: str | None = _setting(
+        "tokens", None, metavar="TOKEN", decides="tokens", description="token put before each document"
+    )
     eos: str | None = _setting(
         "tokens",
         None,
         metavar="TOKEN",
+        decides="tokens",
         description=f"token put after each document, or {NO_EOS}; without it, the tokenizer's own "
         "(docs/tokenizers.md), and if that isn't known, the run asks for it",
     )
@@ -338,32 +363,45 @@ class Settings(NormalizationSettings):
         description="a document of which more tokens than this share are unknown to the tokenizer is invalid, and one "
         "without tokens too; if it isn't given, both are kept and counted",
     )
-    with_text: bool = _setting("tokens", False, description="write the normalized text beside its tokens")
+    with_text: bool = _setting(
+        "tokens", False, decides="tokens", description="write the normalized text beside its tokens"
+    )
     token_columns: Annotated[list[str], pydantic.BeforeValidator(_split_commas)] = _setting(
         "tokens",
         default_factory=list,
         metavar="A,B",
+        decides="tokens",
         description="kept columns and attributes that are written beside the tokens",
     )
     fast_tokenizer: bool = _setting(
-        "tokens", True, result=False, description="use gigatoken where it gives the same ids as tokenizers"
+        "tokens", True, decides="nothing", description="use gigatoken where it gives the same ids as tokenizers"
     )
 
     price_get: float = _setting(
-        "cost", 0.0004, result=False, ge=0, metavar="P", description="1,000 GET or HEAD requests"
+        "cost", 0.0004, decides="nothing", ge=0, metavar="P", description="1,000 GET or HEAD requests"
     )
     price_put: float = _setting(
-        "cost", 0.005, result=False, ge=0, metavar="P", description="1,000 PUT, POST or LIST requests"
+        "cost", 0.005, decides="nothing", ge=0, metavar="P", description="1,000 PUT, POST or LIST requests"
     )
-    price_gb_month: float = _setting("cost", 0.023, result=False, ge=0, metavar="P", description="1 GB for a month")
-    price_cpu_hour: float = _setting("cost", 0.04, result=False, ge=0, metavar="P", description="1 CPU for an hour")
+    price_gb_month: float = _setting(
+        "cost", 0.023, decides="nothing", ge=0, metavar="P", description="1 GB for a month"
+    )
+    price_cpu_hour: float = _setting(
+        "cost", 0.04, decides="nothing", ge=0, metavar="P", description="1 CPU for an hour"
+    )
     plan_fraction: float = _setting(
-        "cost", 0.05, result=False, gt=0, le=1, metavar="F", description="share of the documents that --plan looks at"
+        "cost",
+        0.05,
+        decides="nothing",
+        gt=0,
+        le=1,
+        metavar="F",
+        description="share of the documents that --plan looks at",
     )
     prediction: str = _setting(
         "cost",
         "",
-        result=False,
+        decides="nothing",
         metavar="FILE",
         description="what --plan has printed for this run; run.json then shows it beside the actual figures",
     )
@@ -371,7 +409,7 @@ class Settings(NormalizationSettings):
     lineage_dsn: str = _setting(
         "lineage",
         "",
-        result=False,
+        decides="nothing",
         metavar="DSN",
         description="PostgreSQL, e.g. 'host=db dbname=lineage'; empty: an embedded one in your data directory",
     )
@@ -474,21 +512,20 @@ class Settings(NormalizationSettings):
         return Deduplication(
             min_similarity=self.min_similarity,
             partitions=self.partitions or partitions_for(documents),
-            scope=self.duplicates_within,
-            keep=self.keep_duplicate,
+            duplicates_within=self.duplicates_within,
+            keep_duplicate=self.keep_duplicate,
             bucket_cap=self.bucket_cap,
             max_open_edges=self.max_open_edges,
             band_bins=self.bands * self.rows,
         )
 
-    def deciding(self) -> dict[str, Any]:
-        """The settings that decide what a run produces, without the places it reads from and writes to."""
-        dumped = self.model_dump(mode="json")
+    def deciding(self, objects: Decides) -> dict[str, Any]:
+        """The settings that decide these objects, without the places that are read from and written to."""
         fields = type(self).model_fields
         return {
             name: value
-            for name, value in dumped.items()
-            if _extra(fields[name])["result"] and name not in ("input", "output", "tokenizer", "language_model")
+            for name, value in self.model_dump(mode="json").items()
+            if _extra(fields[name])["decides"] == objects
         }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import statistics
 import subprocess
 import time
@@ -16,17 +18,28 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer as LibraryTokenizer
 
+from beam_pipeline.passes import Pinned, text_pass, token_pass
+from beam_pipeline.settings import Settings
 from benchmarks import inputs
+from schemas import columns
 from schemas.shards import Source
+from transforms.batches import Batch
+from transforms.box import Box
 from transforms.io import storage
+from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import ReadOptions, read, split
 from transforms.io.stage_objects import StageObjects
+from transforms.kernels.deduplication.blocks import DECISIONS, WITNESSES
 from transforms.kernels.deduplication.fingerprinting import MinHash, fingerprint, shingles_reference
 from transforms.kernels.language import identification as language
 from transforms.kernels.language.identification import default_model_path
 from transforms.kernels.text.normalization import normalize
 from transforms.kernels.tokenization.engines import load_reference
 from transforms.kernels.tokenization.tokenizer import Tokenizer
+from transforms.recipe.spec import PlannedRecipe
+from transforms.shard_outcomes import ShardOutcomes, decide
+from transforms.tokenize import Tokenization
+from transforms.write_tokens import object_options, token_rows
 
 PEERS_STEPS = {
     "read": ("ParquetReader",),
@@ -44,6 +57,7 @@ LIBRARIES = {
 }
 BATCH_ROWS = 2000
 Work = Callable[[], object]
+NO_DUPLICATES = (DECISIONS.empty(0), WITNESSES.empty(0))
 LIBRARY_BYTES = 4_000_000
 """The slow libraries get this much of the text."""
 
@@ -87,7 +101,7 @@ def _pairs(
 ) -> dict[str, tuple[Callable[[], Work], Work, pa.Table]]:
     """By step: what makes ours ready to work on ``table``, the library, and which of the two tables that is given.
 
-    Models and tokenizers remember words: ours start each round without memory.
+    Ours are the boxes and the writer of a run.
     """
     file = work / "steps.parquet"
     inputs.write(table, file)
@@ -95,29 +109,17 @@ def _pairs(
     assert info is not None
     source = Source(0, info.uri, info.etag, info.size)
     raw = _batches(table)
-    clean = [normalize(text) for text in raw]
-    clean_some = [normalize(text) for text in _batches(some)]
-    texts, texts_some = _strings(raw), _strings(clean_some)
+    texts, texts_some = _strings(raw), _strings([normalize(text) for text in _batches(some)])
 
     library_model = fasttext.load_model(str(default_model_path()))
     options = MinHash()
     shingles = [[" ".join(s).encode() for s in sorted(shingles_reference(text, options))] for text in texts_some]
     pq.write_table(pa.table({"shingles": shingles}), work / "shingles.parquet")
-    definition = tokenizer.read_bytes()
-
-    def language_ours() -> Work:
-        model = language.load(default_model_path())
-        return lambda: [model.identify(text) for text in clean]
-
-    def tokenize_ours() -> Callable[[], list[pa.ListArray]]:
-        engine = Tokenizer.from_json(definition)
-        engine.calibrate(clean[0][:20])
-        return lambda: [engine.encode(text) for text in clean]
-
-    library_engine: LibraryTokenizer = load_reference(definition)
-    ids = tokenize_ours()()
-    schema = pa.schema([("input_ids", ids[0].type)])
-    rows = [pa.RecordBatch.from_arrays([column], schema=schema) for column in ids]
+    library_engine: LibraryTokenizer = load_reference(tokenizer.read_bytes())
+    ours, tokens = _ours(source, tokenizer)
+    schema = columns.tokens(tokens[0].data["input_ids"].type.value_type, with_text=False)
+    outcomes = [_outcomes_of(batch) for batch in tokens]
+    rows = [token_rows(batch, found, schema) for batch, found in zip(tokens, outcomes, strict=True)]
 
     def read_ours() -> None:
         for shard in split(source, ReadOptions()):
@@ -138,23 +140,18 @@ def _pairs(
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     def write_ours() -> None:
-        shard = split(source, ReadOptions())[0]
-        output = StageObjects(str(work / "tokens"), "bench").open(shard, schema, use_dictionary=[])
-        for batch in rows:
-            output.write(batch)
+        output = StageObjects(str(work / "tokens"), "bench").open(tokens[0].shard, schema, **object_options(schema))
+        for batch, found in zip(tokens, outcomes, strict=True):
+            output.write(token_rows(batch, found, schema))
         output.commit()
 
     return {
         "read": (lambda: read_ours, read_library, table),
-        "normalize": (
-            lambda: lambda: [normalize(text) for text in raw],
-            lambda: [pc.utf8_normalize(text, "NFC") for text in raw],
-            table,
-        ),
-        "language": (language_ours, language_library, table),
-        "fingerprint": (lambda: lambda: [fingerprint(text, options) for text in clean], fingerprint_library, some),
+        "normalize": (ours["Normalize"], lambda: [pc.utf8_normalize(text, "NFC") for text in raw], table),
+        "language": (ours["IdentifyLanguage"], language_library, table),
+        "fingerprint": (ours["Fingerprint"], fingerprint_library, some),
         "tokenize": (
-            tokenize_ours,
+            ours["Tokenize"],
             lambda: library_engine.encode_batch_fast(texts_some, add_special_tokens=False),
             some,
         ),
@@ -164,6 +161,54 @@ def _pairs(
             table,
         ),
     }
+
+
+def _ours(source: Source, tokenizer: Path) -> tuple[dict[str, Callable[[], Work]], list[Batch]]:
+    """By box of both passes: what makes it ready for the batches that come to it; and the batches of tokens."""
+    settings = Settings(input=[source.uri], output="/nowhere", tokenizer=str(tokenizer))
+    tokenization = Tokenization(PinnedFile.pin(settings.tokenizer))
+    plan = Pinned(settings, PinnedFile.pin(settings.language_model), tokenization, PlannedRecipe())
+    ours: dict[str, Callable[[], Work]] = {}
+
+    def through(boxes: list[Box], batches: list[Batch]) -> list[Batch]:
+        for box in boxes:
+            ours[box.label] = functools.partial(_ready, box, batches)
+            box.setup()
+            batches = [box(batch) for batch in batches]
+        return batches
+
+    as_read = [
+        Batch(dataclasses.replace(shard, rows=len(data)), 0, True, _from_row_0(data))
+        for shard in split(source, settings.reading())
+        for data in read(shard, settings.reading())
+    ]
+    prints = through(text_pass(plan), as_read)
+    kept = [
+        dataclasses.replace(batch, shard_outcomes=decide(batch.shard, pa.table(found.data), *NO_DUPLICATES))
+        for batch, found in zip(as_read, prints, strict=True)
+    ]
+    kept = [batch.with_data(batch.data.filter(pa.array(_outcomes_of(batch).kept))) for batch in kept]
+    return ours, through(token_pass(plan), kept)
+
+
+def _from_row_0(data: pa.RecordBatch) -> pa.RecordBatch:
+    """The documents as those of a shard of their own."""
+    rows = pa.array(np.arange(len(data), dtype=np.uint32))
+    return data.set_column(data.schema.get_field_index("row"), "row", rows)
+
+
+def _outcomes_of(batch: Batch) -> ShardOutcomes:
+    assert batch.shard_outcomes is not None
+    return batch.shard_outcomes
+
+
+def _ready(box: Box, batches: list[Batch]) -> Work:
+    """A box without memory, as models and tokenizers remember words, that has compared its engines."""
+    fresh = dataclasses.replace(box)  # type: ignore[type-var]
+    fresh.setup()
+    fresh(batches[0].with_data(batches[0].data[:20]))
+    later = [dataclasses.replace(batch, index=1) for batch in batches]
+    return lambda: [fresh(batch) for batch in later]
 
 
 def _batches(table: pa.Table) -> list[pa.StringArray]:

@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -33,6 +32,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 )
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 from google.protobuf import json_format, text_format
+
+from runners.own_processes import module_command
 
 LOGGER = logging.getLogger(__name__)
 
@@ -104,9 +105,7 @@ class WatchedWorker(GrpcWorkerHandler):
             "LOGGING_API_SERVICE_DESCRIPTOR": _endpoint(f"localhost:{port}"),
             "PIPELINE_OPTIONS": json_format.MessageToJson(options),
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "runners.worker_main", "--quiet"], env=os.environ | environment
-        )
+        self.process = subprocess.Popen(module_command("runners.worker_main", "--quiet"), env=os.environ | environment)
         with _lock:
             _at_work.append(self)
         self._watch = threading.Thread(target=self._wait, name=f"watch {self.worker_id}", daemon=True)

@@ -20,7 +20,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -33,6 +32,7 @@ import yaml
 
 from runners.data_folder import data_folder
 from runners.flink_distribution import flink_home, java, job_server_jar, s3_plugins
+from runners.own_processes import module_command
 
 WORKERS_NAME = "sdk-workers"
 
@@ -244,7 +244,7 @@ class Cluster:
                 logs = self.folder / "logs" / name
                 logs.mkdir(exist_ok=True)
                 address = f"{self._pool_host(int(number))}:{self.ports['workers']}"
-                command = [sys.executable, "-m", "runners.worker_pool", "--address", address, "--logs", str(logs)]
+                command = module_command("runners.worker_pool", "--address", address, "--logs", str(logs))
             case _:
                 command = job_server_command(
                     self.rest_address, self.folder / "artifacts",

@@ -19,7 +19,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from apache_beam.runners.worker.worker_id_interceptor import WorkerIdInterceptor
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 from google.protobuf import json_format, text_format
 
+from runners.own_processes import module_command
 from runners.proxies import never_for_localhost
 
 LOGGER = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class WorkerPool(api_grpc.BeamFnExternalWorkerPoolServicer):
                     if self._logs is not None:
                         output = stack.enter_context((self._logs / f"worker-{request.worker_id}.log").open("ab"))
                     self._workers[request.worker_id] = subprocess.Popen(
-                        [sys.executable, "-m", "runners.worker_main"],
+                        module_command("runners.worker_main"),
                         env=os.environ | environment,
                         stdin=subprocess.DEVNULL,
                         stdout=output,

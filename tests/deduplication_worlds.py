@@ -96,10 +96,10 @@ def deduplicate_reference(shards: list[Shard], contents: list[list[Document]], o
     }
 
     def scope(identifier: int) -> str | None:
-        return documents[identifier].language if options.scope == "language" else None
+        return documents[identifier].language if options.duplicates_within == "language" else None
 
     def rank(identifier: int) -> tuple[bool, int, int]:
-        length = documents[identifier].text_bytes if options.keep == "longest" else 0
+        length = documents[identifier].text_bytes if options.keep_duplicate == "longest" else 0
         own = identifier >= options.always_kept
         return (own, -length if own else 0, identifier)
 

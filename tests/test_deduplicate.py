@@ -122,7 +122,7 @@ def test_the_answer_is_the_same_in_many_small_blocks(tmp_path, monkeypatch):
 def test_the_longest_stays_and_languages_dont_meet(tmp_path):
     contents = [shard for seed in range(4) for shard in random_world(seed, 60, 3)]
     shards = write_shards(tmp_path, contents)
-    options = Deduplication(partitions=4, keep="longest", scope="language", bucket_cap=2)
+    options = Deduplication(partitions=4, keep_duplicate="longest", duplicates_within="language", bucket_cap=2)
     check_against_reference(run(shards, tmp_path, options), shards, contents, options)
 
 
@@ -148,7 +148,9 @@ def test_what_earlier_runs_kept_stays_and_drops_what_is_like_it(tmp_path, keep, 
     own_shards = [
         dataclasses.replace(s, source=dataclasses.replace(s.source, number=s.source.number + 100)) for s in own_shards
     ]
-    options = Deduplication(partitions=3, keep=keep, scope=scope, always_kept=fingerprints.always_kept)
+    options = Deduplication(
+        partitions=3, keep_duplicate=keep, duplicates_within=scope, always_kept=fingerprints.always_kept
+    )
     blocks = run([*shards, *own_shards], tmp_path, options, fingerprints=fingerprints)
     expected = deduplicate_reference([*shards, *own_shards], [*earlier, *own], options)
     found = {

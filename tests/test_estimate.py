@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_pipeline.estimate import estimate
+from beam_pipeline.estimation import estimate
 from beam_pipeline.prices import Prices, compare, cost_summary, total_requests
 from beam_pipeline.sample import documents_path, tokenizer_path
 from beam_pipeline.settings import Settings

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from beam_pipeline import execution, pipeline, run
+from beam_pipeline import execution, pipeline, running
 from beam_pipeline.sample import documents_path, tokenizer_path
 from beam_pipeline.settings import Settings
 from runners.flink import MOST_PIPELINED_SLOTS, FlinkOptionsError, with_defaults
@@ -106,7 +106,7 @@ def test_streaming_never_goes_without_what_keeps_its_data(master: str) -> None:
 def test_no_step_reads_one_input_to_its_end_before_another(tmp_path: Path) -> None:
     """Side inputs would: steps that are all there at once could block each other, and checkpoints would fail."""
     settings = Settings(input=[str(documents_path())], output=str(tmp_path / "out"), tokenizer=str(tokenizer_path()))
-    prepared = run.prepare(settings)
+    prepared = running.prepare(settings)
     prepared.lineage.close()
     root = beam.Pipeline()
     pipeline.build(root, prepared.plan)

@@ -31,7 +31,7 @@ def test_the_name_of_an_object_stands_in_code_once(name: str) -> None:
 
 
 def test_footer_keys_stand_in_code_once() -> None:
-    written = re.compile(r"b?[\"']beam_pipeline\.(settings|etag|error|census|sources|first_row)\b")
+    written = re.compile(r"b[\"']beam_pipeline\.(settings|etag|error|census|sources|first_row)\b")
     assert [path.relative_to(ROOT).as_posix() for path in sources(*FLOORS) if written.search(path.read_text())] == [
         "schemas/run_layout.py"
     ]

@@ -11,14 +11,14 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import execution
 
-from beam_pipeline import pipeline, run
+from beam_pipeline import pipeline, running
 from beam_pipeline.sample import tokenizer_path
 from beam_pipeline.settings import Settings
 from schemas.shards import Shard, Source
 from transforms.batches import Batch, BatchCoder
 from transforms.io import storage
 from transforms.io.readers import ReadOptions, split
-from transforms.read_documents import ReadDocuments, no_documents
+from transforms.read_documents import ReadShards, no_documents
 
 MARKER = "zwanzigfarbig"
 DOCUMENTS = 400
@@ -53,7 +53,7 @@ def source(tmp_path: Path) -> Path:
 
 def whole_run(source: Path, output: Path) -> None:
     settings = Settings(input=[str(source)], output=str(output), tokenizer=str(tokenizer_path()))
-    prepared = run.prepare(settings)
+    prepared = running.prepare(settings)
     with beam.Pipeline(options=PipelineOptions(["--direct_num_workers=1"])) as root:
         pipeline.build(root, prepared.plan)
     prepared.lineage.close()
@@ -72,7 +72,7 @@ def test_the_probe_sees_texts_where_there_are_some(crossing: list[bytes], source
     options, [info] = ReadOptions(), storage.list_objects(str(source))
     shards = split(Source(0, info.uri, info.etag, info.size), options)
     with beam.Pipeline(options=PipelineOptions(["--direct_num_workers=1"])) as root:
-        root | beam.Create(shards) | ReadDocuments(options) | beam.Reshuffle()
+        root | beam.Create(shards) | ReadShards(options) | beam.Reshuffle()
     assert any(MARKER.encode() in elements for elements in crossing)
 
 

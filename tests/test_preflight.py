@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from beam_pipeline import options
-from beam_pipeline.estimate import estimate
+from beam_pipeline.estimation import estimate
 from beam_pipeline.plan import PlanError, make_plan
 from beam_pipeline.preflight import UnusableSettings, close_labels
 from beam_pipeline.sample import tokenizer_path

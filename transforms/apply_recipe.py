@@ -1,8 +1,10 @@
-"""Recipe: the run's steps in order; each is a box of its own."""
+"""RecipeStep: one step of a recipe; each is a box of its own."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -11,8 +13,10 @@ import pyarrow.compute as pc
 
 from schemas.outcomes import EDITS, Outcomes
 from transforms.batches import Batch
+from transforms.box import Box
 from transforms.costs import spending
-from transforms.recipe.spec import StepSpec
+from transforms.recipe.per_document import per_document, takes_a_text
+from transforms.recipe.spec import PlannedRecipe, StepSpec
 from transforms.recipe.steps import Step, StepFailed, apply_step
 from transforms.recipe.user_code import place_of
 
@@ -57,45 +61,119 @@ def without_dropped_texts(data: pa.RecordBatch) -> pa.RecordBatch:
     return data.set_column(data.schema.get_field_index("text"), "text", text)
 
 
-def _unchanged(batch: Batch) -> Batch:
-    return batch
-
-
-class _Apply(beam.DoFn):
-    def __init__(self, spec: StepSpec, outcomes: Outcomes, annotate_all: bool, is_last: bool) -> None:
-        self._spec, self._outcomes, self._all, self._is_last = spec, outcomes, annotate_all, is_last
-
-    def setup(self) -> None:
-        """Imports and prepares the step, once a worker."""
-        self._step = self._spec.load()
-        self._step.setup()
-
-    def process(self, batch: Batch) -> list[Batch]:
-        batch = step_batch(batch, self._step, self._outcomes, self._all)
-        return [batch.with_data(without_dropped_texts(batch.data)) if self._all and self._is_last else batch]
-
-
 @dataclasses.dataclass
-class Recipe(beam.PTransform):
-    """From ``Batch``: the same after the steps, with their attributes as columns.
+class RecipeStep(Box):
+    """From ``Batch``: the same after one step of a recipe, with its attributes as columns.
 
-    A document that a step drops is dropped with its reason as ``outcome``; the steps behind it don't see it.
+    A document that the step drops has its reason as ``outcome``; the steps behind it don't see it.
 
     Attributes:
-      steps: by name.
+      spec: the step by name.
       outcomes: of the run.
-      annotate_all: show what was dropped to the annotators behind it.
+      annotate_all: show what was dropped to annotators, and leave its text for those behind.
     """
 
-    steps: tuple[StepSpec, ...]
+    spec: StepSpec
     outcomes: Outcomes
     annotate_all: bool = False
 
+    def default_label(self) -> str:
+        """As the recipe names it."""
+        return f"Recipe/{self.spec.label}"
+
+    def setup(self) -> None:
+        """Imports and prepares the step, once a worker."""
+        self._step = self.spec.load()
+        self._step.setup()
+
+    def apply(self, batch: Batch) -> Batch:
+        """The step's answer put to use (``step_batch``)."""
+        return step_batch(batch, self._step, self.outcomes, self.annotate_all)
+
+
+@dataclasses.dataclass
+class RemoveDroppedTexts(Box):
+    """From ``Batch``: the same without the texts of what was dropped, which were left for annotators to see."""
+
+    def apply(self, batch: Batch) -> Batch:
+        """A pure function of each batch (``without_dropped_texts``)."""
+        return batch.with_data(without_dropped_texts(batch.data))
+
+
+def recipe_boxes(steps: Sequence[StepSpec], outcomes: Outcomes, annotate_all: bool = False) -> list[Box]:
+    """The boxes of a recipe, in order; none for a recipe without steps.
+
+    Args:
+      annotate_all: give what was dropped the attributes of the steps behind, too.
+    """
+    boxes: list[Box] = [RecipeStep(spec, outcomes, annotate_all) for spec in steps]
+    return [*boxes, RemoveDroppedTexts()] if boxes and annotate_all else boxes
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenStep:
+    """A step that is a callable already, where a ``StepSpec`` names one.
+
+    Attributes:
+      function: as ``transforms.recipe.steps`` or ``transforms.recipe.per_document`` have them.
+    """
+
+    function: Any
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The callable's name."""
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    @property
+    def use(self) -> str:
+        """The callable's name."""
+        return self.label
+
+    def resolved(self) -> GivenStep:
+        """Itself: it names no files."""
+        return self
+
+    def load(self) -> Step:
+        """The step.
+
+        Raises:
+          ValueError: it isn't one.
+        """
+        return Step.of(per_document(self.function) if takes_a_text(self.function) else self.function, self.label)
+
+
+def specs_of(steps: Sequence[Any]) -> tuple[StepSpec, ...]:
+    """Steps as a recipe names them, each a name, a mapping as in YAML, a ``StepSpec`` or a callable."""
+    return tuple(GivenStep(step) if callable(step) else StepSpec.model_validate(step) for step in steps)  # type: ignore[misc]
+
+
+class Recipe(beam.PTransform):
+    """From ``Batch``: the same after the steps, with their attributes as columns; a box a step.
+
+    Args:
+      steps: in order, each a name, a mapping as in YAML, a ``StepSpec``, or a callable.
+      annotate_all: give what was dropped the attributes of the steps behind, too.
+
+    Attributes:
+      outcomes: what the codes in the column ``outcome`` mean.
+
+    Raises:
+      ValueError: a step can't be loaded, or the steps don't go together.
+
+    Example:
+      >>> batches | Recipe("text_statistics", {"rule": {"reason": "few_words", "keep": "words >= 50"}}, my_function)
+    """
+
+    def __init__(self, *steps: Any, annotate_all: bool = False) -> None:
+        super().__init__()
+        recipe = PlannedRecipe.of(specs_of(steps))
+        self.outcomes = recipe.outcomes
+        self.boxes = recipe_boxes(recipe.steps, recipe.outcomes, annotate_all)
+
     def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
-        """A box a step, named as the recipe names it; one that does nothing if there are no steps."""
-        if not self.steps:
-            return batches | "NoSteps" >> beam.Map(_unchanged).with_output_types(Batch)
-        for spec in self.steps:
-            apply = _Apply(spec, self.outcomes, self.annotate_all, spec is self.steps[-1])
-            batches = batches | spec.label >> beam.ParDo(apply).with_output_types(Batch)
+        """The boxes in order."""
+        for box in self.boxes:
+            batches |= box.label.removeprefix("Recipe/") >> box
         return batches

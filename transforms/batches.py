@@ -13,7 +13,7 @@ import pyarrow as pa
 from apache_beam import coders
 
 from schemas.shards import Census, Part, Shard, Source
-from transforms.costs import Costs, spending
+from transforms.costs import Costs, copy_costs, spending
 from transforms.shard_outcomes import ShardOutcomes
 
 
@@ -80,6 +80,10 @@ class Batch:
                 yield
         except Exception as error:
             raise ShardFailed(f"shard {self.shard.name} ({self.where}), {step}: {error!r}") from error
+
+    def with_own_notes(self) -> Batch:
+        """The same documents with costs and notes of their own, which can be added to."""
+        return dataclasses.replace(self, costs=copy_costs(self.costs), notes=dict(self.notes))
 
     def with_columns(self, **columns: pa.Array) -> Batch:
         """The batch with these columns added or replaced."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 
-import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.outcomes import NO_TOKENS, OWN, UNKNOWN_TOKENS, Outcomes
 from transforms.batches import Batch
+from transforms.box import Box
 from transforms.kernels.tokenization.tokenizer import Tokenizer
 from transforms.recipe.steps import Step, apply_step
 from transforms.tokenize import Tokenization, lengths_and_unknown, sample_of
@@ -52,30 +52,26 @@ def check_spelling(batch: Batch, spelled: Spelled) -> Batch:
     return batch.with_data(apply_step(batch.data, Step.of(spelled, STEP), Outcomes(OWN)))
 
 
-class _Check(beam.DoFn):
-    def __init__(self, tokenization: Tokenization, max_unknown: float) -> None:
-        self._tokenization, self._max_unknown = tokenization, max_unknown
+@dataclasses.dataclass
+class CheckSpelling(Box):
+    """From ``Batch``: the same; documents that the tokenizer can't spell are invalid.
+
+    Attributes:
+      max_unknown: share of a document's tokens that may be unknown.
+    """
+
+    tokenization: Tokenization
+    max_unknown: float
 
     def setup(self) -> None:
         """Loads the tokenizer once a worker."""
-        self._spelled = Spelled(self._tokenization.load(), self._max_unknown)
+        self._spelled = Spelled(self.tokenization.load(), self.max_unknown)
 
-    def process(self, batch: Batch) -> list[Batch]:
+    def apply(self, batch: Batch) -> Batch:
+        """The batch with an outcome for what can't be spelled; the shard's first also has both engines compared."""
         text = batch.data["text"].drop_null()
         if batch.index == 0 and len(text):
             with batch.at_work("CompareTokenizers"):
                 self._spelled.tokenizer.calibrate(sample_of(text))
         with batch.at_work(STEP):
-            return [check_spelling(batch, self._spelled)]
-
-
-@dataclasses.dataclass
-class CheckSpelling(beam.PTransform):
-    """From ``Batch``: the same; documents that the tokenizer can't spell are invalid."""
-
-    tokenization: Tokenization
-    max_unknown: float
-
-    def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
-        """One tokenizer a worker."""
-        return batches | beam.ParDo(_Check(self.tokenization, self.max_unknown)).with_output_types(Batch)
+            return check_spelling(batch, self._spelled)

@@ -46,6 +46,11 @@ def costs_as_json(costs: Costs) -> dict[str, dict[str, float]]:
     return {step: cost.as_json() for step, cost in costs.items()}
 
 
+def copy_costs(costs: Costs) -> Costs:
+    """Costs that can be added to without changing these."""
+    return {step: Cost(cost.wall, cost.cpu, dataclasses.replace(cost.requests)) for step, cost in costs.items()}
+
+
 def add_costs(total: Costs, more: Costs) -> None:
     """Adds ``more`` to ``total``, step by step."""
     for step, cost in more.items():

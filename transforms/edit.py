@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import apache_beam as beam
 import mmh3
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 from schemas.columns import DOCUMENTS
 from schemas.outcomes import Outcomes
 from transforms.batches import Batch, ShardFailed
+from transforms.box import Box
 from transforms.recipe.spec import StepSpec
 from transforms.recipe.steps import Step, apply_step
 from transforms.shard_outcomes import ShardOutcomes
@@ -77,22 +77,8 @@ def _check(text: pa.StringArray, shard_outcomes: ShardOutcomes, index: np.ndarra
             )
 
 
-class _Edit(beam.DoFn):
-    def __init__(self, editors: tuple[StepSpec, ...], outcomes: Outcomes, kept: tuple[str, ...]) -> None:
-        self._specs, self._outcomes, self._kept = editors, outcomes, kept
-
-    def setup(self) -> None:
-        """Imports and prepares the editors, once a worker."""
-        self._editors = [spec.load() for spec in self._specs]
-        for step in self._editors:
-            step.setup()
-
-    def process(self, batch: Batch) -> list[Batch]:
-        return [batch if batch.error else edit_batch(batch, self._editors, self._outcomes, self._kept)]
-
-
 @dataclasses.dataclass
-class Edit(beam.PTransform):
+class Edit(Box):
     """From ``Batch`` of kept documents: the same with the texts that pass 1 has fingerprinted.
 
     Attributes:
@@ -105,6 +91,12 @@ class Edit(beam.PTransform):
     outcomes: Outcomes
     kept: tuple[str, ...] = ()
 
-    def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
-        """The editors in order, then the comparison."""
-        return batches | beam.ParDo(_Edit(self.editors, self.outcomes, self.kept)).with_output_types(Batch)
+    def setup(self) -> None:
+        """Imports and prepares the editors, once a worker."""
+        self._editors = [spec.load() for spec in self.editors]
+        for step in self._editors:
+            step.setup()
+
+    def apply(self, batch: Batch) -> Batch:
+        """The editors in order, then the comparison (``edit_batch``)."""
+        return batch if batch.error else edit_batch(batch, self._editors, self.outcomes, self.kept)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import apache_beam as beam
 import pyarrow as pa
 
 from transforms.batches import Batch
-from transforms.kernels.deduplication.fingerprinting import MinHash, fingerprint
+from transforms.box import Box
+from transforms.kernels.deduplication.fingerprinting import DEFAULT, MinHash, fingerprint
 
 
 def fingerprint_batch(batch: Batch, options: MinHash, stored: tuple[str, ...] = ()) -> Batch:
@@ -32,16 +32,16 @@ def as_stored(data: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 @dataclasses.dataclass
-class Fingerprint(beam.PTransform):
+class Fingerprint(Box):
     """From ``Batch`` with texts: the same documents as fingerprints, without text.
 
     Attributes:
       stored: kept columns and attributes, which stay.
     """
 
-    options: MinHash
+    options: MinHash = DEFAULT
     stored: tuple[str, ...] = ()
 
-    def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
-        """A pure function of each batch."""
-        return batches | beam.Map(fingerprint_batch, self.options, self.stored).with_output_types(Batch)
+    def apply(self, batch: Batch) -> Batch:
+        """A pure function of each batch (``fingerprint_batch``)."""
+        return fingerprint_batch(batch, self.options, self.stored)

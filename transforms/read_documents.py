@@ -1,9 +1,9 @@
-"""ReadDocuments: a shard's rows as Arrow batches."""
+"""ReadShards, ReadDocuments: the rows of shards, or of files and folders, as Arrow batches."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,8 +15,10 @@ from transforms.costs import Costs, spending
 from transforms.io.deaths import Deaths, at_work
 from transforms.io.packed_sources import PackedReader
 from transforms.io.readers import ReadOptions, UnreadableSource, read
-from transforms.io.source_list import sources_between
+from transforms.io.source_list import find_sources, sources_between
 from transforms.shard_outcomes import ShardOutcomes
+from transforms.split_shards import SplitShards
+from transforms.spread import Spread
 from transforms.worker_memory import keep_freed_memory
 
 
@@ -109,7 +111,7 @@ def _notes(warnings: list[str], packed: PackedReader | None) -> dict[str, Any]:
 
 
 @dataclasses.dataclass
-class ReadDocuments(beam.PTransform):
+class ReadShards(beam.PTransform):
     """From ``Shard`` or ``ShardOutcomes``: its documents (``Batch`` with ``columns.DOCUMENTS``), in source order.
 
     Attributes:
@@ -125,3 +127,42 @@ class ReadDocuments(beam.PTransform):
         """One shard at a time, streaming."""
         arguments = (self.options, self.sources_uri, self.deaths)
         return shards | beam.FlatMap(read_shard, *arguments).with_output_types(Batch)
+
+
+def _refuse_unreadable(batch: Batch) -> Batch:
+    if batch.error:
+        raise UnreadableSource(batch.shard.source.uri, batch.error)
+    return batch
+
+
+@dataclasses.dataclass
+class ReadDocuments(beam.PTransform):
+    """From the root: all documents of files, folders, globs and ``s3://`` prefixes (``Batch``).
+
+    Sources are listed where the pipeline is built, and numbered in the order of their URIs.
+
+    Attributes:
+      inputs: URIs, or one.
+      options: how sources are read.
+
+    Raises:
+      StorageError: there is nothing to read; as the pipeline is built.
+      UnreadableSource: a source can't be read; on a worker.
+
+    Example:
+      >>> pipeline | ReadDocuments("texts/") | Normalize() | IdentifyLanguage()
+    """
+
+    inputs: str | Sequence[str]
+    options: ReadOptions = dataclasses.field(default_factory=ReadOptions)
+
+    def expand(self, root: beam.Pipeline) -> beam.PCollection[Batch]:
+        """Lists, splits and reads, shards spread over all workers."""
+        sources = find_sources([self.inputs] if isinstance(self.inputs, str) else self.inputs)
+        split = root | "Sources" >> beam.Create(sources) | "SplitShards" >> SplitShards(self.options, Deaths("", 0))
+        return (
+            split.shards
+            | "Spread" >> Spread()
+            | "Read" >> ReadShards(self.options)
+            | "RefuseUnreadable" >> beam.Map(_refuse_unreadable).with_output_types(Batch)
+        )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches import Batch
+from transforms.box import Box
+from transforms.io import storage
 from transforms.io.pinned_files import PinnedFile
 from transforms.kernels.tokenization.tokenizer import Tokenizer
 
@@ -22,14 +23,19 @@ SAMPLE_BYTES = 64 * 2**10
 class Tokenization:
     """How texts become ids: the tokenizer, the tokens put around each document, whether the text stays.
 
-    ``fast`` allows the fast engine where it proves equal.
+    ``fast_tokenizer`` allows the fast engine where it proves equal.
     """
 
     tokenizer: PinnedFile
     bos: str | None = None
     eos: str | None = None
     with_text: bool = False
-    fast: bool = True
+    fast_tokenizer: bool = True
+
+    @classmethod
+    def from_file(cls, uri: str, **options: Any) -> Tokenization:
+        """With the ``tokenizer.json`` at a path or URI, pinned as it is now; ``options`` as of this class."""
+        return cls(PinnedFile.pin(storage.absolute(uri)), **options)
 
     def load(self) -> Tokenizer:
         """The tokenizer.
@@ -37,7 +43,7 @@ class Tokenization:
         Raises:
           ValueError: it can't be used, or bos or eos isn't in its vocabulary.
         """
-        return Tokenizer.from_json(self.tokenizer.read(), bos=self.bos, eos=self.eos, allow_fast=self.fast)
+        return Tokenizer.from_json(self.tokenizer.read(), bos=self.bos, eos=self.eos, allow_fast=self.fast_tokenizer)
 
 
 def sample_of(text: pa.StringArray, limit: int = SAMPLE_BYTES) -> pa.StringArray:
@@ -70,32 +76,9 @@ def spelling_of(tokenizer: Tokenizer, text: pa.StringArray, encoded: pa.ListArra
     }
 
 
-class _Encode(beam.DoFn):
-    def __init__(self, options: Tokenization, columns: tuple[str, ...]) -> None:
-        self._options, self._columns = options, columns
-
-    def setup(self) -> None:
-        """Loads the tokenizer once a worker."""
-        self._tokenizer = self._options.load()
-
-    def process(self, batch: Batch) -> list[Batch]:
-        text = batch.data["text"]
-        if batch.index == 0 and len(text):
-            with batch.at_work("CompareTokenizers"):
-                batch.notes["tokenizer"] = dataclasses.asdict(self._tokenizer.calibrate(sample_of(text)))
-        with batch.at_work("Tokenize"):
-            ids = self._tokenizer.encode(text)
-            batch.notes["spelling"] = spelling_of(self._tokenizer, text, ids)
-        columns: dict[str, Any] = {"row": batch.data["row"], "id": batch.data["id"], "input_ids": ids}
-        if self._options.with_text:
-            columns["text"] = text
-        columns |= {name: batch.data[name] for name in self._columns if name in batch.data.schema.names}
-        return [batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))]
-
-
 @dataclasses.dataclass
-class Tokenize(beam.PTransform):
-    """From ``Batch`` of kept texts: ``row``, ``id``, ``input_ids`` (and ``text`` on request) of the same documents.
+class Tokenize(Box):
+    """From ``Batch``: ``row``, ``id``, ``input_ids`` (and ``text`` on request) of the same documents.
 
     Attributes:
       columns: others that stay.
@@ -104,6 +87,25 @@ class Tokenize(beam.PTransform):
     options: Tokenization
     columns: tuple[str, ...] = ()
 
-    def expand(self, batches: beam.PCollection[Batch]) -> beam.PCollection[Batch]:
-        """One single-threaded tokenizer a worker."""
-        return batches | beam.ParDo(_Encode(self.options, self.columns)).with_output_types(Batch)
+    def setup(self) -> None:
+        """Loads one single-threaded tokenizer a worker."""
+        self._tokenizer = self.options.load()
+
+    def apply(self, batch: Batch) -> Batch:
+        """The token ids of each document, null without a text; of a shard's first batch, both engines are compared."""
+        text = batch.data["text"]
+        active = text.drop_null() if text.null_count else text
+        if batch.index == 0 and len(active):
+            with batch.at_work("CompareTokenizers"):
+                batch.notes["tokenizer"] = dataclasses.asdict(self._tokenizer.calibrate(sample_of(active)))
+        with batch.at_work("Tokenize"):
+            ids = self._tokenizer.encode(active)
+            batch.notes["spelling"] = spelling_of(self._tokenizer, active, ids)
+            if text.null_count:
+                places = np.cumsum(text.is_valid().to_numpy(zero_copy_only=False)) - 1
+                ids = ids.take(pa.array(places, mask=text.is_null().to_numpy(zero_copy_only=False)))
+        columns: dict[str, Any] = {"row": batch.data["row"], "id": batch.data["id"], "input_ids": ids}
+        if self.options.with_text:
+            columns["text"] = text
+        columns |= {name: batch.data[name] for name in self.columns if name in batch.data.schema.names}
+        return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))

@@ -26,6 +26,11 @@ RANDOM = ["content_hash", "signature", "shingles", "bands"]
 """Columns that look random: no encoding shortens them, so none is tried."""
 
 
+def object_options(schema: pa.Schema) -> dict[str, Any]:
+    """How fingerprint objects of this schema are written, beside what every object has."""
+    return {"use_dictionary": [name for name in schema.names if name not in RANDOM]}
+
+
 @dataclasses.dataclass
 class _Open:
     """A shard that is being written."""
@@ -46,8 +51,7 @@ class _Write(ShardWriter[_Open]):
         self._schema = columns.fingerprints(options.bands, options.signature_size, more, wide)
 
     def _output(self, batch: Batch) -> ObjectWriter:
-        plain = [name for name in self._schema.names if name not in RANDOM]
-        return self._objects.open(batch.shard, self._schema, batch.error, use_dictionary=plain)
+        return self._objects.open(batch.shard, self._schema, batch.error, **object_options(self._schema))
 
     def begin(self, batch: Batch) -> _Open:
         """Opens the shard's object, under no name yet."""

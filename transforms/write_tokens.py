@@ -23,6 +23,13 @@ from transforms.shard_outcomes import ShardOutcomes, segment_of
 from transforms.shard_writer import ShardWriter
 
 
+def object_options(schema: pa.Schema) -> dict[str, Any]:
+    """How the objects of pass 3 with this schema are written, beside what every object has."""
+    added = [name for name in schema.names if name not in tokens(pa.uint32(), True).names]
+    lists = "input_ids" if "input_ids" in schema.names else None
+    return {"lists": lists, "use_dictionary": ["language", "source", "cluster_size", *added]}
+
+
 @dataclasses.dataclass
 class _Open:
     """A shard that is being written."""
@@ -69,10 +76,7 @@ class _Write(ShardWriter[_Open]):
         """Opens the shard's object, under no name yet."""
         if batch.shard_outcomes is None:
             raise ValueError(f"shard {batch.shard.name} has come to WriteTokens without its outcomes")
-        added = [name for name in self._schema.names if name not in tokens(pa.uint32(), True).names]
-        dictionary = ["language", "source", "cluster_size", *added]
-        lists = "input_ids" if "input_ids" in self._schema.names else None
-        output = self._objects.open(batch.shard, self._schema, lists=lists, use_dictionary=dictionary)
+        output = self._objects.open(batch.shard, self._schema, **object_options(self._schema))
         return _Open(output, batch.shard_outcomes)
 
     def add(self, work: _Open, batch: Batch) -> None:

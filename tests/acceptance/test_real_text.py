@@ -51,7 +51,7 @@ def lineage(run_id: str, query: str) -> list[tuple]:
         return connection.execute(query, {"run": run_id}).fetchall()
 
 
-def test_every_document_is_in_the_books_and_in_the_lineage(undisturbed: Path) -> None:
+def test_every_document_is_counted_and_in_the_lineage(undisturbed: Path) -> None:
     manifest = runs.manifest(undisturbed)
     counts = manifest["counts"]
     documents = sum(pq.read_metadata(file).num_rows for file in CORPUS.glob("*.parquet"))

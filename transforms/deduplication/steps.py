@@ -89,7 +89,7 @@ def _tags(languages: list[pa.Array]) -> np.ndarray | None:
 
 
 def _scope_columns(options: Deduplication) -> list[str]:
-    return ["language"] if options.scope == "language" else []
+    return ["language"] if options.duplicates_within == "language" else []
 
 
 def content_hashes(shard: Shard, fingerprints: StoredFingerprints, options: Deduplication) -> Iterator[Keyed]:
@@ -118,7 +118,7 @@ def band_records(
     shard: Shard, blocks: Iterable[bytes], fingerprints: StoredFingerprints, options: Deduplication
 ) -> Iterator[Keyed]:
     """DUPLICATES -> BANDS of all other documents to partitions."""
-    longest = options.keep == "longest"
+    longest = options.keep_duplicate == "longest"
     columns = ["bands", *(["text_bytes"] if longest else []), *_scope_columns(options)]
     arrays = dict(zip(columns, _read_fingerprints(shard, fingerprints, columns), strict=True))
     text_bytes = arrays["text_bytes"].fill_null(0).to_numpy() if longest else None
@@ -129,13 +129,13 @@ def band_records(
         text_bytes = None if text_bytes is None else np.full_like(text_bytes, LONGEST)
     tags = _tags([arrays[name] for name in _scope_columns(options)])
     records = deduplication.band_records(arrays["bands"], tags, text_bytes, left_out)
-    layout = deduplication.bands_layout(options.keep)
+    layout = deduplication.bands_layout(options.keep_duplicate)
     yield from layout.split(shard.key, records, partition_of(records["bucket"], options.partitions))
 
 
 def candidate_pairs(partition: int, blocks: Iterable[bytes], options: Deduplication) -> Iterator[Keyed]:
     """BANDS -> PAIRS to the shard of the later end."""
-    records, shards = deduplication.bands_layout(options.keep).unpack(blocks)
+    records, shards = deduplication.bands_layout(options.keep_duplicate).unpack(blocks)
     found = deduplication.candidate_pairs(records, shards, options.bucket_cap, options.always_kept)
     if found.large_buckets:
         count("large_buckets", found.large_buckets)

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from transforms.io import storage
 
@@ -72,13 +73,15 @@ class Deaths:
 
     def reason(self, name: str) -> str:
         """Why a shard or source is set aside; empty if it isn't. What was noted in the last second may be missed."""
+        if not self.limit:
+            return ""
         now = time.monotonic()
         with _lock:
             read, known = _listed.get(self.uri, (-_FRESH_SECONDS, {}))
             if now - read >= _FRESH_SECONDS:
                 _listed[self.uri] = now, (known := self.by_name())
         notes = sorted(known.get(name, []))
-        if not self.limit or len(notes) < self.limit:
+        if len(notes) < self.limit:
             return ""
         last = json.loads(storage.read_bytes(notes[-1]))
         signals = ", ".join(sorted({note.rpartition("/")[2].split(".")[1] for note in notes}))
@@ -140,10 +143,11 @@ def _say(message: dict[str, object]) -> None:
 def _start() -> int:
     """Starts this process's witness; it reads what ``faulthandler`` writes when the process is killed."""
     reading, writing = os.pipe()
-    path = os.pathsep.join(part for part in sys.path if part)
+    own = str(Path(__file__).parents[2])  # before a folder of the user's that is called like a package of ours
+    path = os.pathsep.join([own, *(part for part in sys.path if part)])
     _witnesses.append(
         subprocess.Popen(
-            [sys.executable, "-m", "transforms.io.death_witness"],
+            [sys.executable, "-P", "-m", "transforms.io.death_witness"],
             env=os.environ | {"PYTHONPATH": path},
             stdin=reading,
             stdout=subprocess.DEVNULL,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.shards import Shard, Source, etags_digest
+from transforms.io import storage
 from transforms.io.own_objects import opened
 
 SMALL_SHARE, PACKED_SHARE = 1 / 64, 5 / 8
@@ -103,3 +104,15 @@ def sources_between(sources_uri: str, first: int, count: int) -> tuple[Source, .
 def source_name(source: Source) -> str:
     """Under which a source is known that kills the worker that splits it: its shards have a longer name."""
     return f"{source.number:07d}"
+
+
+def find_sources(inputs: Iterable[str]) -> list[Source]:
+    """The sources in files, folders, globs and prefixes, each once, numbered in the order of their URIs.
+
+    Raises:
+      NotFound: there is nothing to read.
+    """
+    found = {info.uri: info for uri in inputs for info in storage.list_objects(storage.absolute(uri))}
+    if not found:
+        raise storage.NotFound(", ".join(inputs), "there is nothing to read")
+    return [Source(number, info.uri, info.etag, info.size) for number, (_, info) in enumerate(sorted(found.items()))]

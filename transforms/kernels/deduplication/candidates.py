@@ -6,8 +6,8 @@ signature: Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", 3.4) and h
 at least ``min_similarity``. Which of the verified pairs' documents stay is decided in
 ``transforms.kernels.deduplication.resolution``.
 
-The *rank* decides which of a pair stays: the smaller id, or with ``keep="longest"`` the one with more bytes of text,
-then the smaller id. Exact duplicates are equally long, so for them it is the id in both cases.
+The *rank* decides which of a pair stays: the smaller id, or with ``keep_duplicate="longest"`` the one with more bytes
+of text, then the smaller id. Exact duplicates are equally long, so for them it is the id in both cases.
 
 No function depends on the order in which records come: all sort by keys that are unique.
 """
@@ -54,9 +54,9 @@ class Deduplication:
         1 at most. 0.8 is what the default bands find with probability 0.92.
       partitions: hash ranges of the shuffles, 1 to 65,536 (``partitions_for``). More make each smaller and the number
         of blocks, one a (shard, partition), larger. Never changes the result.
-      scope: ``"global"``, or ``"language"``: documents of two languages are never duplicates of each other.
-      keep: ``"first"``: of a pair the smaller id stays; ``"longest"``: the one with more bytes, then the smaller id.
-        Costs 4 bytes a band in the shuffle.
+      duplicates_within: ``"global"``, or ``"language"``: documents of two languages are never duplicates of each other.
+      keep_duplicate: ``"first"``: of a pair the smaller id stays; ``"longest"``: the one with more bytes, then the
+        smaller id. Costs 4 bytes a band in the shuffle.
       bucket_cap: buckets with more documents are counted and logged. They are handled like any other.
       max_open_edges: how many verified pairs may be left to the last step of the resolution, which one worker holds in
         memory (``transforms.kernels.deduplication.resolution.BYTES_PER_OPEN_EDGE`` each); more are an error.
@@ -69,8 +69,8 @@ class Deduplication:
 
     min_similarity: float = 0.8
     partitions: int = _MIN_PARTITIONS
-    scope: Scope = "global"
-    keep: Keep = "first"
+    duplicates_within: Scope = "global"
+    keep_duplicate: Keep = "first"
     bucket_cap: int = 10_000
     max_open_edges: int = 50_000_000
     always_kept: int = 0
@@ -81,10 +81,12 @@ class Deduplication:
             raise ValueError(f"min_similarity must be above 0 and 1 at most, not {self.min_similarity}")
         if not 1 <= self.partitions <= MAX_PARTITIONS:
             raise ValueError(f"partitions must be 1 to {MAX_PARTITIONS}, not {self.partitions}")
-        if self.scope not in get_args(Scope):
-            raise ValueError(f"scope must be one of {', '.join(get_args(Scope))}, not {self.scope!r}")
-        if self.keep not in get_args(Keep):
-            raise ValueError(f"keep must be one of {', '.join(get_args(Keep))}, not {self.keep!r}")
+        if self.duplicates_within not in get_args(Scope):
+            raise ValueError(
+                f"duplicates_within must be one of {', '.join(get_args(Scope))}, not {self.duplicates_within!r}"
+            )
+        if self.keep_duplicate not in get_args(Keep):
+            raise ValueError(f"keep_duplicate must be one of {', '.join(get_args(Keep))}, not {self.keep_duplicate!r}")
         if self.bucket_cap < 2:
             raise ValueError(f"bucket_cap must be at least 2, not {self.bucket_cap}")
         if self.band_bins < 1:
@@ -96,8 +98,9 @@ class Deduplication:
 def partitions_for(documents: int) -> int:
     """How many hash ranges suit a number of documents: 200,000 documents each.
 
-    With 14 bands such a partition is 34 MB of band records (45 with ``keep="longest"``), which Beam's runners hand to a
-    worker in one piece. Eight at least, so that a small run spreads over its cores; as many as there can be at most.
+    With 14 bands such a partition is 34 MB of band records (45 with ``keep_duplicate="longest"``), which Beam's runners
+    hand to a worker in one piece. Eight at least, so that a small run spreads over its cores; as many as there can be
+    at most.
     """
     return min(MAX_PARTITIONS, max(_MIN_PARTITIONS, -(-documents // _DOCUMENTS_A_PARTITION)))
 

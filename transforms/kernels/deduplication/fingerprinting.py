@@ -86,6 +86,9 @@ class MinHash:
         return self.signature_size * 5 // 4
 
 
+DEFAULT = MinHash()
+
+
 class Fingerprints(NamedTuple):
     """Arrays of n rows. Null text is null in all; text with fewer words than a shingle has a content hash only.
 

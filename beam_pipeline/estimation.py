@@ -91,7 +91,7 @@ def estimate(settings: Settings) -> dict[str, Any]:
     shards = _shards(settings, sources, looked_at)
     cpu = PASS2_CPU_SECONDS * documents + passes.comparing * shards
     cpu += reading["Read"].cpu * (1 + unique) * text_bytes / max(1, seen.text_bytes) if reading else 0
-    cpu += sum(cost.cpu * (unique if step in passes.OF_KEPT else 1) for step, cost in passes.costs.items()) * of_sample
+    cpu += (_cpu(passes.costs) + _cpu(passes.costs_of_kept) * unique) * of_sample
     stored_bytes = round((sample.fingerprint_bytes + sample.token_bytes * unique) * of_sample)
     requests = _requests(settings, sources, shards, stored_bytes)
     return {
@@ -100,6 +100,10 @@ def estimate(settings: Settings) -> dict[str, Any]:
         "sample": {"documents": sample.documents, "places": len(chosen), "duplicate_share": round(1 - unique, 4)},
         **cost_summary(requests, cpu, stored_bytes, settings.prices()),
     }
+
+
+def _cpu(costs: Costs) -> float:
+    return sum(cost.cpu for cost in costs.values())
 
 
 def _shards(settings: Settings, sources: Sequence[Source], looked_at: Sequence[Source]) -> int:

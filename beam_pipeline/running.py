@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import logging
 import signal
 import time
@@ -31,11 +32,13 @@ from beam_pipeline.execution import StillAtWork, execute, name_job, new_deaths, 
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.invalid_sources import mostly_invalid
 from beam_pipeline.lineage.worker_notes import notes_of, token_objects_of
+from beam_pipeline.options import beam_options
 from beam_pipeline.plan import Plan, make_plan
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
 from beam_pipeline.waiting import while_it_makes_sense
+from runners import local_flink
 from runners.direct import WorkerDied
 from runners.flink_jobs import FlinkJob
 from schemas.errors import ToldError
@@ -69,6 +72,26 @@ class Prepared:
     plan: Plan
     lineage: Lineage
     requests: storage.Requests
+
+
+def run(settings: Settings, *beam_flags: str) -> dict[str, Any]:
+    """Runs the pipeline to its end, as the command does, and returns the manifest (``run.json``).
+
+    Args:
+      beam_flags: Beam's own, such as ``--direct_num_workers=4``.
+
+    Raises:
+      ToldError: it can't be started, or failed; calling it again goes on.
+      UsageError: a flag is nobody's.
+
+    Example:
+      >>> run(Settings(input=["texts/"], output="out/", tokenizer="tokenizer.json"))["counts"]
+    """
+    options = beam_options(beam_flags)
+    prepared = prepare(settings)
+    with local_flink.brought_up(options) as brought_up:
+        carry_out(prepared, brought_up, Console(stderr=True))
+    return dict(json.loads(storage.read_bytes(prepared.plan.layout.manifest)))
 
 
 def prepare(settings: Settings) -> Prepared:
