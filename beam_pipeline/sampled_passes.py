@@ -73,9 +73,7 @@ class SampledPasses:
         plan = Pinned(settings, model, tokenization, recipe, tuple(kept))
         minhash = settings.minhash()
         wide = recipe.outcomes.wide
-        self._fingerprint_schema = columns.fingerprints(
-            minhash.bands, minhash.signature_size, plan.stored_fields, wide
-        )
+        self._fingerprint_schema = columns.fingerprints(minhash.bands, minhash.signature_size, plan.stored_fields, wide)
         chosen = token_fields(settings, plan.stored_fields)
         self._token_schema = columns.tokens(id_type, settings.with_text, chosen)
         self._columns = [column.name for column in kept] if recipe.editors else []

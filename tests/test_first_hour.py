@@ -133,6 +133,7 @@ def test_load_dataset_reads_the_training_data(desk: Desk) -> None:
 def test_the_picture_has_the_boxes_of_the_pipeline() -> None:
     source = (runs.ROOT / "beam_pipeline" / "pipeline.py").read_text()
     boxes = set(re.findall(r">([A-Z][A-Za-z]+)</text>", (runs.ROOT / "docs" / "dag.svg").read_text()))
-    labels = set(re.findall(r'"([A-Z][A-Za-z]+)" >>', source))
+    passes = (runs.ROOT / "beam_pipeline" / "passes.py").read_text()
+    labels = {*re.findall(r'"([A-Z][A-Za-z]+)" >>', source), *re.findall(r"\b([A-Z][A-Za-z]+)\(", passes), "Recipe"}
     assert boxes - {"WriteLineage"} <= labels and len(boxes) == 20
     assert {"ReadDocuments", "Recipe", "Fingerprint", "ResolveDuplicates", "Tokenize", "WriteTokens"} <= boxes

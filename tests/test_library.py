@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -130,17 +129,6 @@ def test_the_readmes_settings_are_settings(tmp_path: Path, monkeypatch: pytest.M
         )
         monkeypatch.syspath_prepend(str(tmp_path))
         assert [spec.load() for spec in settings.steps()]
-
-
-def test_the_readmes_commands_are_commands() -> None:
-    from beam_pipeline.cli import COMMANDS
-
-    lines = re.findall(
-        r"^    (?:\.venv/bin/)?python -m beam_pipeline +([^#\n]*)", (ROOT / "README.md").read_text(), re.M
-    )
-    words = [shlex.split(line)[0] for line in lines]
-    assert words
-    assert {word for word in words if word[0] not in "-."} <= {*COMMANDS}
 
 
 def test_a_twin_of_a_box_leaves_the_reasons_of_earlier_ones() -> None:
