@@ -161,7 +161,7 @@ tokenizers:
 # Runs against a real S3 server (versitygw, built with Go once): storage, bucket to bucket, bad weather, outages, 20,000
 # sources (15 minutes). `make test` has the short form.
 test-s3: $(VENV)/.installed-test
-	$(PYTHON) -m pytest tests/test_storage_s3.py tests/test_run_s3.py tests/test_clean.py tests/test_estimate.py \
+	$(PYTHON) -m pytest tests/test_storage_s3.py tests/test_run_s3.py tests/test_export_s3.py tests/test_clean.py tests/test_estimate.py \
 		tests/faults/s3_faults.py tests/scale/s3_scale.py
 
 # Pass 2 alone over 1 and 10 million synthetic fingerprints (4 GB in SCALE_DIR, by default the temporary folder), and

@@ -6,7 +6,9 @@ import collections
 import itertools
 import os
 import re
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,27 @@ def test_the_same_bytes_with_any_number_of_workers(finished: Path, workers: int,
     exports.export(tmp_path / "here", finished, "arrow", shard_tokens=60_000)
     flags = ("--format", "arrow", "--shard_tokens", 60_000, "--direct_num_workers", workers)
     command = runs.command("export", "--run", finished, "--output", tmp_path / "out", *flags)
+    subprocess.run(command, cwd=runs.ROOT, check=True, capture_output=True, timeout=300)
+    parts = ("train", "provenance", "README.md")
+    assert exports.digests(tmp_path / "out", *parts) == exports.digests(tmp_path / "here", *parts)
+
+
+def test_ten_kills_leave_no_trace(finished: Path, tmp_path: Path) -> None:
+    exports.export(tmp_path / "here", finished, "mds", shard_tokens=30_000, parts=3)
+    flags = ("--format", "mds", "--shard_tokens", 30_000, "--parts", 3, "--direct_num_workers", 2)
+    command = runs.command("export", "--run", finished, "--output", tmp_path / "out", *flags)
+    generator, killed = np.random.default_rng(9), 0
+    while killed < 10:
+        process = subprocess.Popen(command, cwd=runs.ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+        done = len(list((tmp_path / "out").glob("provenance/*.parquet")))
+        deadline = time.monotonic() + 60
+        while len(list((tmp_path / "out").glob("provenance/*.parquet"))) <= done and time.monotonic() < deadline:
+            time.sleep(float(generator.uniform(0, 0.2)))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        killed += 1
+        for path in sorted((tmp_path / "out").glob("provenance/*.parquet"))[2 * (killed % 2) + 1 :]:
+            path.unlink()  # more to do for the next
     subprocess.run(command, cwd=runs.ROOT, check=True, capture_output=True, timeout=300)
     parts = ("train", "provenance", "README.md")
     assert exports.digests(tmp_path / "out", *parts) == exports.digests(tmp_path / "here", *parts)
