@@ -238,4 +238,7 @@ def test_the_plan_is_what_is_written(made: Path, tmp_path: Path) -> None:
         drafted.contents[name] for name in ("mixture", "holdout", "mixing")
     ]
     assert done["splits"]["train"]["tokens"] == done["mixture"][0]["taken"]["tokens"]
+    told = drafted.contents["estimate"]
+    stored = sum(split["bytes"] for split in done["splits"].values())
+    assert told["stored_bytes"] <= stored < 1.2 * told["stored_bytes"] and told["cost"]["requests"] > 0
     assert done["splits"]["holdout"]["tokens"] == done["holdout"]["tokens"]

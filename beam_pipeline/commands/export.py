@@ -53,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
 def _show(contents: dict[str, Any], as_json: bool, console: Console) -> None:
     if as_json:
         shown = {
-            name: contents[name] for name in ("mixture", "holdout", "mixing", "files", "splits") if name in contents
+            name: contents[name]
+            for name in ("mixture", "holdout", "mixing", "files", "estimate", "splits")
+            if name in contents
         }
         Console(soft_wrap=True).print_json(json.dumps(shown))
         return
@@ -75,6 +77,14 @@ def _show(contents: dict[str, Any], as_json: bool, console: Console) -> None:
             f"order: two neighbours are of the same row group with probability {mixing['same_row_group']:.3%} "
             f"(uniform permutation: {mixing['uniform']:.3%}); each row group is read "
             f"{mixing['reads_of_a_row_group']:.2f} times",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if "splits" not in contents:
+        told = contents["estimate"]
+        console.print(
+            f"files: {sum(contents['files']):,}, about {told['stored_bytes'] / 1e9:,.3f} GB, {told['cpu_hours']:.4g} CPU "
+            f"hours, {told['requests']['get']:,} GETs and {told['requests']['put']:,} PUTs; cost at runs' default prices: "
+            f"{told['cost']['requests'] + told['cost']['cpu']:.4g}, and {told['cost']['storage_per_month']:.4g} a month",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
     for name, split in contents.get("splits", {}).items():

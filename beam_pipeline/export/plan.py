@@ -16,11 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beam_pipeline.export.estimate import estimate
 from beam_pipeline.export.layout import lay_out, mixing
 from beam_pipeline.export.removals import read_removals
 from beam_pipeline.export.runs import Around, ExportedRun, NotExportable, exported_runs, read_plan, tokens_around
 from beam_pipeline.export.settings import ExportSettings
 from beam_pipeline.export.survey import Amount, Runs, Tables, epochs_for, survey
+from beam_pipeline.prices import Prices
+from beam_pipeline.settings import Settings
 from schemas import exports
 from schemas.exports import SPLITS
 from schemas.run_layout import stable_hash
@@ -131,10 +134,16 @@ def draft(settings: ExportSettings) -> Drafted:
         "files": list(files),
         "mixture": _mixture(selection, budgets, tables),
         "holdout": dataclasses.asdict(tables.held_out),
-        "mixing": mixing(pieces, tables.units.num_rows),
+        "mixing": mixing(pieces),
+        "estimate": estimate(settings.format, id_bytes, pieces, files, _default_prices()),
         "removed": "",
     }
     return Drafted(contents, tables, pieces)
+
+
+def _default_prices() -> Prices:
+    """Those that runs have if their settings don't say others."""
+    return Prices(*(Settings.model_fields[f"price_{field.name}"].default for field in dataclasses.fields(Prices)))
 
 
 def make_plan(settings: ExportSettings) -> ExportPlan:
