@@ -52,11 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(contents: dict[str, Any], as_json: bool, console: Console) -> None:
     if as_json:
-        shown = {
-            name: contents[name]
-            for name in ("mixture", "holdout", "mixing", "files", "estimate", "splits")
-            if name in contents
-        }
+        names = ("mixture", "holdout", "mixing", "files", "estimate", "splits")
+        shown = {name: contents[name] for name in names if name in contents}
         Console(soft_wrap=True).print_json(json.dumps(shown))
         return
     table = Table(title="Mixture", title_justify="left")
@@ -81,10 +78,11 @@ def _show(contents: dict[str, Any], as_json: bool, console: Console) -> None:
         )  # fmt: skip
     if "splits" not in contents:
         told = contents["estimate"]
+        requests, cost = told["requests"], told["cost"]
         console.print(
-            f"files: {sum(contents['files']):,}, about {told['stored_bytes'] / 1e9:,.3f} GB, {told['cpu_hours']:.4g} CPU "
-            f"hours, {told['requests']['get']:,} GETs and {told['requests']['put']:,} PUTs; cost at runs' default prices: "
-            f"{told['cost']['requests'] + told['cost']['cpu']:.4g}, and {told['cost']['storage_per_month']:.4g} a month",
+            f"files: {sum(contents['files']):,}, about {told['stored_bytes'] / 1e9:,.3f} GB, {told['cpu_hours']:.4g} "
+            f"CPU hours, {requests['get']:,} GETs, {requests['put']:,} PUTs; cost at the default prices: "
+            f"{cost['requests'] + cost['cpu']:.4g}, and {cost['storage_per_month']:.4g} a month",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
     for name, split in contents.get("splits", {}).items():

@@ -49,7 +49,7 @@ def lay_out(pieces: pa.Table, seed: int, shard_tokens: int) -> tuple[pa.Table, t
     return pa.table(arrays, schema=exports.PIECES), tuple(counts)
 
 
-def mixing(pieces: pa.Table) -> dict[str, Any]:
+def mixing(pieces: pa.Table, units: int) -> dict[str, Any]:
     """How far the order is from a uniform permutation of all documents of the training split.
 
     ``same_row_group`` is the probability that a document's neighbour in a file is of the same row group, exactly what

@@ -134,7 +134,7 @@ def draft(settings: ExportSettings) -> Drafted:
         "files": list(files),
         "mixture": _mixture(selection, budgets, tables),
         "holdout": dataclasses.asdict(tables.held_out),
-        "mixing": mixing(pieces),
+        "mixing": mixing(pieces, tables.units.num_rows),
         "estimate": estimate(settings.format, id_bytes, pieces, files, _default_prices()),
         "removed": "",
     }
