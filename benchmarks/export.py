@@ -41,7 +41,7 @@ ROUNDS = 3
 CASES: dict[str, dict[str, Any]] = {
     "megatron": {"format": "megatron"},
     "mds, best-fit 4096": {"format": "mds", "packing": "best-fit", "sequence_length": 4096},
-    "numpy, EOS added": {"format": "numpy", "eos": "0"},
+    "numpy": {"format": "numpy"},
     "arrow, concatenate 2048": {"format": "arrow", "packing": "concatenate", "sequence_length": 2048},
     "parquet": {"format": "parquet"},
 }
