@@ -19,6 +19,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -87,6 +88,7 @@ class Expression:
         return value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
 
 
+@functools.lru_cache(maxsize=1024)
 def _parsed(text: str) -> ast.expr:
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"an expression has at most {MAX_CHARACTERS} characters, this one {len(text)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ class Family:
         """The rules, in order."""
         raise NotImplementedError
 
-    @property
+    @functools.cached_property
     def rules(self) -> tuple[Rule, ...]:
         """The rules that have a threshold."""
         return tuple(
@@ -58,7 +59,7 @@ class Family:
         """The reason of each rule."""
         return tuple(rule.reason for rule in self.rules)
 
-    @property
+    @functools.cached_property
     def reads(self) -> tuple[str, ...]:
         """The columns that the rules read: attributes, not the text."""
         return tuple(sorted({name for rule in self.rules for name in rule.reads if not name.startswith("limit.")}))

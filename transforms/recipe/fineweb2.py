@@ -214,7 +214,7 @@ class FineWeb2(Family):
         few = "coalesce(language_stop_words, {0}) >= {0}"
         yield "fineweb2_few_stop_words", few, self.min_stop_words or None
 
-    @property
+    @functools.cached_property
     def reads(self) -> tuple[str, ...]:
         """The columns that the rules read, the language among them."""
         return tuple(sorted({*super().reads, "language"}))

@@ -116,17 +116,23 @@ def line_classes() -> np.ndarray:
 
 @numba.njit(cache=True)
 def found_phrases(data: np.ndarray, start: int, end: int, phrases: tuple[np.ndarray, ...], firsts: np.ndarray) -> int:
-    """Which phrases some bytes contain, one bit each; the letters of ASCII folded to small ones."""
+    """Which phrases some bytes contain, one bit each; the letters of ASCII folded to small ones.
+
+    ``firsts`` (int64[3, 256]) has for each of the first three bytes which phrases have it there.
+    """
     found = 0
-    for place in range(start, end):
-        candidates = firsts[data[place]] & ~found
+    for place in range(start, end - 2):
+        candidates = firsts[0, data[place]]
+        if candidates == 0:
+            continue
+        candidates &= firsts[1, data[place + 1]] & firsts[2, data[place + 2]] & ~found
         if candidates == 0:
             continue
         for k in range(len(phrases)):
             wanted = phrases[k]
             if candidates >> k & 1 == 0 or end - place < len(wanted):
                 continue
-            same = 1
+            same = 3
             while same < len(wanted):
                 byte = data[place + same]
                 if 0x41 <= byte <= 0x5A:
@@ -272,9 +278,10 @@ def _encoded(phrases: Sequence[str]) -> tuple[np.ndarray, ...]:
 
 
 _PHRASES = _encoded((LOREM_IPSUM, JAVASCRIPT, *PHRASES))
-_FIRSTS = np.zeros(256, np.int64)
+_FIRSTS = np.zeros((3, 256), np.int64)
 for _place, _phrase in enumerate(_PHRASES):
-    _FIRSTS[[int(_phrase[0]), int(_phrase[0]) - 0x20]] |= 1 << _place
+    for _at in range(3):
+        _FIRSTS[_at, [int(_phrase[_at]), int(_phrase[_at]) - 0x20]] |= 1 << _place
 
 
 def kept_lines(

@@ -123,6 +123,25 @@ def trimmed(data: np.ndarray, begin: int, end: int, kinds: np.ndarray) -> tuple[
 
 
 @numba.njit(cache=True)
+def _count_filled(
+    data: np.ndarray, lead: int, tail: int, end: int, length: int, terminal: np.ndarray, out: np.ndarray
+) -> None:
+    """The statistics of a line with more than white space: it ends at ``end``, without white space at ``tail``."""
+    first, _ = decode(data, lead)
+    out[BULLET_LINES] += first == 0x2D or first == 0x2022
+    dots = tail - lead >= 3 and data[tail - 1] == 0x2E and data[tail - 2] == 0x2E and data[tail - 3] == 0x2E
+    one = tail - lead >= 3 and data[tail - 1] == 0xA6 and data[tail - 2] == 0x80 and data[tail - 3] == 0xE2
+    out[ELLIPSIS_LINES] += dots or one
+    out[FILLED_LINES] += 1
+    last = end - 1
+    while data[last] & 0xC0 == 0x80:
+        last -= 1
+    code, _ = decode(data, last)
+    out[TERMINAL_LINES] += terminal[code]
+    out[SHORT_LINES] += length <= SHORT_LINE
+
+
+@numba.njit(cache=True)
 def _count_lines(
     data: np.ndarray, begin: int, end: int, kinds: np.ndarray, terminal: np.ndarray, table: np.ndarray,
     mask: np.uint64, out: np.ndarray,
@@ -131,9 +150,7 @@ def _count_lines(
     factor = np.uint64(MULTIPLIER)
     place, hashed = begin, np.uint64(0)
     length = letters = uppercase = digits = hashes = dots = ellipses = characters = 0
-    last = before_last = third = 0
-    end_1 = end_2 = end_3 = 0
-    first_filled = -1
+    line = begin
     while True:
         if place < end:
             code, size = decode(data, place)
@@ -146,46 +163,37 @@ def _count_lines(
                 characters += 1
             elif length > 0:
                 out[LINES] += 1
-            if first_filled == 0x2D or first_filled == 0x2022:
-                out[BULLET_LINES] += 1
-            if end_1 == 0x2026 or (end_1 == 0x2E and end_2 == 0x2E and end_3 == 0x2E):
-                out[ELLIPSIS_LINES] += 1
-            if first_filled >= 0:
-                out[FILLED_LINES] += 1
-                out[TERMINAL_LINES] += terminal[last]
-                out[SHORT_LINES] += length <= SHORT_LINE
             if length > 0:
+                lead, tail = trimmed(data, line, place, kinds)
                 out[SEPARATE_LINES] += 1
-                if seen_before(table, mask, hashed):
+                duplicate = seen_before(table, mask, hashed)
+                if duplicate:
                     out[DUPLICATE_LINES] += 1
                     out[DUPLICATE_LINE_CHARACTERS] += length
-                    if first_filled >= 0:
-                        out[DUPLICATE_FILLED] += length
+                if lead < tail:
+                    _count_filled(data, lead, tail, place, length, terminal, out)
+                    out[DUPLICATE_FILLED] += length if duplicate else 0
             ellipses += dots // 3
-            hashed = np.uint64(0)
             characters += length
-            length = dots = last = before_last = third = end_1 = end_2 = end_3 = 0
-            first_filled = -1
+            hashed = np.uint64(0)
+            length = dots = 0
             if size == 0:
                 break
             place += 1
+            line = place
             continue
         kind = kinds[code]
-        third, before_last, last = before_last, last, code
         length += 1
-        if kind & SPACE == 0:
-            end_1, end_2, end_3 = last, before_last, third
-            if first_filled < 0:
-                first_filled = code
         letters += kind & LETTER
         digits += (kind & NUMBER) >> 1
         uppercase += (kind & UPPER) >> 2
-        hashes += code == 0x23
         if code == 0x2E:
             dots += 1
-        else:
-            ellipses += dots // 3 + (code == 0x2026)
+        elif dots > 0:
+            ellipses += dots // 3
             dots = 0
+        hashes += code == 0x23
+        ellipses += code == 0x2026
         for i in range(place, place + size):
             hashed = hashed * factor + np.uint64(data[i]) + np.uint64(1)
         place += size
