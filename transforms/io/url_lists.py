@@ -119,14 +119,14 @@ def _hashes(pins: Pins) -> list[np.ndarray]:
 
 
 def table(pins: Pins) -> np.ndarray:
-    """The table of all lists, shared by the processes of this machine; of no list, an empty array.
+    """The table of all lists, shared by the processes of this machine; of no list, one without entries.
 
     Raises:
       PinnedFileChanged: a list isn't what it was when the run was planned.
       StorageError: one can't be read.
     """
     if not pins:
-        return np.zeros(0, np.uint64)
+        return np.zeros(1, np.uint64)
     name = hashlib.sha256(repr(sorted((kind, [sha for _, sha in lists]) for kind, lists in pins.items())).encode())
     folder = Path(tempfile.gettempdir()) / f"beam-pipeline-lists-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -96,9 +96,9 @@ class UrlMatches(UrlOptions):
         """Maps the table of the lists, made if this machine has none yet."""
         pins = self.pins if self.pins is not None else self.resolve(dataclasses.asdict(self))["pins"]
         hard, soft, substrings = (_listed(getattr(self, name)) for name in _WORDS)
-        object.__setattr__(
-            self, "_ready", (url_lists.table(pins), Words.of(hard, soft, substrings, self.min_soft_words))
-        )
+        words = Words.of(hard, soft, substrings, self.min_soft_words)
+        domains, hosts, urls = (bool(pins.get(kind)) for kind in KINDS)
+        object.__setattr__(self, "_ready", (url_lists.table(pins), words, (domains, hosts, urls)))
 
     def __call__(self, documents: pa.RecordBatch) -> Mapping[str, pa.Array]:
         """The two of each document."""
@@ -106,12 +106,12 @@ class UrlMatches(UrlOptions):
             raise ValueError(f"there is no column {self.column!r}: name it in keep_columns, or set `column`")
         if not hasattr(self, "_ready"):
             self.setup()
-        table, words = self._ready  # type: ignore[attr-defined]
+        table, words, asked = self._ready  # type: ignore[attr-defined]
         urls = documents[self.column]
         if pa.types.is_dictionary(urls.type):
             urls = urls.dictionary_decode()
         offsets, data = offsets_and_data(pc.fill_null(urls.cast(pa.string()), ""))
-        out, out_offsets, reasons = judge(data, offsets, table, words)
+        out, out_offsets, reasons = judge(data, offsets, table, words, asked)
         found = pa.StringArray.from_buffers(
             len(urls), pa.py_buffer(out_offsets.astype(np.int32)), pa.py_buffer(out[: out_offsets[-1]])
         )

@@ -31,7 +31,7 @@ def table() -> np.ndarray:
 
 
 def judged(urls: list[str]) -> list[tuple[str, int]]:
-    data, offsets, reasons = judge(*packed(urls), table(), Words.of(HARD, SOFT, SUBSTRINGS, 2))
+    data, offsets, reasons = judge(*packed(urls), table(), Words.of(HARD, SOFT, SUBSTRINGS, 2), (True, True, True))
     whole = data.tobytes()
     domains = [whole[start:end].decode() for start, end in itertools.pairwise(offsets.tolist())]
     return list(zip(domains, reasons.tolist(), strict=True))

@@ -95,12 +95,16 @@ def table_of(hashes: Sequence[np.ndarray]) -> np.ndarray:
     return table
 
 
+_NO_WORDS = np.zeros(0, np.uint64)
+
+
 @dataclasses.dataclass(frozen=True)
 class Words:
     """Words and substrings that are unwanted in URLs, ready to be looked for.
 
     Attributes:
-      keys, kinds: sorted hashes of words, and 1 for hard ones, 2 for soft ones, 3 for both.
+      keys, kinds: a table of hashes of words, and in its places 1 for hard ones, 2 for soft ones, 3 for both; empty
+        if there are none.
       firsts, bounds, bytes: substrings, sorted: where those with the same first two bytes begin, and each of them.
       singles: by byte, whether it is a substring.
       min_soft: how many different soft words are too many.
@@ -131,10 +135,11 @@ class Words:
                 singles[ord(part)] = True
         longer = [part.encode() for part in parts if len(part) > 1]
         pairs = [part[0] << 8 | part[1] for part in longer]
-        keys = np.array(sorted(found), np.uint64)
+        keys = table_of([np.array([mixed(np.uint64(hashed)) for hashed in found], np.uint64)]) if found else _NO_WORDS
+        kind_of = {int(mixed(np.uint64(hashed))): kind for hashed, kind in found.items()}
         return cls(
             keys=keys,
-            kinds=np.array([found[int(key)] for key in keys], np.uint8),
+            kinds=np.array([kind_of.get(int(key), 0) for key in keys], np.uint8),
             firsts=np.searchsorted(np.array(pairs, np.int64), np.arange(65537)).astype(np.int32),
             bounds=np.cumsum([0, *map(len, longer)]),
             bytes=np.frombuffer(b"".join(longer) + b"\0", np.uint8),
@@ -150,12 +155,11 @@ def folded(word: str) -> str:
 
 @numba.njit(cache=True)
 def _unwanted_words(
-    data: np.ndarray, begin: int, end: int, scratch: np.ndarray, keys: np.ndarray, kinds: np.ndarray,
-    firsts: np.ndarray, bounds: np.ndarray, parts: np.ndarray, singles: np.ndarray, min_soft: int,
+    data: np.ndarray, begin: int, end: int, scratch: np.ndarray, found: np.ndarray, keys: np.ndarray,
+    kinds: np.ndarray, firsts: np.ndarray, bounds: np.ndarray, parts: np.ndarray, singles: np.ndarray, min_soft: int,
 ) -> int:  # fmt: skip
     """The first of ``HARD_WORD``, ``SOFT_WORDS``, ``SUBSTRING`` that holds of a URL, else 0."""
     hashed, length, soft = np.uint64(0), 0, 0
-    found = np.empty(16, np.uint64)
     count = 0
     for i in range(begin, end + 1):
         byte = data[i] if i < end else np.uint8(0x20)
@@ -168,8 +172,11 @@ def _unwanted_words(
             count += 1
             continue
         if length > 0 and len(keys) > 0:
-            at = np.searchsorted(keys, hashed)
-            if at < len(keys) and keys[at] == hashed:
+            key = mixed(hashed)
+            at = (key >> np.uint64(20)) & np.uint64(len(keys) - 1)
+            while keys[at] != 0 and keys[at] != key:
+                at = (at + np.uint64(1)) & np.uint64(len(keys) - 1)
+            if keys[at] == key:
                 if kinds[at] & 1 != 0:
                     return HARD_WORD
                 new = True
@@ -200,14 +207,13 @@ def _unwanted_words(
 
 @numba.njit(cache=True)
 def _judge(
-    data: np.ndarray, offsets: np.ndarray, suffixes: np.ndarray, table: np.ndarray, has_words: bool, keys: np.ndarray,
-    kinds: np.ndarray, firsts: np.ndarray, bounds: np.ndarray, parts: np.ndarray, singles: np.ndarray, min_soft: int,
-    out: np.ndarray, out_offsets: np.ndarray, reasons: np.ndarray,
+    data: np.ndarray, offsets: np.ndarray, suffixes: np.ndarray, table: np.ndarray, asked: tuple[bool, bool, bool],
+    has_words: bool, keys: np.ndarray, kinds: np.ndarray, firsts: np.ndarray, bounds: np.ndarray, parts: np.ndarray,
+    singles: np.ndarray, min_soft: int, out: np.ndarray, out_offsets: np.ndarray, reasons: np.ndarray,
 ) -> None:  # fmt: skip
     starts, hashes = np.empty(MOST_LABELS, np.int64), np.empty(MOST_LABELS, np.uint64)
-    scratch = np.empty(256, np.uint8)
+    scratch, found = np.empty(256, np.uint8), np.empty(16, np.uint64)
     domain_salt, host_salt, url_salt = _SALTS[0], _SALTS[1], _SALTS[2]
-    has_lists = len(table) > 0
     to = 0
     out_offsets[0] = 0
     for url in range(len(offsets) - 1):
@@ -220,42 +226,43 @@ def _judge(
                 byte = data[i]
                 out[to] = byte | 0x20 if 0x41 <= byte <= 0x5A else byte
                 to += 1
-            if has_lists:
+            if asked[0]:
                 if in_table(table, mixed(hashes[domain] ^ domain_salt)):
                     reasons[url] = DOMAIN
                 for i in range(domain + 1, labels):
                     if reasons[url] == 0 and in_table(table, mixed(hashes[i] ^ domain_salt)):
                         reasons[url] = HOST
-                if reasons[url] == 0 and in_table(table, mixed(hashes[labels - 1] ^ host_salt)):
-                    reasons[url] = HOST
-                if reasons[url] == 0:
-                    hashed = _hash_url(data, start, host_end, behind, end, hashes, starts)
-                    if in_table(table, mixed(hashed ^ url_salt)):
-                        reasons[url] = URL
+            if asked[1] and reasons[url] == 0 and in_table(table, mixed(hashes[labels - 1] ^ host_salt)):
+                reasons[url] = HOST
+            if asked[2] and reasons[url] == 0:
+                hashed = _hash_url(data, start, host_end, behind, end, hashes, starts)
+                if in_table(table, mixed(hashed ^ url_salt)):
+                    reasons[url] = URL
         out_offsets[url + 1] = to
         if has_words and reasons[url] == 0:
             if len(scratch) < end - begin:
                 scratch = np.empty(2 * (end - begin), np.uint8)
             reasons[url] = _unwanted_words(
-                data, begin, end, scratch, keys, kinds, firsts, bounds, parts, singles, min_soft
+                data, begin, end, scratch, found, keys, kinds, firsts, bounds, parts, singles, min_soft
             )
 
 
 def judge(
-    data: np.ndarray, offsets: np.ndarray, table: np.ndarray, words: Words
+    data: np.ndarray, offsets: np.ndarray, table: np.ndarray, words: Words, asked: tuple[bool, bool, bool]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The registered domains of URLs as UTF-8 (uint8[bytes], int64[urls + 1]) and why each is unwanted, 0 if it isn't.
 
     Args:
       data, offsets: the URLs as UTF-8.
-      table: of ``table_of``; an empty array for no lists.
+      table: of ``table_of``.
+      asked: of which of ``KINDS`` it has entries.
     """
     count = len(offsets) - 1
     out = np.empty(max(int(offsets[-1] - offsets[0]), 1), np.uint8)
     out_offsets, reasons = np.empty(count + 1, np.int64), np.zeros(count, np.uint8)
     has_words = bool(len(words.keys) or words.bounds[-1] or words.singles.any())
     _judge(
-        data, offsets, suffix_table(), table, has_words, words.keys, words.kinds, words.firsts, words.bounds,
+        data, offsets, suffix_table(), table, asked, has_words, words.keys, words.kinds, words.firsts, words.bounds,
         words.bytes, words.singles, words.min_soft, out, out_offsets, reasons,
     )  # fmt: skip
     return out, out_offsets, reasons
