@@ -5,9 +5,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DATA ?= ../shared/data
 CACHE ?= $(HOME)/.cache/beam-pipeline
 
-.PHONY: acceptance bench bench-export bench-flink bench-memory bench-rules bench-scale bench-startup bench-storage clean \
-	conformance dedup-peer dedup-truth demo demo-flink fidelity format fuzz lint rules-agreement scale scale-export scale-flink \
-	scale-small-files test test-export test-faults test-first-hour test-flink test-k8s test-lineage test-s3 test-wheel
+.PHONY: acceptance bench bench-export bench-extract bench-flink bench-memory bench-rules bench-scale bench-startup \
+	bench-storage clean conformance dedup-peer dedup-truth demo demo-flink extract-kills fidelity format fuzz lint \
+	rules-agreement scale scale-export scale-flink scale-small-files test test-export test-faults test-first-hour \
+	test-flink test-k8s test-lineage test-s3 test-wheel
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -108,6 +109,15 @@ bench-rules: $(VENV)/.installed-test $(CACHE)/datatrove/.installed
 # Our rules' decisions beside datatrove's on 5,000 documents of DATA, by language and family.
 rules-agreement: $(VENV)/.installed-test $(CACHE)/datatrove/.installed
 	$(PYTHON) -m benchmarks.rules_agreement $(DATA) --peer $(CACHE)/datatrove/bin/python
+
+# Engines of `extract` beside each other: quality and speed on pages with known text in PAGES (benchmarks/extract.py).
+PAGES ?= $(CURDIR)/pages
+bench-extract: $(VENV)/.installed-test
+	$(PYTHON) -m benchmarks.extract $(PAGES)
+
+# `extract` of 2,000 generated pages, killed ten times: the same bytes as undisturbed (5 minutes).
+extract-kills: $(VENV)/.installed-test
+	$(PYTHON) -m tests.web.kills
 
 # Flink beside DirectRunner with the same number of workers: bytes, fixed cost, throughput (2 GB of generated text; 10 minutes).
 bench-flink: $(VENV)/.installed-test

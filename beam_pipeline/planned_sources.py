@@ -7,11 +7,11 @@ import hashlib
 import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipeline.settings import Settings
 from schemas import columns
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.run_layout import OWN_NAMES, Deciding, RunLayout
@@ -40,7 +40,19 @@ class PlanError(ToldError):
     exit_status = WRONG_USAGE
 
 
-def list_sources(settings: Settings) -> list[Source]:
+class Places(Protocol):
+    """Settings that say what is read, and where all that is written goes."""
+
+    @property
+    def input(self) -> list[str]:
+        """URIs."""
+
+    @property
+    def output(self) -> str:
+        """Folder or prefix."""
+
+
+def list_sources(settings: Places) -> list[Source]:
     """The sources, numbered in the order of their sorted URIs; nothing that runs have written is one.
 
     What is below the output isn't, by whichever symbolic link it is found; unless an input lies below the output: then

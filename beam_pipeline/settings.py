@@ -194,6 +194,12 @@ class Settings(NormalizationSettings):
     id_column: str = _setting(
         "input and output", "id", min_length=1, metavar="NAME", description="column or field with your id, if there"
     )
+    plain_text: Literal["no", "file", "paragraph"] = _setting(
+        "input and output",
+        "no",
+        metavar="no|file|paragraph",
+        description="what a document is in sources that are plain text; no: they aren't read",
+    )
     keep_columns: Annotated[list[str], pydantic.BeforeValidator(_split_commas)] = _setting(
         "input and output",
         default_factory=list,
@@ -434,7 +440,7 @@ class Settings(NormalizationSettings):
         """How sources are split and read."""
         from transforms.io.readers import ReadOptions
 
-        return ReadOptions(text_column=self.text_column, id_column=self.id_column, shard_bytes=int(self.shard_bytes))
+        return ReadOptions(self.text_column, self.id_column, int(self.shard_bytes), self.plain_text)
 
     def first_reading(self) -> ReadOptions:
         """How sources are looked at before the types of what is kept are known."""

@@ -22,6 +22,14 @@ MISSING_TEXT = ord("m")
 TEXT_NOT_A_STRING = ord("t")
 NO_TOKENS = ord("o")
 UNKNOWN_TOKENS = ord("s")
+BROKEN_RECORD = ord("r")
+TRUNCATED_RECORD = ord("c")
+TOO_LARGE = ord("l")
+NOT_A_PAGE = ord("w")
+HTTP_STATUS = ord("h")
+NOT_TEXT = ord("b")
+NOT_EXTRACTED = ord("p")
+UNKNOWN_CHARSET = ord("v")
 
 OWN = {
     KEPT: ("kept", ""),
@@ -35,6 +43,14 @@ OWN = {
     TEXT_NOT_A_STRING: ("invalid", "text_not_a_string"),
     NO_TOKENS: ("invalid", "no_tokens"),  # the tokenizer makes nothing of it; if max_unknown_tokens is set
     UNKNOWN_TOKENS: ("invalid", "unknown_tokens"),  # more of its tokens are unknown than max_unknown_tokens says
+    BROKEN_RECORD: ("invalid", "broken_record"),  # of a WARC file: damaged, or its length is wrong
+    TRUNCATED_RECORD: ("invalid", "truncated_record"),  # the file ends, or another record begins, in its midst
+    TOO_LARGE: ("invalid", "too_large"),  # a record or page over the limit of its reader
+    NOT_A_PAGE: ("invalid", "not_a_page"),  # warcinfo, request, metadata, revisit: nothing to read in it
+    HTTP_STATUS: ("invalid", "http_status"),  # another status than 200
+    NOT_TEXT: ("invalid", "not_text"),  # a picture, a PDF file and so on
+    NOT_EXTRACTED: ("invalid", "not_extracted"),  # HTML: `extract` makes text of it
+    UNKNOWN_CHARSET: ("invalid", "unknown_charset"),  # the bytes are text in no charset
 }
 NOT_DROPPED = frozenset(code for code, (outcome, _) in OWN.items() if outcome != "dropped")
 """Codes of what is kept or invalid; all others are drops."""

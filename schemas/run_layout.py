@@ -27,10 +27,10 @@ from typing import Any
 OWN_NAMES = frozenset(
     {
         "plan.json", "sources.parquet", "run.json", "deduplication_audit.parquet", "fingerprints", "tokens", "text",
-        "deaths", "decisions", "dedup.json", "counts.json", "README.md",
+        "rest", "deaths", "decisions", "dedup.json", "counts.json", "README.md",
     }
 )  # fmt: skip
-"""All names that a run, or ``dedup``, gives directly below its output."""
+"""All names that a run, ``dedup`` or ``extract`` gives directly below its output."""
 
 SETTINGS = b"beam_pipeline.settings"
 """Entry of an object's footer: the hash of all that decides its contents."""

@@ -56,7 +56,7 @@ class Shard:
         group.
       begin, end: where the part is in the source, in units that only its reader knows (row groups, bytes); 0 and 0 for
         a whole source and for a packed shard.
-      first_row: row of its first document in the source.
+      first_row: row of its first document in the source; -1 while unknown (a part of a stream before it was counted).
       rows: number of documents; -1 while unknown (a stream or a packed shard before it was read).
       error: why the source can't be split into documents; empty if it can. Such a shard stands for the whole source.
       size: about how many bytes of text; only says which shards are large, so that they're done first.
@@ -81,6 +81,11 @@ class Shard:
     def whole(self) -> bool:
         """Whether it is a whole source that was read without being split."""
         return not self.end and not self.packed
+
+    @property
+    def counted(self) -> bool:
+        """Whether it's known where its rows are in the source; else nothing can be said of its documents' ids."""
+        return self.first_row >= 0
 
     @property
     def packed(self) -> bool:

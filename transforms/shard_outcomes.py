@@ -207,6 +207,9 @@ def _segment(run: str, shard: Shard, **values: Any) -> Segment:
         values["outcomes"] = codes.astype(np.uint8).tobytes()
         values["pages"] = pages.astype(np.uint8).tobytes() if pages.any() else b""
     costs = costs_as_json(values.pop("costs", {}))
+    if shard.end:  # trace reads this part of the source, and nothing else
+        part = {"format": shard.format, "begin": shard.begin, "end": shard.end}
+        values["counts"] = values.get("counts", {}) | {"part": part}
     return Segment(
         run=run,
         shard=shard.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -32,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also fetch its text from the source, beside what its tokens decode to and the lines that editors have "
         "changed; of a dropped duplicate, beside the text it was dropped for",
     )
+    parser.add_argument(
+        "--fetch",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="of a document from a web archive, also get the archive's record as it is stored, by a ranged read: "
+        "into FILE, or shown",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,6 +66,16 @@ def run(args: argparse.Namespace) -> int:
             from beam_pipeline.lineage.texts import texts_of  # brings the readers and the tokenizer
 
             found["text"] = texts_of(lineage, found, args.output or "")
+        from beam_pipeline.lineage import origins
+
+        origin = origins.origin_of(lineage, found)
+        found |= origin
+        if args.fetch:
+            record = origins.fetch(origin)
+            if args.fetch == "-":
+                found["record"] = record.decode("utf-8", "replace")
+            else:
+                Path(args.fetch).write_bytes(record)
         if args.json:
             print_json(found)
         else:
@@ -73,7 +92,7 @@ def _show(found: dict[str, Any]) -> None:
         if name == "attributes":
             for attribute, stored in value.items():
                 table.add_row(Text(attribute), _plain(stored))
-        elif name != "text":
+        elif name not in ("text", "record"):
             table.add_row(name, _plain(value))
     Console().print(table)
     if "text" in found:
@@ -83,6 +102,8 @@ def _show(found: dict[str, Any]) -> None:
             texts.add_column(name, overflow="fold", ratio=1)
         texts.add_row(*map(_plain, shown.values()))
         Console().print(texts)
+    if "record" in found:
+        Console(highlight=False).print(_plain(found["record"]))
 
 
 def _plain(value: Any) -> Text:

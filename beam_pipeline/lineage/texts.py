@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import tokenizers
 
@@ -14,7 +16,7 @@ from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.edited_texts import edits_of
 from beam_pipeline.plan import read_plan
 from schemas.errors import ToldError
-from schemas.shards import Source
+from schemas.shards import Shard, Source
 from transforms.io.lineage import Lineage
 from transforms.io.own_objects import opened
 from transforms.io.pinned_files import PinnedFile, PinnedFileChanged
@@ -52,7 +54,7 @@ def texts_of(lineage: Lineage, found: dict[str, Any], output: str = "") -> dict[
 def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str, Any]:
     run = uuid.UUID(str(found["run"]))
     settings = runs.settings(lineage, str(run))
-    options = ReadOptions(settings["text_column"], settings["id_column"], int(settings["shard_bytes"]))
+    options = reading_of(settings)
     texts = {"source": source_text(lineage, run, options, found["source_uri"], found["source_row"])}
     if texts["source"] and (edits := edits_of(settings, found, texts["source"], output)):
         texts["edits"] = edits
@@ -71,31 +73,53 @@ def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str,
     return texts | {"decoded": decoded, "input_ids": ids}
 
 
-def source_text(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str, row: int) -> str | None:
-    """The text of a source's row, None if it has none that can be used. Reads its row group, or the JSON Lines."""
+def reading_of(settings: Mapping[str, Any]) -> ReadOptions:
+    """How a run with these settings has read its sources."""
+    plain_text = settings.get("plain_text", "no")  # not there in runs of before
+    return ReadOptions(settings["text_column"], settings["id_column"], int(settings["shard_bytes"]), plain_text)
 
-    def query(connection: Connection) -> tuple[Source, int]:
+
+def source_text(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str, row: int) -> str | None:
+    """The text of a source's row, None if it has none that can be used. Reads the part of the source that it is in."""
+    for batch in read_row(*find_row(lineage, run, options, uri, row), options):
+        for found, text in zip(batch["row"].to_pylist(), batch["text"].to_pylist(), strict=True):
+            if found == row:
+                return str(text) if text is not None else None
+    return None
+
+
+def find_row(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str, row: int) -> tuple[Shard, int]:
+    """The shard that a source's row is in, as the run has split it or else as it is split now, and the row."""
+
+    def query(connection: Connection) -> tuple[Source, int, list[Any]]:
         number, etag, size, rows = connection.execute(
             "SELECT number, etag, bytes, coalesce(rows, (SELECT sum(segment.rows) FROM segments AS segment"
             " WHERE segment.run = source.run AND segment.source = source.number))::bigint"
             " FROM sources AS source WHERE run = %s AND uri = %s",
             (run, uri),
         ).fetchall()[0]
-        return Source(number, uri, etag, size), rows
+        parts = connection.execute(
+            "SELECT first_row, rows, counts -> 'part' FROM segments WHERE run = %s AND source = %s"
+            " AND %s BETWEEN first_row AND first_row + rows - 1 AND counts ? 'part'",
+            (run, number, row),
+        ).fetchall()
+        return Source(number, uri, etag, size), rows, parts
 
-    source, rows_of_source = lineage.read(query)
+    source, rows_of_source, parts = lineage.read(query)
+    for first_row, rows, part in parts:
+        return Shard(source, 0, part["begin"], part["end"], first_row, rows, format=part["format"]), row
     for shard in split(source, options):
         rows = rows_of_source if shard.rows < 0 else shard.rows
-        place = row - shard.first_row
-        if not 0 <= place < rows:
-            continue
-        keep = np.zeros(rows, bool)
-        keep[place] = True
-        for batch in read(dataclasses.replace(shard, rows=rows), options, keep):
-            for found, text in zip(batch["row"].to_pylist(), batch["text"].to_pylist(), strict=True):
-                if found == row:
-                    return text
-    return None
+        if 0 <= row - shard.first_row < rows:
+            return dataclasses.replace(shard, rows=rows), row
+    raise TextGone(f"{uri} has no row {row} any more")
+
+
+def read_row(shard: Shard, row: int, options: ReadOptions) -> Iterator[pa.RecordBatch]:
+    """The batches that a row of a source is in: of other rows nothing is decoded that needn't be."""
+    keep = np.zeros(shard.rows, bool)
+    keep[row - shard.first_row] = True
+    return read(shard, options, keep)
 
 
 def token_ids(uri: str, row: int) -> list[int]:

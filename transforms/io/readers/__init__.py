@@ -18,17 +18,21 @@ from schemas.shards import Shard, Source
 from transforms.io import storage
 from transforms.io.readers.common import BATCH_BYTES, ReadOptions, UnreadableSource, Warn, log_warning
 from transforms.io.readers.first_look import first_look, first_looks
-from transforms.io.readers.reader import FirstLook, Look
+from transforms.io.readers.parts import Counted, numbered
+from transforms.io.readers.reader import FirstLook, Look, NotABoundary
 from transforms.io.readers.registry import reader_named, reader_of
 
 __all__ = [
     "BATCH_BYTES",
+    "Counted",
     "FirstLook",
     "ReadOptions",
     "UnreadableSource",
     "check",
+    "count",
     "first_look",
     "first_looks",
+    "numbered",
     "read",
     "split",
 ]
@@ -37,8 +41,9 @@ __all__ = [
 def split(source: Source, options: ReadOptions, file: BinaryIO | None = None) -> list[Shard]:
     """The shards of a source; at least one.
 
-    What a shard is, depends on the format (``transforms.io.readers.registry``, docs/reading.md): some row groups of
-    Parquet, a whole source of the others. An object of 0 bytes is one shard without documents.
+    What a shard is, depends on the format (``transforms.io.readers.registry``, docs/reading.md): some row groups, a
+    range of bytes, or the whole source. An object of 0 bytes is one shard without documents. Parts of a stream aren't
+    ``counted``: ``count`` and ``numbered`` make shards of them whose rows are known.
 
     Args:
       source: to be split.
@@ -55,6 +60,24 @@ def split(source: Source, options: ReadOptions, file: BinaryIO | None = None) ->
         look = Look.at(opened, source.size, options)
         reader = reader_of(look)
         return [dataclasses.replace(shard, format=reader.name) for shard in reader.split(source, opened, look)]
+
+
+def count(shard: Shard, options: ReadOptions) -> Counted:
+    """How many rows an uncounted shard of ``split`` has. What it costs: decoding, and looking for line breaks.
+
+    Raises:
+      StorageError: a fault of the storage, or a source that isn't the pinned one.
+    """
+    found = reader_named(shard.format)
+    if found.count is None:
+        raise ValueError(f"a shard of {found.name} is counted already")
+    with _opened(shard.source, None) as opened:
+        try:
+            return Counted(shard, found.count(shard, opened))
+        except UnreadableSource as unreadable:
+            return Counted(shard, error=unreadable.reason)
+        except NotABoundary:
+            return Counted(shard)
 
 
 def read(
@@ -82,7 +105,8 @@ def read(
       warn: takes what is wrong with a source that is read all the same; by default that is logged.
       file: the source, if it is open already.
 
-    A row of a JSON Lines source is a line that isn't blank, counted from 0. When a whole source was read, without
+    A row of a JSON Lines source is a line that isn't blank, counted from 0. Rows of a shard that wasn't counted are
+    numbered from 0. When a whole source was read, without
     ``keep``, and no row of it can be used, that is an ``UnreadableSource`` with the commonest reason.
 
     Raises:

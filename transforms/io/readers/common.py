@@ -19,6 +19,7 @@ from transforms.io.readers.kept_columns import KeptColumn
 LOGGER = logging.getLogger(__name__)
 
 MIB = 1 << 20
+PLAIN_TEXT = ("no", "file", "paragraph")
 BATCH_BYTES = 16 * MIB  # text and ids of one batch: its overhead is forgotten, and many can be held
 BATCH_ROWS = 1 << 16  # bounds a batch of rows without text
 SHARD_ROWS = 1 << 20  # bounds the packed arrays of a shard, whatever the length of its documents
@@ -33,12 +34,15 @@ class ReadOptions:
       text_column: column or JSON field of the text.
       id_column: column or JSON field of the user's own id; a source without it has null ids.
       shard_bytes: uncompressed bytes of text after which a Parquet shard ends, at the next row group.
+      plain_text: what a document is in a source that is plain text: the whole ``file`` or a ``paragraph``; ``no``: such
+        a source isn't read.
       columns: what else is read; null in a source that hasn't it.
     """
 
     text_column: str = "text"
     id_column: str = "id"
     shard_bytes: int = 128 * MIB
+    plain_text: str = "no"
     columns: tuple[KeptColumn, ...] = ()
 
     def __post_init__(self) -> None:
@@ -47,6 +51,8 @@ class ReadOptions:
                 raise ValueError(f"{name}: must name a column, but is empty")
         if self.text_column == self.id_column:
             raise ValueError(f"id_column: {self.id_column!r} is text_column already; the two must differ")
+        if self.plain_text not in PLAIN_TEXT:
+            raise ValueError(f"plain_text: must be one of {', '.join(PLAIN_TEXT)}, but is {self.plain_text!r}")
         if self.shard_bytes < 1:
             raise ValueError(f"shard_bytes: must be at least 1, but is {self.shard_bytes}")
 
@@ -102,6 +108,14 @@ _WORDS = {
     outcomes.INVALID_JSON: "it is no JSON object",
     outcomes.MISSING_TEXT: "there is no field {column}",
     outcomes.TEXT_NOT_A_STRING: "the text {column} isn't a string",
+    outcomes.BROKEN_RECORD: "the record is damaged",
+    outcomes.TRUNCATED_RECORD: "the record is cut short",
+    outcomes.TOO_LARGE: "the record is too large",
+    outcomes.NOT_A_PAGE: "the record holds no page",
+    outcomes.HTTP_STATUS: "the HTTP status isn't 200",
+    outcomes.NOT_TEXT: "the record isn't text",
+    outcomes.NOT_EXTRACTED: "the page is HTML, which `python -m beam_pipeline extract` turns into text",
+    outcomes.UNKNOWN_CHARSET: "the bytes are text in no charset",
 }
 
 

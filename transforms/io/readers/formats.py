@@ -18,7 +18,10 @@ from transforms.io.readers.streams import BOM, beginning, compression_of
 
 HEAD_BYTES = 1 << 16
 PARQUET_MAGIC = b"PAR1"
-READ_FORMATS = "Parquet, JSON Lines, CSV and TSV are read (docs/reading.md)"
+READ_FORMATS = (
+    "Parquet, Arrow IPC, JSON Lines, WARC, WET, CSV, TSV and zip or tar of these are read (docs/reading.md); of plain "
+    "text say with plain_text what a document is"
+)
 LINES_TRIED = 100
 
 _UNPACK = "unpack it first"
@@ -28,28 +31,21 @@ _EXTRACT = "extract its texts into Parquet or JSON Lines first"
 # (place, bytes there, name, what to do)
 _MAGICS: list[tuple[int, bytes, str, str]] = [
     (0, b"PARE", "an encrypted Parquet file", "decrypt it first, no keys are taken"),
-    (0, b"BZh", "bzip2", "decompress it first (bunzip2)"),
-    (0, b"\xfd7zXZ\0", "xz", "decompress it first (unxz)"),
     (0, b"\x5d\0\0", "lzma", "decompress it first (unlzma)"),
     (0, b"LZIP", "lzip", "decompress it first (lzip -d)"),
-    (0, b"\x04\x22\x4d\x18", "lz4", "decompress it first (lz4 -d)"),
-    (0, b"\x02\x21\x4c\x18", "lz4", "decompress it first (lz4 -d)"),
+    (0, b"\x02\x21\x4c\x18", "lz4 in its old form", "decompress it first (lz4 -d)"),
     (0, b"\xff\x06\0\0sNaPpY", "framed snappy", "decompress it first"),
     (0, b"\x89LZO", "lzop", "decompress it first (lzop -d)"),
     (0, b"\x1f\x9d", "compress (.Z)", "decompress it first (uncompress)"),
-    (0, b"PK\x03\x04", "a zip archive", _UNPACK),
     (0, b"PK\x05\x06", "an empty zip archive", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (0, b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (0, b"!<arch>\n", "an ar archive", _UNPACK),
     (0, b"070701", "a cpio archive", _UNPACK),
-    (0, b"WARC/", "WARC or WET", _EXTRACT),
     (0, b"filedesc://", "an ARC web archive", _EXTRACT),
     (0, b"ORC", "ORC", _AS_PARQUET),
     (0, b"Obj\x01", "Avro", _AS_PARQUET),
-    (0, b"ARROW1", "Arrow IPC", _AS_PARQUET),
     (0, b"FEA1", "Feather", _AS_PARQUET),
-    (0, b"\xff\xff\xff\xff", "a stream of Arrow IPC", _AS_PARQUET),
     (0, b"SQLite format 3\0", "an SQLite database", _AS_PARQUET),
     (8, b"DUCK", "a DuckDB database", _AS_PARQUET),
     (0, b"\x89HDF\r\n\x1a\n", "HDF5", _AS_PARQUET),
@@ -113,14 +109,12 @@ def _magic(head: bytes) -> tuple[str, str] | None:
     for place, magic, name, remedy in _MAGICS:
         if head.startswith(magic, place):
             return name, remedy
-    if _is_tar(head):
-        return "a tar archive", "unpack it first (tar -xf)"
     if _IN_UTF16.match(head):
         return "UTF-16 text", "convert it to UTF-8 first (iconv)"
     return None
 
 
-def _is_tar(head: bytes) -> bool:
+def is_tar(head: bytes) -> bool:
     """By the checksum of the first header, which every kind of tar has."""
     header = head[:512]
     with contextlib.suppress(ValueError):

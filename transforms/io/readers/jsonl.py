@@ -1,7 +1,8 @@
-"""JSON Lines sources: plain, gzip or zstd; one shard each, read as a stream."""
+"""JSON Lines sources: small ones and single streams are one shard, large ones are cut (``ranges``) and counted."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -9,17 +10,24 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
+from transforms.io.readers import ranges
 from transforms.io.readers.batching import cut_batches
 from transforms.io.readers.column_types import of_json
-from transforms.io.readers.common import ReadOptions, UnreadableSource, Usable, Warn
+from transforms.io.readers.common import SHARD_ROWS, ReadOptions, UnreadableSource, Usable, Warn
 from transforms.io.readers.formats import refusal
 from transforms.io.readers.json_line import object_of, parse_line
 from transforms.io.readers.kept_columns import MISSING, lookup
 from transforms.io.readers.kept_values import KeptValues
-from transforms.io.readers.reader import FirstLook, Look, Reader
-from transforms.io.readers.streams import BOM, Compression, compression_of, decompress, split_lines, without_blank
+from transforms.io.readers.reader import FirstLook, Look, Piece, Reader
+from transforms.io.readers.streams import BOM, PIECE_BYTES, Compression, compression_of, without_blank
 
 SHOWN_BYTES = 60
+MAGIC_BYTES = 8
+LARGE = 2  # so many times a shard's size, a source is split
+REMEDY = (
+    "is one stream of {compression} of {size:,.0f} MB, so one worker reads all of it; to have it split, store it in "
+    "many members or frames (bgzip, or zstd on pieces of the file that are put together with cat)"
+)
 COMPRESSED = 4
 """About how many bytes of text are in a byte of compressed JSON Lines."""
 MOST_LEVELS = 8  # of objects within each other whose fields are named
@@ -31,8 +39,31 @@ def _matches(look: Look) -> bool:
 
 
 def _split(source: Source, file: BinaryIO, look: Look) -> list[Shard]:
-    size = source.size if look.compression == "plain" else source.size * COMPRESSED
-    return [Shard(source, error=refusal(look.head), size=size)]
+    error = refusal(look.head)
+    inflated = 1 if look.compression == "plain" else COMPRESSED
+    # Where lines are short, a part has fewer bytes: the packed arrays of a shard grow with its rows.
+    row_bytes = len(look.text) // (1 + look.text.count(b"\n"))
+    part_bytes = min(look.options.shard_bytes, (1 + row_bytes) * SHARD_ROWS) // inflated
+    bounds = [0, source.size]
+    if not error and source.size > LARGE * part_bytes:
+        bounds = ranges.boundaries(source, look.compression, part_bytes)
+    if len(bounds) == 2:
+        return [Shard(source, error=error, size=source.size * inflated)]
+    return [
+        Shard(source, part, begin, end, first_row=-1, size=(end - begin) * inflated)
+        for part, (begin, end) in enumerate(itertools.pairwise(bounds))
+    ]
+
+
+def _count(shard: Shard, file: BinaryIO) -> list[Piece]:
+    compression = _compression(file)
+    uri, size = shard.source.uri, shard.source.size
+    return ranges.count(uri, file, compression, shard.begin, shard.end, SHARD_ROWS, size)
+
+
+def _compression(file: BinaryIO) -> Compression:
+    file.seek(0)
+    return compression_of(file.read(MAGIC_BYTES))
 
 
 def _first_look(source: Source, file: BinaryIO, look: Look) -> FirstLook:
@@ -72,9 +103,11 @@ def read_jsonl(
     """The lines of a source: see ``transforms.io.readers.read``."""
     if shard.rows == 0:
         return iter(())
-    file.seek(0)
-    compression = compression_of(file.read(4))
-    file.seek(0)
+    compression = _compression(file)
+    if keep is None and shard.whole and compression != "plain":
+        large = LARGE * options.shard_bytes
+        if shard.source.size * COMPRESSED > large:
+            warn(REMEDY.format(size=shard.source.size / 1e6, compression=compression))
     return cut_batches(_pieces(shard, file, compression, options, keep, warn))
 
 
@@ -82,31 +115,45 @@ def _pieces(
     shard: Shard, file: BinaryIO, compression: Compression, options: ReadOptions, keep: np.ndarray | None, warn: Warn
 ) -> Iterator[pa.RecordBatch]:
     uri = shard.source.uri
-    row = 0
+    first = row = max(0, shard.first_row)
     usable, kept, hint = Usable(), KeptValues(uri, options), ""
-    for lines in split_lines(uri, decompress(uri, file, compression, warn)):
-        if not lines:
-            continue
+    for lines in _lines(shard, file, compression, warn):
         if row + len(lines) > MAX_ROWS_PER_SOURCE:
             raise UnreadableSource(uri, f"more than {MAX_ROWS_PER_SOURCE} lines, the most that a source can have")
         hint = hint or _hint(lines[0])
         rows: np.ndarray = np.arange(row, row + len(lines))
         row += len(lines)
         if keep is not None:
-            wanted = np.flatnonzero(keep[rows[0] : row])
+            wanted = np.flatnonzero(keep[rows[0] - first : row - first])
             rows = rows[wanted]
             lines = [lines[i] for i in wanted.tolist()]
         if lines:
             documents = _documents(rows, lines, options, kept)
             usable.count(documents)
             yield documents
-    if keep is not None and row != len(keep):
-        raise ValueError(f"keep: has {len(keep)} rows, but {uri} has {row}")
-    if shard.rows not in (-1, row):
-        raise UnreadableSource(uri, f"it has {row} lines, but had {shard.rows} before")
-    if keep is None:
+    if keep is not None and row - first != len(keep):
+        raise ValueError(f"keep: has {len(keep)} rows, but shard {shard.name} of {uri} has {row - first}")
+    if shard.rows not in (-1, row - first):
+        raise UnreadableSource(uri, f"shard {shard.name} has {row - first} lines, but had {shard.rows} before")
+    if keep is None and shard.whole:
         usable.refuse_if_none(uri, options, hint)
     kept.tell(warn)
+
+
+def _lines(shard: Shard, file: BinaryIO, compression: Compression, warn: Warn) -> Iterator[list[bytes]]:
+    """The lines of a shard, some MiB at a time."""
+    uri = shard.source.uri
+    chunks = ranges.chunks_from(uri, file, compression, shard.begin, warn)
+    held: list[bytes] = []
+    held_bytes = 0
+    for _, lines in ranges.lines_of_part(uri, chunks, shard.begin, shard.end or shard.source.size):
+        held += lines
+        held_bytes += sum(map(len, lines))
+        if held_bytes >= PIECE_BYTES:
+            yield held
+            held, held_bytes = [], 0
+    if held:
+        yield held
 
 
 def _hint(line: bytes) -> str:
@@ -130,4 +177,4 @@ def _documents(rows: np.ndarray, lines: list[bytes], options: ReadOptions, kept:
     return pa.RecordBatch.from_arrays(columns, schema=options.schema)
 
 
-READER = Reader("json lines", _matches, _split, read_jsonl, _first_look)
+READER = Reader("json lines", _matches, _split, read_jsonl, _first_look, _count)

@@ -146,9 +146,9 @@ def _pieces(
             with decoding(uri, where):
                 texts = footer.text.inner(batch.column(0))
                 ids = footer.id.inner(batch.column(1)) if footer.id else None
-                for documents in _documents(rows_of_batch, texts, ids, kept.of(batch, rows_of_batch), options.schema):
-                    usable.count(documents)
-                    yield documents
+                for found in documents(rows_of_batch, texts, ids, kept.of(batch, rows_of_batch), options.schema):
+                    usable.count(found)
+                    yield found
         if done != rows:
             raise UnreadableSource(uri, f"{where}: the footer says {rows} rows, but the pages hold {done}")
     if keep is None and shard.end - shard.begin == len(footer.rows):
@@ -227,7 +227,7 @@ class _Kept:
         return self.arrays.of(rows, found_arrays)
 
 
-def _documents(
+def documents(
     rows: np.ndarray,
     texts: pa.Array,
     ids: pa.Array | None,
@@ -239,7 +239,7 @@ def _documents(
         half = len(rows) // 2
         for part in (slice(None, half), slice(half, None)):
             parts = [values[part] for values in kept]
-            yield from _documents(rows[part], texts[part], None if ids is None else ids[part], parts, schema)
+            yield from documents(rows[part], texts[part], None if ids is None else ids[part], parts, schema)
         return
     text = _as_string(texts)
     outcome = np.zeros(len(rows), np.uint8)

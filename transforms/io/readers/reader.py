@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -82,6 +82,18 @@ class FirstLook:
     inferred: bool = dataclasses.field(default=False, compare=False)
 
 
+class Piece(NamedTuple):
+    """A run of rows of a part that was counted; ``begin`` and ``end`` as in ``Shard``."""
+
+    begin: int
+    end: int
+    rows: int
+
+
+class NotABoundary(Exception):
+    """A source can't be cut where it was: it is one shard then."""
+
+
 Rows = Iterator[pa.RecordBatch]
 
 
@@ -96,6 +108,8 @@ class Reader:
         nobody else looks at them. A shard whose source can't be read has its ``error`` set.
       read: the rows of a shard, as ``transforms.io.readers.read`` promises them.
       first_look: what the first rows look like, before any work starts.
+      count: how many rows an uncounted shard has, cut again where it has too many; raises ``NotABoundary`` where
+        ``split`` has guessed wrong. Only for readers whose ``split`` gives such.
     """
 
     name: str
@@ -103,3 +117,4 @@ class Reader:
     split: Callable[[Source, BinaryIO, Look], list[Shard]]
     read: Callable[[Shard, BinaryIO, ReadOptions, np.ndarray | None, Warn], Rows]
     first_look: Callable[[Source, BinaryIO, Look], FirstLook]
+    count: Callable[[Shard, BinaryIO], list[Piece]] | None = None

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from transforms.io.readers import csv_table, jsonl, parquet
+from transforms.io.readers import archives, arrow, csv_table, jsonl, parquet, plain_text, warc
 from transforms.io.readers.reader import Look, Reader
 
-READERS: tuple[Reader, ...] = (parquet.READER, csv_table.READER, jsonl.READER)
+READERS: tuple[Reader, ...] = (
+    parquet.READER,
+    arrow.READER,
+    archives.reader(lambda look: reader_of(look)),
+    warc.READER,
+    csv_table.READER,
+    plain_text.READER,
+    jsonl.READER,
+)
 """JSON Lines are the last: what no other reader takes is read as such, or refused by name (``formats.refusal``)."""
 
 _BY_NAME = {reader.name: reader for reader in READERS}

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import dataclasses
 import io
+import lzma
 import zlib
-from collections.abc import Iterator
-from typing import BinaryIO, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Literal
 
+import lz4.frame
 import zstandard
 
 from transforms.io.readers.common import MAX_LINE_BYTES, MIB, UnreadableSource, Warn
 
-Compression = Literal["plain", "gzip", "zstd"]
+Compression = Literal["plain", "gzip", "zstd", "bzip2", "xz", "lz4"]
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MAGIC_BYTES = 6
+XZ_MEMORY = 1 << 30  # the largest dictionary of xz needs 1.5 GB, those of its levels up to 64 MiB
 FETCH_BYTES = MIB
 DECODE_BYTES = MIB  # at most this much comes out of zlib at once
 GZIP_FEED_BYTES = 1 << 16  # what follows a member is copied, so little is fed where members are small
@@ -25,9 +31,12 @@ BOM = b"\xef\xbb\xbf"
 
 
 def compression_of(head: bytes) -> Compression:
-    """By the first four bytes."""
+    """By the first six bytes."""
     if head.startswith(GZIP_MAGIC):
         return "gzip"
+    for kind in _KINDS.values():
+        if head.startswith(kind.magic):
+            return kind.name
     skippable = len(head) >= 4 and head[0] & 0xF0 == 0x50 and head[1:4] == b"\x2a\x4d\x18"
     return "zstd" if skippable or head.startswith(ZSTD_MAGIC) else "plain"
 
@@ -106,15 +115,88 @@ def decompress(uri: str, file: BinaryIO, compression: Compression, warn: Warn) -
     if compression == "plain":
         while chunk := file.read(FETCH_BYTES):
             yield chunk
-    elif compression == "gzip":
-        yield from _gunzip(uri, file, warn)
     else:
-        yield from _unzstd(uri, file)
+        for _, chunk in decode_members(uri, file, compression, warn):
+            yield chunk
 
 
-def _gunzip(uri: str, file: BinaryIO, warn: Warn) -> Iterator[bytes]:
+def decode_members(
+    uri: str, file: BinaryIO, compression: Compression, warn: Warn, place: int = 0
+) -> Iterator[tuple[int, bytes]]:
+    """``decompress`` with the place at which the member or frame begins that the bytes are from.
+
+    Args:
+      place: where in the file the first one begins; the file's position is there.
+    """
+    if compression == "gzip":
+        yield from _gunzip(uri, file, warn, place)
+    elif compression == "zstd":
+        yield from _unzstd(uri, file, place)
+    else:
+        yield from _decode(uri, file, _KINDS[compression], warn, place)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A compression whose streams may follow one another."""
+
+    name: Compression
+    magic: bytes
+    make: Callable[[], Any]  # of bz2, lzma and lz4, whose decompressors have one interface
+    errors: tuple[type[Exception], ...]
+
+
+def _unxz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
+
+
+_KINDS: dict[str, _Kind] = {
+    kind.name: kind
+    for kind in (
+        _Kind("bzip2", b"BZh", bz2.BZ2Decompressor, (OSError, ValueError, EOFError)),
+        _Kind(
+            "xz", b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY), (lzma.LZMAError, EOFError)
+        ),
+        _Kind("lz4", b"\x04\x22\x4d\x18", lz4.frame.LZ4FrameDecompressor, (RuntimeError, EOFError)),
+    )
+}
+
+
+def _decode(uri: str, file: BinaryIO, kind: _Kind, warn: Warn, place: int) -> Iterator[tuple[int, bytes]]:
+    """Streams one after another; zero bytes after one are padding."""
+    stream, start = kind.make(), place
+    fresh, first = True, True
+    for fed in _feeds(file, GZIP_FEED_BYTES):
+        place += len(fed)
+        chunk = fed
+        while True:
+            if fresh:
+                chunk = chunk.lstrip(b"\0") if not first else chunk
+                if not chunk:
+                    break
+                start = place - len(chunk)
+            try:
+                data = stream.decompress(chunk, DECODE_BYTES)
+            except kind.errors as error:
+                if fresh and not first:
+                    warn(f"garbage after the last stream of {kind.name}, at byte {start}, is left out")
+                    return
+                raise UnreadableSource(uri, f"corrupt {kind.name} data before byte {place}: {error}") from error
+            if data:
+                yield start, data
+            fresh, chunk = False, b""
+            if stream.eof:
+                chunk, stream = stream.unused_data or b"", kind.make()
+                fresh, first = True, False
+            elif stream.needs_input:
+                break
+    if not fresh:
+        raise UnreadableSource(uri, f"the {kind.name} stream is cut short at byte {place}")
+
+
+def _gunzip(uri: str, file: BinaryIO, warn: Warn, place: int) -> Iterator[tuple[int, bytes]]:
     """RFC 1952 members; zero bytes after one are padding, as gzip itself takes them."""
-    place = 0
+    start = place
     member = zlib.decompressobj(31)
     fresh, first = True, True  # nothing of this member was seen yet; it's the first
     before = b""  # the first byte of what may be a member, while the second isn't there
@@ -133,12 +215,14 @@ def _gunzip(uri: str, file: BinaryIO, warn: Warn) -> Iterator[bytes]:
                 if not chunk.startswith(GZIP_MAGIC):
                     warn(f"garbage after the last gzip member, at byte {place - len(chunk)}, is left out")
                     return
+            if fresh:
+                start = place - len(chunk)
             try:
                 data = member.decompress(chunk, DECODE_BYTES)
             except zlib.error as error:
                 raise UnreadableSource(uri, f"corrupt gzip data before byte {place}: {error}") from error
             if data:
-                yield data
+                yield start, data
             fresh, pending, chunk = False, len(data) == DECODE_BYTES, member.unconsumed_tail
             if member.eof:
                 chunk = member.unused_data
@@ -149,21 +233,23 @@ def _gunzip(uri: str, file: BinaryIO, warn: Warn) -> Iterator[bytes]:
         raise UnreadableSource(uri, f"the gzip stream is cut short at byte {place}")
 
 
-def _unzstd(uri: str, file: BinaryIO) -> Iterator[bytes]:
+def _unzstd(uri: str, file: BinaryIO, place: int) -> Iterator[tuple[int, bytes]]:
     """RFC 8878 frames, skippable ones included; one object a frame, because only that tells a whole from a cut one."""
     context = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW)
-    place = 0
+    start = place
     frame = context.decompressobj()
     fresh = True  # nothing of this frame was seen yet
     for chunk in _feeds(file, ZSTD_FEED_BYTES):
         place += len(chunk)
         while chunk:
+            if fresh:
+                start = place - len(chunk)
             try:
                 data = frame.decompress(chunk)
             except zstandard.ZstdError as error:
                 raise UnreadableSource(uri, f"corrupt zstd data before byte {place}: {error}") from error
             if data:
-                yield data
+                yield start, data
             fresh, chunk = False, b""
             if frame.eof:
                 chunk = frame.unused_data

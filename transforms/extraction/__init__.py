@@ -1,0 +1,1 @@
+"""Text of web pages: engines by name, each page in a process with limits."""

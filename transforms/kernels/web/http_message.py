@@ -1,0 +1,220 @@
+"""HTTP responses as archives hold them: status, headers, and the body without chunks and compression.
+
+Servers and crawlers say one thing and store another: a body is called chunked or compressed and isn't, or is cut short.
+So what a header says is tried, and where the body is plainly something else, the body is believed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zlib
+from collections.abc import Callable
+
+import brotli
+import zstandard
+
+MOST_BODY_BYTES = 128 << 20
+MOST_HEADER_BYTES = 1 << 20
+_STATUS = re.compile(rb"\s*HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b[^\n]*\n?", re.IGNORECASE)
+_CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+
+
+class BodyTooLarge(Exception):
+    """A body has more than ``MOST_BODY_BYTES`` when it is decompressed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Response:
+    """An HTTP response.
+
+    Attributes:
+      status: 0 if there is no status line.
+      headers: by lower-case name; of one that is given twice the last counts.
+      body: without chunks and compression, as far as it can be decoded.
+      truncated: whether the body ends before the message says that it does.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    truncated: bool
+
+    @property
+    def mime(self) -> str:
+        """The media type in lower case, empty if none is given."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def charset(self) -> str:
+        """The charset that the header names, empty if none."""
+        return charset_of(self.headers.get("content-type", ""))
+
+
+def charset_of(content_type: str) -> str:
+    """The charset in a media type with parameters, empty if none."""
+    found = re.search(r"charset\s*=\s*[\"']?([\w.:+-]+)", content_type, re.IGNORECASE)
+    return found[1] if found else ""
+
+
+def parse_headers(data: bytes) -> dict[str, str]:
+    """Header lines by lower-case name; folded lines are joined, lines without a colon are left out."""
+    headers: dict[str, str] = {}
+    name = ""
+    for line in data.splitlines():
+        text = line.decode("utf-8", "replace")
+        if name and text[:1] in (" ", "\t"):
+            headers[name] += " " + text.strip()
+            continue
+        name, colon, value = text.partition(":")
+        name = name.strip().lower()
+        if colon and name:
+            headers[name] = value.strip()
+        else:
+            name = ""
+    return headers
+
+
+def parse_response(data: bytes) -> Response:
+    """A response as it was received.
+
+    Raises:
+      BodyTooLarge: it is decompressed to more than ``MOST_BODY_BYTES``.
+    """
+    status = _STATUS.match(data[:MOST_HEADER_BYTES])
+    if status is None:
+        return Response(0, {}, data, False)
+    start = status.end()
+    if data[start : start + 2] == b"\r\n" or data[start : start + 1] == b"\n":
+        headers, body = b"", data[start:].lstrip(b"\r\n")
+    else:
+        end = _END_OF_HEADERS.search(data, start, start + MOST_HEADER_BYTES)
+        headers, body = (data[start : end.start()], data[end.end() :]) if end else (data[start:], b"")
+    named = parse_headers(headers)
+    truncated = False
+    length = named.get("content-length", "")
+    if "chunked" in named.get("transfer-encoding", "").lower():
+        body, truncated = dechunked(body)
+    elif length.isascii() and length.isdigit() and len(body) < int(length[:18]):
+        truncated = True
+    for coding in reversed(named.get("content-encoding", "").lower().split(",")):
+        body, cut = decompressed(body, coding.strip())
+        truncated |= cut
+    return Response(int(status[1]), named, body, truncated)
+
+
+def dechunked(body: bytes) -> tuple[bytes, bool]:
+    """A chunked body without its chunk sizes, and whether it is cut short. One that isn't chunked stays as it is."""
+    parts: list[bytes] = []
+    place = 0
+    while found := _CHUNK.match(body, place):
+        size = int(found[1], 16)
+        if size == 0:
+            return b"".join(parts), False
+        if not parts and size > 16 * len(body) + 4096:
+            break  # a number in a text
+        part = body[found.end() : found.end() + size]
+        parts.append(part)
+        place = found.end() + size
+        if len(part) < size:
+            return b"".join(parts), True
+        if body[place : place + 2] == b"\r\n":
+            place += 2
+        elif body[place : place + 1] == b"\n":
+            place += 1
+        elif place < len(body):
+            return (b"".join(parts) + body[place:], False) if len(parts) > 1 else (body, False)
+    if not parts:
+        return body, False
+    return b"".join(parts) + body[place:], True
+
+
+def decompressed(body: bytes, coding: str) -> tuple[bytes, bool]:
+    """A body without one content coding, and whether it is cut short. One that isn't in the coding stays as it is.
+
+    Raises:
+      BodyTooLarge: it has more than ``MOST_BODY_BYTES``.
+    """
+    decoders: dict[str, tuple[Callable[[], _Decoder], ...]] = {
+        "gzip": (lambda: _Zlib(31),),
+        "x-gzip": (lambda: _Zlib(31),),
+        "deflate": (lambda: _Zlib(15), lambda: _Zlib(-15)),
+        "br": (_Brotli,),
+        "zstd": (_Zstd,),
+    }
+    for make in decoders.get(coding, ()):
+        decoder = make()
+        out, whole = decoder.decode(body)
+        if out:
+            return out, not whole
+    return body, False
+
+
+class _Decoder:
+    """Decodes as much as can be decoded."""
+
+    errors: tuple[type[Exception], ...] = ()
+
+    def feed(self, data: bytes) -> bytes:
+        """Decodes a few bytes."""
+        raise NotImplementedError
+
+    def ended(self) -> bool:
+        """Whether the stream has come to its end."""
+        raise NotImplementedError
+
+    def decode(self, body: bytes) -> tuple[bytes, bool]:
+        """What comes out, up to the end or the first damage, and whether it's whole."""
+        out: list[bytes] = []
+        size = 0
+        try:
+            for start in range(0, len(body), 1 << 14):
+                out.append(self.feed(body[start : start + (1 << 14)]))
+                size += len(out[-1])
+                if size > MOST_BODY_BYTES:
+                    raise BodyTooLarge
+                if self.ended():
+                    break
+        except self.errors:
+            return b"".join(out), False
+        return b"".join(out), self.ended()
+
+
+class _Zlib(_Decoder):
+    errors = (zlib.error,)
+
+    def __init__(self, window: int) -> None:
+        self._stream = zlib.decompressobj(window)
+
+    def feed(self, data: bytes) -> bytes:
+        return self._stream.decompress(data)
+
+    def ended(self) -> bool:
+        return self._stream.eof
+
+
+class _Brotli(_Decoder):
+    errors = (brotli.error,)
+
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+
+    def feed(self, data: bytes) -> bytes:
+        return bytes(self._stream.process(data))
+
+    def ended(self) -> bool:
+        return bool(self._stream.is_finished())
+
+
+class _Zstd(_Decoder):
+    errors = (zstandard.ZstdError,)
+
+    def __init__(self) -> None:
+        self._stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+
+    def feed(self, data: bytes) -> bytes:
+        return bytes(self._stream.decompress(data))
+
+    def ended(self) -> bool:
+        return bool(self._stream.eof)
