@@ -18,9 +18,9 @@ _PLACE = [
     pa.field("url", pa.string()),  # WARC-Target-URI
     pa.field("date", pa.string()),  # WARC-Date, as it is written
     pa.field(WARC_FILE, pa.string()),  # URI of the archive
-    pa.field(WARC_OFFSET, pa.uint64()),  # where in it the record, or the member or frame that it is in, begins
-    pa.field(WARC_LENGTH, pa.uint64()),  # bytes from there to the next record's; null where that is in the same member
-    pa.field(WARC_WITHIN, pa.uint64()),  # where in what is decompressed from there the record begins; mostly 0
+    pa.field(WARC_OFFSET, pa.int64()),  # where in it the record, or the member or frame that it is in, begins
+    pa.field(WARC_LENGTH, pa.int64()),  # bytes from there to the next record's; null where that is in the same member
+    pa.field(WARC_WITHIN, pa.int64()),  # where in what is decompressed from there the record begins; mostly 0
     pa.field("digest", pa.string()),  # WARC-Payload-Digest, or else that of the block
     pa.field("status", pa.uint16()),  # of HTTP; null where there is none
     pa.field("mime", pa.string()),  # media type as the header names it
