@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from beam_pipeline.preflight import UnusableSettings, check_columns
 from beam_pipeline.settings import Settings
 from tests import runs
 from tests.test_readers import source_of
-from transforms.io.readers import ReadOptions, UnreadableSource, batching, read, split
+from transforms.io.readers import ReadOptions, UnreadableSource, batching, first_look, read, split
 from transforms.io.readers.kept_columns import KeptColumn
 
 
@@ -176,6 +178,26 @@ def test_batches_are_bounded_with_what_is_kept(tmp_path: Path, monkeypatch: pyte
         bounds.append([batch.num_rows for batch in batches])
     assert bounds[0] == bounds[1]
     assert max(bounds[0]) == 400 // (1 + 3 * 18 + 20)
+
+
+def test_a_damaged_footer_is_a_reason_whatever_is_kept(tmp_path: Path) -> None:
+    rows = [{"text": "a", "m": {"a": {"b": [1, 2]}, "u": "x"}, "t": ["a"]}, {"text": "b", "m": None, "t": []}]
+    data = parquet(tmp_path / "a", rows).read_bytes()
+    types = {"m.a.b": pa.list_(pa.int64()), "m.u": pa.string(), "t": pa.list_(pa.string())}
+    options = ReadOptions(columns=tuple(KeptColumn(path, path, kind) for path, kind in types.items()))
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    generator = random.Random(1)
+    readable = 0
+    for number in range(400):
+        damaged = bytearray(data)
+        for _ in range(generator.randint(1, 4)):
+            damaged[generator.randrange(footer, len(data) - 8)] = generator.randrange(256)
+        (tmp_path / str(number)).write_bytes(damaged)
+        source = source_of(tmp_path / str(number))
+        first_look(source, options)
+        with contextlib.suppress(UnreadableSource):
+            readable += sum(batch.num_rows for shard in split(source, options) for batch in read(shard, options)) > 0
+    assert 10 < readable < 390
 
 
 @pytest.fixture(scope="module")

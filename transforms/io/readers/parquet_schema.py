@@ -186,11 +186,11 @@ class Schema:
         """Whether it has one set of fields a row: it's no list and no map."""
         if not self._children[element] or self._of(element, "repetition") == _REPEATED:
             return False
-        stored = self._decoded(element)
+        try:
+            stored = thrift.decode(bytes(self._data[self._of(element, "start") : self._of(element, "end")]))
+        except (ValueError, IndexError):
+            return False  # damaged in what isn't needed of a leaf
         return _CONVERTED not in stored and _LOGICAL not in stored
-
-    def _decoded(self, element: int) -> thrift.Struct:
-        return thrift.decode(bytes(self._data[self._of(element, "start") : self._of(element, "end")]))
 
     def _around(self, element: int) -> bytes:
         return _struct(self._raw_name(element), self._of(element, "repetition"))
