@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.run_layout import RunLayout
+
 WARC_FILE, WARC_OFFSET, WARC_LENGTH, WARC_WITHIN = "warc_file", "warc_offset", "warc_length", "warc_within"
 
 _PLACE = [
@@ -59,28 +61,8 @@ FAILURES = ("timeout", "memory", "nesting", "crash", "extractor")
 """Why an engine gave no answer about a page."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ExtractionLayout:
-    """Where everything of an extraction is.
-
-    Attributes:
-      output: folder or prefix.
-    """
-
-    output: str
-
-    def _below(self, name: str) -> str:
-        return f"{self.output.rstrip('/') or self.output}/{name}"
-
-    @property
-    def plan(self) -> str:
-        """The stored plan."""
-        return self._below("plan.json")
-
-    @property
-    def sources(self) -> str:
-        """The pinned archives (``schemas.columns.SOURCES``)."""
-        return self._below("sources.parquet")
+class ExtractionLayout(RunLayout):
+    """Where everything of an extraction is: plan, sources and manifest as of a run, and its two folders."""
 
     @property
     def text(self) -> str:
@@ -91,11 +73,6 @@ class ExtractionLayout:
     def rest(self) -> str:
         """The folder of ``REST``."""
         return self._below("rest")
-
-    @property
-    def manifest(self) -> str:
-        """The manifest of a finished extraction."""
-        return self._below("run.json")
 
 
 @dataclasses.dataclass(frozen=True)
