@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from transforms.kernels.language.fasttext_index import FNV_OFFSET, FNV_PRIME, find_entry, fnv1a, kept_row
-from transforms.kernels.language.fasttext_loss import predict
+from transforms.kernels.language.fasttext_loss import predict, predict_all
 from transforms.kernels.language.fasttext_model import END_OF_LINE, LABEL_PREFIX, ModelArrays
 from transforms.kernels.language.lanes import LANES, add_lanes
 
@@ -246,7 +246,7 @@ def _find_words(
 
 
 @njit(cache=True)
-def _sum_text(
+def sum_text(
     total: np.ndarray,
     data: np.ndarray,
     start: int,
@@ -353,6 +353,24 @@ def _sum_text(
 
 
 @njit(cache=True)
+def room(
+    data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, window: int, model: ModelArrays
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What ``sum_text`` writes to, large enough for each of the texts: total, bounded, hashes, rows, found, keys."""
+    longest = 0
+    for k in range(valid.size):
+        if valid[k]:
+            longest = max(longest, window_end(data, offsets[k], offsets[k + 1], window) - offsets[k])
+    total = np.empty(model.width, np.float32)
+    bounded = np.empty(longest + 2, np.uint8)
+    hashes = np.empty(longest // 2 + 2 if model.word_ngrams > 1 else 0, np.int32)
+    ngrams = (longest + 2) * min(longest + 2, model.maximum_ngram) + 1
+    rows = np.empty(max(ngrams, hashes.size * min(hashes.size, model.word_ngrams)), np.int32)
+    found, keys = np.empty((_WORDS_AHEAD, 3), np.int64), np.empty((_WORDS_AHEAD, CACHED_BYTES // 8), np.uint64)
+    return total, bounded, hashes, rows, found, keys
+
+
+@njit(cache=True)
 def identify(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -379,16 +397,7 @@ def identify(
       scores: float32 (texts), written.
     """
     count = model.output.shape[1]
-    longest = 0
-    for k in range(valid.size):
-        if valid[k]:
-            longest = max(longest, window_end(data, offsets[k], offsets[k + 1], window) - offsets[k])
-    total = np.empty(model.width, np.float32)
-    bounded = np.empty(longest + 2, np.uint8)
-    hashes = np.empty(longest // 2 + 2 if model.word_ngrams > 1 else 0, np.int32)
-    ngrams = (longest + 2) * min(longest + 2, model.maximum_ngram) + 1
-    rows = np.empty(max(ngrams, hashes.size * min(hashes.size, model.word_ngrams)), np.int32)
-    found, keys = np.empty((_WORDS_AHEAD, 3), np.int64), np.empty((_WORDS_AHEAD, CACHED_BYTES // 8), np.uint64)
+    total, bounded, hashes, rows, found, keys = room(data, offsets, valid, window, model)
     logits = np.empty(count, np.float32)
     stack, stack_scores = np.empty(count + 2, np.int64), np.empty(count + 2, np.float32)
     for k in range(valid.size):
@@ -399,8 +408,41 @@ def identify(
         stop = window_end(data, start, offsets[k + 1], window)
         if not has_letters(data, start, stop, min_letters, letters):
             continue
-        row_count = _sum_text(total, data, start, stop, bounded, rows, hashes, found, keys, model, cache)
+        row_count = sum_text(total, data, start, stop, bounded, rows, hashes, found, keys, model, cache)
         if row_count > 0:
             best, probability = predict(total, row_count, logits, stack, stack_scores, model)
             if best >= 0:
                 labels[k], scores[k] = best, probability
+
+
+@njit(cache=True)
+def score(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    valid: np.ndarray,
+    window: int,
+    wanted: np.ndarray,
+    model: ModelArrays,
+    cache: WordCache,
+    scores: np.ndarray,
+) -> None:
+    """Writes the probabilities of some labels for each text; other arguments as of ``identify``.
+
+    Args:
+      wanted: int64, the labels' numbers.
+      scores: float32 (texts, wanted labels), written; NaN for a text of which the model knows nothing.
+    """
+    count = model.output.shape[1]
+    total, bounded, hashes, rows, found, keys = room(data, offsets, valid, window, model)
+    logits, probabilities = np.empty(count, np.float32), np.empty(count, np.float32)
+    stack, stack_scores = np.empty(count + 2, np.int64), np.empty(count + 2, np.float32)
+    for k in range(valid.size):
+        scores[k] = np.nan
+        if not valid[k]:
+            continue
+        stop = window_end(data, offsets[k], offsets[k + 1], window)
+        row_count = sum_text(total, data, offsets[k], stop, bounded, rows, hashes, found, keys, model, cache)
+        if row_count > 0:
+            predict_all(total, row_count, logits, stack, stack_scores, probabilities, model)
+            for i in range(wanted.size):
+                scores[k, i] = probabilities[wanted[i]]

@@ -87,29 +87,87 @@ def _best_label(values: np.ndarray) -> tuple[int, np.float32]:
 
 
 @njit(cache=True)
-def predict(
-    total: np.ndarray, row_count: int, logits: np.ndarray, stack: np.ndarray, scores: np.ndarray, model: ModelArrays
-) -> tuple[int, np.float32]:
-    """Best label and its probability as the library gives it, for a sum of rows; label -1 if there is none."""
+def _set_logits(total: np.ndarray, row_count: int, logits: np.ndarray, model: ModelArrays) -> None:
     scale = np.float32(1.0 / row_count)
     logits[:] = 0
     for column in range(model.width):
         mean = total[column] * scale
         for label in range(logits.size):
             logits[label] += mean * model.output[column, label]
+
+
+@njit(cache=True)
+def _set_softmax(logits: np.ndarray) -> None:
+    highest = _highest(logits)
+    normalizer = np.float32(0)
+    for label in range(logits.size):
+        logits[label] = np.exp(logits[label] - highest)
+        normalizer += logits[label]
+    for label in range(logits.size):
+        logits[label] /= normalizer
+
+
+@njit(cache=True)
+def predict(
+    total: np.ndarray, row_count: int, logits: np.ndarray, stack: np.ndarray, scores: np.ndarray, model: ModelArrays
+) -> tuple[int, np.float32]:
+    """Best label and its probability as the library gives it, for a sum of rows; label -1 if there is none."""
+    _set_logits(total, row_count, logits, model)
     if model.loss == HIERARCHICAL_SOFTMAX:
         best, score = _best_leaf(logits, model.children, stack, scores)
     elif model.loss == SOFTMAX:
-        highest = _highest(logits)
-        normalizer = np.float32(0)
-        for label in range(logits.size):
-            logits[label] = np.exp(logits[label] - highest)
-            normalizer += logits[label]
-        for label in range(logits.size):
-            logits[label] /= normalizer
+        _set_softmax(logits)
         best, score = _best_label(logits)
     else:
         for label in range(logits.size):
             logits[label] = _sigmoid(logits[label])
         best, score = _best_label(logits)
     return best, np.exp(score)
+
+
+@njit(cache=True)
+def _set_leaves(
+    logits: np.ndarray, children: np.ndarray, stack: np.ndarray, scores: np.ndarray, leaves: np.ndarray
+) -> None:
+    """The probability of every leaf of the Huffman tree, 0 where the library follows the branch no further."""
+    labels = logits.size
+    leaves[:] = 0
+    stack[0], scores[0] = 2 * labels - 2, np.float32(0)
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        node, score = stack[depth], scores[depth]
+        if score < _LOWEST_SCORE:
+            continue
+        if children[node, 0] < 0:
+            leaves[node] = np.exp(score)
+            continue
+        right = np.float32(1.0 / np.float64(np.float32(1) + np.exp(-logits[node - labels])))
+        stack[depth], scores[depth] = children[node, 1], score + _log(right)
+        stack[depth + 1] = children[node, 0]
+        scores[depth + 1] = score + _log(np.float32(1.0 - np.float64(right)))
+        depth += 2
+
+
+@njit(cache=True)
+def predict_all(
+    total: np.ndarray,
+    row_count: int,
+    logits: np.ndarray,
+    stack: np.ndarray,
+    scores: np.ndarray,
+    probabilities: np.ndarray,
+    model: ModelArrays,
+) -> None:
+    """Writes the probability of every label, as the library gives it, for a sum of rows."""
+    _set_logits(total, row_count, logits, model)
+    if model.loss == HIERARCHICAL_SOFTMAX:
+        _set_leaves(logits, model.children, stack, scores, probabilities)
+        return
+    if model.loss == SOFTMAX:
+        _set_softmax(logits)
+    else:
+        for label in range(logits.size):
+            logits[label] = _sigmoid(logits[label])
+    for label in range(logits.size):
+        probabilities[label] = np.exp(_log(logits[label]))

@@ -8,7 +8,9 @@ matrix is dense float32, or coded by product quantization (Jégou et al., 2011; 
 
 from __future__ import annotations
 
+import os
 import struct
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -159,12 +161,50 @@ def _read_centroids(reader: _Reader, columns: int) -> np.ndarray:
     return centroids
 
 
-def _read_matrix(reader: _Reader, quantized: bool, dimension: int, width: int) -> np.ndarray:
-    """float32 (rows, width), decoded; the columns past the dimension are zero."""
+ROWS_AT_ONCE = 2**14
+"""Rows of a matrix that are copied at a time, where all of them aren't."""
+
+
+def _mapped(reader: _Reader, rows: int, columns: int, width: int, file: Path) -> np.ndarray:
+    """A dense matrix as ``_read_matrix`` gives it, in a file that every process of the machine maps.
+
+    The file is made by the process that finds none. Its pages are shared as long as nobody writes to them.
+    """
+    size = rows * columns * 4
+    if rows < 0 or reader.position + size > reader.data.size:
+        raise reader.error(
+            f"{size} bytes wanted for a matrix, {reader.data.size - reader.position} left; is it cut off?"
+        )
+    stored = reader.data[reader.position : reader.position + size]
+    reader.position += size
+    if not rows:
+        return np.zeros((0, width), np.float32)
+    if not file.exists():
+        made = file.with_name(f"{file.name}.{os.getpid()}")
+        whole = np.memmap(made, np.float32, "w+", shape=(rows, width))
+        for start in range(0, rows, ROWS_AT_ONCE):
+            some = stored[start * columns * 4 : (start + ROWS_AT_ONCE) * columns * 4]
+            values = np.frombuffer(some.tobytes(), np.float32).reshape(-1, columns)
+            _check_finite(reader, values)
+            whole[start : start + len(values), :columns] = values
+        whole.flush()
+        del whole
+        made.replace(file)
+    return np.asarray(np.memmap(file, np.float32, "c", shape=(rows, width)))
+
+
+def _read_matrix(reader: _Reader, quantized: bool, dimension: int, width: int, file: Path | None = None) -> np.ndarray:
+    """float32 (rows, width), decoded; the columns past the dimension are zero.
+
+    Args:
+      file: where a dense matrix is kept for all processes of the machine (``_mapped``).
+    """
     norm_coded = bool(reader.unpack("?")[0]) if quantized else False
     rows, columns = reader.unpack("2q")
     if columns != dimension:
         raise reader.error(f"a matrix of {columns} columns in a model of dimension {dimension}")
+    if not quantized and file is not None:
+        return _mapped(reader, rows, columns, width, file)
     if not quantized:
         dense = reader.array(np.float32, rows, columns)
         _check_finite(reader, dense)
@@ -252,12 +292,14 @@ def read_labels(data: np.ndarray, name: str) -> list[str]:
     return _read_header(_Reader(data, name)).labels
 
 
-def read_model(data: np.ndarray, name: str) -> Model:
+def read_model(data: np.ndarray, name: str, rows_file: Path | None = None) -> Model:
     """Parses a model file.
 
     Args:
       data: the file as uint8; nothing of it is kept.
       name: what to call it in errors.
+      rows_file: where the input's rows are kept for all processes of the machine, unless they are quantized. It is
+        made if it isn't there, and must be of this model.
 
     Raises:
       ModelFormatError: not a fastText model for classification, damaged, or cut off.
@@ -269,7 +311,7 @@ def read_model(data: np.ndarray, name: str) -> Model:
     if header.kept is not None and not quantized:
         raise reader.error("pruned, but not quantized")
     width = -(-header.dimension // LANES) * LANES
-    matrix = _read_matrix(reader, quantized, header.dimension, width)
+    matrix = _read_matrix(reader, quantized, header.dimension, width, rows_file)
     output_quantized = bool(reader.unpack("?")[0]) and quantized
     output = _read_matrix(reader, output_quantized, header.dimension, width)
     if reader.position != data.size:

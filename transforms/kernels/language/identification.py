@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import logging
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import fasttext
@@ -25,6 +26,8 @@ from transforms.kernels.language.iso_codes import ISO_639_3
 UNDETERMINED = "und"
 WINDOW = 1000
 MIN_LETTERS = 10
+WHOLE = 2**31
+"""A window that holds any text."""
 
 # Codes of Wikipedia's editions, on which lid.176 was trained, that ISO 639-3 lacks or uses for another language; and
 # withdrawn two-letter codes.
@@ -76,6 +79,16 @@ def _dictionary(labels: list[str]) -> tuple[pa.Array, int]:
     return pa.array(values, pa.string()), values.index(UNDETERMINED)
 
 
+def _buffers(text: pa.StringArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bytes, offsets and validity of an array that isn't empty."""
+    _, offsets_buffer, data_buffer = text.buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int32, len(text) + 1, 4 * text.offset)
+    data = np.frombuffer(data_buffer or b"", np.uint8)
+    # Arrow buffers are writable or not as they came; numba would compile once for each kind.
+    offsets.flags.writeable = data.flags.writeable = False
+    return data, offsets, text.is_valid().to_numpy(zero_copy_only=False)
+
+
 class LanguageModel:
     """A fastText model for classification, as arrays.
 
@@ -83,12 +96,12 @@ class LanguageModel:
 
     Attributes:
       labels: as the model has them, without ``__label__``.
-      sha256: of the model file, hexadecimal.
+      sha256: of the model file, hexadecimal; empty where the rows are shared, which are too many to be read by all.
     """
 
-    def __init__(self, data: np.ndarray, name: str) -> None:
-        self._model, self.labels = read_model(data, name)
-        self.sha256 = hashlib.sha256(data.data).hexdigest()
+    def __init__(self, data: np.ndarray, name: str, rows_file: Path | None = None) -> None:
+        self._model, self.labels = read_model(data, name, rows_file)
+        self.sha256 = "" if rows_file else hashlib.sha256(data.data).hexdigest()
         self._cache = fasttext_inference.empty_cache(self._model.width)
 
     @classmethod
@@ -102,9 +115,13 @@ class LanguageModel:
         return cls(np.frombuffer(data, np.uint8), name)
 
     @classmethod
-    def from_file(cls, path: str | Path) -> LanguageModel:
-        """As ``from_bytes``, without a second copy of the file in memory; OSError if it can't be read."""
-        return cls(_map_file(path), str(path))
+    def from_file(cls, path: str | Path, rows_file: Path | None = None) -> LanguageModel:
+        """As ``from_bytes``, without a second copy of the file in memory; OSError if it can't be read.
+
+        Args:
+          rows_file: as of ``read_model``.
+        """
+        return cls(_map_file(path), str(path), rows_file)
 
     def identify(
         self, text: pa.StringArray, window: int = WINDOW, min_letters: int = MIN_LETTERS
@@ -128,14 +145,10 @@ class LanguageModel:
         """
         _check(text, window, min_letters)
         count = len(text)
-        valid = text.is_valid().to_numpy(zero_copy_only=False)
+        valid = np.zeros(0, np.bool_)
         labels, scores = np.empty(count, np.int32), np.empty(count, np.float32)
-        _, offsets_buffer, data_buffer = text.buffers()
         if count:
-            offsets = np.frombuffer(offsets_buffer, np.int32, count + 1, 4 * text.offset)
-            data = np.frombuffer(data_buffer or b"", np.uint8)
-            # Arrow buffers are writable or not as they came; numba would compile once for each kind.
-            offsets.flags.writeable = data.flags.writeable = False
+            data, offsets, valid = _buffers(text)
             fasttext_inference.identify(
                 data, offsets, valid, window, min_letters, _letters(), self._model, self._cache, labels, scores
             )
@@ -145,6 +158,29 @@ class LanguageModel:
             pa.DictionaryArray.from_arrays(pa.array(labels, mask=~valid), dictionary),
             pa.array(scores, mask=~valid),
         )
+
+    def score(self, text: pa.StringArray, labels: Sequence[str], window: int = WHOLE) -> np.ndarray:
+        """The probabilities of some labels, as the library gives them.
+
+        Args:
+          text: nulls allowed; white space of any kind ends a word.
+          labels: of ``labels``.
+          window: how many code points of a text are looked at, from its start.
+
+        Returns:
+          float32 (texts, labels); NaN where the text is null, or has nothing that the model knows.
+
+        Raises:
+          ValueError: the window is out of range, or the model has no such label.
+          TypeError: the array isn't of strings.
+        """
+        _check(text, window, 0)
+        wanted = np.array([self.labels.index(label) for label in labels], np.int64)
+        scores = np.full((len(text), len(wanted)), np.nan, np.float32)
+        if len(text):
+            data, offsets, valid = _buffers(text)
+            fasttext_inference.score(data, offsets, valid, window, wanted, self._model, self._cache, scores)
+        return scores
 
     def __getstate__(self) -> dict[str, object]:
         return {"_model": self._model, "labels": self.labels, "sha256": self.sha256}

@@ -1,0 +1,56 @@
+"""Large files that all workers of a machine use together: fetched once, mapped by all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from transforms.io import storage
+
+
+def shared_folder() -> Path:
+    """A folder of this user's for such files, in the machine's folder for temporary files.
+
+    Raises:
+      OSError: somebody else has made it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"beam-pipeline-models-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user: remove it, or set TMPDIR to a folder of yours")
+    return folder
+
+
+@contextlib.contextmanager
+def shared_file(uri: str) -> Iterator[tuple[Path, Path]]:
+    """A local path with the bytes of a file, and the path of what can be made of it for all workers of the machine.
+
+    A file elsewhere is fetched once. While the block is at work, no other process of the machine is in such a block
+    for this file, so one makes what the others find.
+
+    Raises:
+      StorageError: the file can't be read.
+    """
+    info = storage.stat(uri)
+    if info is None:
+        raise storage.NotFound(uri, "there is no such file")
+    known = hashlib.sha256(f"{uri} {info.etag} {info.size}".encode()).hexdigest()[:32]
+    folder = shared_folder()
+    with (folder / f"{known}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield (_fetched(uri, folder / f"{known}.copy") if "://" in uri else Path(uri)), folder / f"{known}.rows"
+
+
+def _fetched(uri: str, place: Path) -> Path:
+    if not place.exists():
+        made = place.with_name(f"{place.name}.{os.getpid()}")
+        with storage.open_input(uri) as source, made.open("wb") as target:
+            shutil.copyfileobj(source, target, 2**22)
+        made.replace(place)
+    return place
