@@ -20,6 +20,7 @@ from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import FirstLook, ReadOptions, first_looks
 from transforms.io.readers.column_types import common_type, stored_type, widened
 from transforms.io.readers.kept_columns import KeptColumn
+from transforms.kernels.deduplication.candidates import rank_column
 from transforms.kernels.language import identification as language
 from transforms.recipe.built_in import Languages
 
@@ -167,3 +168,25 @@ def _refuse_missing(looks: Sequence[FirstLook], options: ReadOptions, id_column:
         shown = f"{', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
         others = f" The same goes for {len(found) - 1} more sources that were looked at." if len(found) > 1 else ""
         raise UnusableSettings(f"{setting}: {source.uri} has no {wanted!r} but {shown}{hint}{others}")
+
+
+def check_rank(keep_duplicate: str, attributes: Sequence[pa.Field]) -> None:
+    """Makes sure that the attribute that decides which duplicate stays is there and numeric.
+
+    Raises:
+      UnusableSettings: it isn't.
+    """
+    name = rank_column(keep_duplicate)
+    if name in (None, "text_bytes"):
+        return
+    numeric = [field.name for field in attributes if is_numeric(field.type)]
+    if name not in numeric:
+        raise UnusableSettings(
+            f"keep_duplicate: there is no numeric attribute {name!r}; "
+            + (f"there are {', '.join(numeric)}" if numeric else "the recipe adds none")
+        )
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a column of this type can be a rank."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

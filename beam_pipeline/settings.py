@@ -155,6 +155,17 @@ class NormalizationSettings(pydantic.BaseModel):
         return Normalization(**{name.removeprefix(prefix): _frozen(value) for name, value in options.items()})
 
 
+def _one_line(value: Any) -> Any:
+    """``{best: edu}`` of YAML as ``best: edu``, as a flag has it."""
+    if isinstance(value, dict) and len(value) == 1:
+        [(word, name)] = value.items()
+        value = f"{word}:{name}"
+    if isinstance(value, str) and ":" in value:
+        word, _, name = value.partition(":")
+        value = f"{word.strip()}: {name.strip()}"
+    return value
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -313,12 +324,12 @@ class Settings(NormalizationSettings):
         decides="tokens",
         description="compare all documents, or only those of one language",
     )
-    keep_duplicate: Literal["first", "longest"] = _setting(
+    keep_duplicate: Annotated[str, pydantic.BeforeValidator(_one_line)] = _setting(
         "deduplication",
         "first",
-        metavar="first|longest",
+        metavar="first|longest|best: NAME",
         decides="tokens",
-        description="which document of a pair stays",
+        description="which document of a pair stays; 'best: NAME': the one with the higher numeric attribute",
     )
     fold_digits: bool = _setting("deduplication", False, description="match documents that differ in digits only")
     fold_accents: bool = _setting("deduplication", False, description="match documents that differ in accents only")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import defaultdict
 
@@ -175,7 +176,7 @@ def bucket_records(entries, longest):
     records = layout.empty(len(entries))
     records["bucket"], records["row"] = [e[0] for e in entries], [e[2] for e in entries]
     if longest:
-        records["text_bytes"] = [e[2] % 3 for e in entries]  # a document's length is the same in all its buckets
+        records["rank"] = [e[2] % 3 for e in entries]  # a document's length is the same in all its buckets
     return records, u64([e[1] * PROTOTYPE for e in entries])
 
 
@@ -217,7 +218,7 @@ def test_band_records_leave_out_what_has_no_part():
     assert records.tolist() == [(1, 1), (101, 1), (4, 4), (104, 4)]
     lengths = np.arange(5, dtype=np.uint32) * 10
     records = deduplication.band_records(pa.array(bands, pa.binary(16)), u64(range(5)), lengths, np.array([], int))
-    assert records["text_bytes"].tolist() == [0, 0, 10, 10, 30, 30, 40, 40]
+    assert records["rank"].tolist() == [0, 0, 10, 10, 30, 30, 40, 40]
     assert not set(records["bucket"].tolist()) & {1, 101, 4, 104}
 
 
@@ -356,3 +357,21 @@ def test_a_million_identical_documents_are_linear():
     assert found.followers["documents"].sum() == 999_999
     assert set(found.follower_shards.tolist()) == {0}
     assert time.process_time() - started < 10
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(width=32)), min_size=1))
+def test_ranks_are_in_the_order_of_the_numbers(numbers):
+    ranks = deduplication.ranks_of(pa.array(numbers, pa.float32()))
+    assert ranks.dtype == np.uint32
+    assert ranks.max() < 2**32 - 1
+    values = [-math.inf if number is None or math.isnan(number) else number for number in numbers]
+    for (first, rank), (second, other) in itertools.product(zip(values, ranks.tolist(), strict=True), repeat=2):
+        if first != second:
+            assert (first < second) == (rank < other)
+    assert all(rank == 0 for rank, number in zip(ranks, numbers, strict=True) if number is None or math.isnan(number))
+
+
+def test_ranks_of_whole_numbers_are_exact():
+    large = [2**24, 2**24 + 1, None, 5, 2**32 - 1]
+    assert deduplication.ranks_of(pa.array(large, pa.uint32())).tolist() == [2**24, 2**24 + 1, 0, 5, 2**32 - 2]
+    assert np.argsort(deduplication.ranks_of(pa.array([0.5, 0.25, None, 1.0], pa.float16()))).tolist() == [2, 1, 0, 3]

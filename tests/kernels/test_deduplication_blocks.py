@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transforms.kernels.deduplication import blocks as deduplication_blocks
 from transforms.kernels.deduplication.blocks import (
     BANDS,
-    BANDS_AND_LENGTHS,
+    BANDS_AND_RANKS,
     BLOCK_BYTES,
     CONTENT_HASHES,
     DECISIONS,
@@ -44,7 +44,7 @@ def destinations(draw) -> np.ndarray:
 
 
 @settings(deadline=None, max_examples=25)
-@given(destinations(), st.sampled_from([BANDS, BANDS_AND_LENGTHS, CONTENT_HASHES, EDGES, DECISIONS, WITNESSES]))
+@given(destinations(), st.sampled_from([BANDS, BANDS_AND_RANKS, CONTENT_HASHES, EDGES, DECISIONS, WITNESSES]))
 def test_any_distribution_of_records_gives_blocks_under_the_bound(to, layout):
     records = layout.empty(len(to))
     records.view(np.uint8)[:] = np.arange(records.nbytes, dtype=np.uint64).astype(np.uint8)

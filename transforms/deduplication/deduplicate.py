@@ -188,7 +188,7 @@ class ExactDuplicates(beam.PTransform):
 class BandRecords(beam.PTransform):
     """From shards and their exact duplicates: candidate pairs, as ``PAIRS`` blocks by key of the later end's shard.
 
-    12 bytes a band in the shuffle, 16 with ``keep_duplicate="longest"``; exact duplicates have none.
+    12 bytes a band in the shuffle, 16 where more than the id decides who stays; exact duplicates have none.
     """
 
     fingerprints: StoredFingerprints

@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
 from schemas.shards import Shard
 from transforms.deduplication.stored_fingerprints import StoredFingerprints
-from transforms.io.own_objects import opened
+from transforms.io.fingerprint_objects import read_fingerprints
 from transforms.kernels.deduplication import auditing, resolution
 from transforms.kernels.deduplication import candidates as deduplication
 from transforms.kernels.deduplication.blocks import (
@@ -48,8 +47,8 @@ PAIRS_AT_ONCE = 16_384
 """Pairs, or documents, whose sketches are compared together: at most 20 MiB with signatures of 256 bytes."""
 PAIRS_HELD = 2 << 20
 """Pairs that are held until those that were found in several bands are thrown out: 32 MiB."""
-LONGEST = np.uint32(2**32 - 1)
-"""Stands for the length of a document of an earlier run: of a pair, it stays."""
+HIGHEST = np.uint32(2**32 - 1)
+"""Stands for the rank of a document of an earlier run: of a pair, it stays."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -62,12 +61,6 @@ def count(name: str, number: int) -> None:
     Metrics.counter("deduplicate", name).inc(number)
 
 
-def read_columns(uri: str, columns: list[str]) -> pa.Table:
-    """The named columns of a Parquet object, each in one chunk."""
-    with opened(uri) as file:
-        return pq.read_table(file, columns=columns).combine_chunks()
-
-
 def _read_fingerprints(shard: Shard, fingerprints: StoredFingerprints, columns: list[str]) -> list[pa.Array]:
     """The named columns of a shard's fingerprints.
 
@@ -75,7 +68,7 @@ def _read_fingerprints(shard: Shard, fingerprints: StoredFingerprints, columns: 
       ValueError: the object doesn't have the shard's number of documents.
     """
     uri = fingerprints.uri_of(shard)
-    table = read_columns(uri, columns)
+    table = read_fingerprints(uri, columns).table
     if len(table) != shard.rows:
         raise ValueError(
             f"{uri} has {len(table)} documents, but shard {shard.name} of {shard.source.uri} has {shard.rows}: "
@@ -118,17 +111,17 @@ def band_records(
     shard: Shard, blocks: Iterable[bytes], fingerprints: StoredFingerprints, options: Deduplication
 ) -> Iterator[Keyed]:
     """DUPLICATES -> BANDS of all other documents to partitions."""
-    longest = options.keep_duplicate == "longest"
-    columns = ["bands", *(["text_bytes"] if longest else []), *_scope_columns(options)]
+    column = deduplication.rank_column(options.keep_duplicate)
+    columns = ["bands", *([column] if column else []), *_scope_columns(options)]
     arrays = dict(zip(columns, _read_fingerprints(shard, fingerprints, columns), strict=True))
-    text_bytes = arrays["text_bytes"].fill_null(0).to_numpy() if longest else None
+    ranks = deduplication.ranks_of(arrays[column]) if column else None
     left_out = DUPLICATES.unpack(blocks)[0]["row"]
     kept = fingerprints.kept(shard)
     if kept is not None:
         left_out = np.concatenate([left_out, np.flatnonzero(~kept)])
-        text_bytes = None if text_bytes is None else np.full_like(text_bytes, LONGEST)
+        ranks = None if ranks is None else np.full_like(ranks, HIGHEST)
     tags = _tags([arrays[name] for name in _scope_columns(options)])
-    records = deduplication.band_records(arrays["bands"], tags, text_bytes, left_out)
+    records = deduplication.band_records(arrays["bands"], tags, ranks, left_out)
     layout = deduplication.bands_layout(options.keep_duplicate)
     yield from layout.split(shard.key, records, partition_of(records["bucket"], options.partitions))
 

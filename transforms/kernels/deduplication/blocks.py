@@ -162,8 +162,8 @@ DUPLICATES = BlockLayout.of(b"d", row="<u4", representative="<u8")
 FOLLOWERS = BlockLayout.of(b"f", row="<u4", shard="<u8", documents="<u4")
 # One band of one document, to its hash range: 12 bytes, so 168 a document with 14 bands.
 BANDS = BlockLayout.of(b"b", bucket="<u8", row="<u4")
-# The same where the longest document stays: 16 bytes, 224 a document with 14 bands.
-BANDS_AND_LENGTHS = BlockLayout.of(b"l", bucket="<u8", row="<u4", text_bytes="<u4")
+# The same where the longest or best document stays: 16 bytes, 224 a document with 14 bands.
+BANDS_AND_RANKS = BlockLayout.of(b"l", bucket="<u8", row="<u4", rank="<u4")
 # Candidate pairs, to the shard of the later end, whose `row` it is; `earlier` is first in rank. Were they sent to the
 # shard of the earlier end, one would get all of a bucket's: those of its first document.
 PAIRS = BlockLayout.of(b"p", row="<u4", earlier="<u8", earlier_row="<u4")

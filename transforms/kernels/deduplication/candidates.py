@@ -6,8 +6,9 @@ signature: Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", 3.4) and h
 at least ``min_similarity``. Which of the verified pairs' documents stay is decided in
 ``transforms.kernels.deduplication.resolution``.
 
-The *rank* decides which of a pair stays: the smaller id, or with ``keep_duplicate="longest"`` the one with more bytes
-of text, then the smaller id. Exact duplicates are equally long, so for them it is the id in both cases.
+The *rank* decides which of a pair stays: the smaller id; or with ``keep_duplicate="longest"`` the one with more bytes of text,
+with ``keep_duplicate="best: NAME"`` the one with the higher attribute, and of equal ones the smaller id. Of exact duplicates the
+first stays in any case.
 
 No function depends on the order in which records come: all sort by keys that are unique.
 """
@@ -24,7 +25,7 @@ import pyarrow as pa
 
 from transforms.kernels.deduplication.blocks import (
     BANDS,
-    BANDS_AND_LENGTHS,
+    BANDS_AND_RANKS,
     CONTENT_HASHES,
     DUPLICATES,
     FOLLOWERS,
@@ -37,7 +38,8 @@ from transforms.kernels.deduplication.blocks import (
 from transforms.kernels.deduplication.sketches import Sketches, similarities
 
 Scope = Literal["global", "language"]
-Keep = Literal["first", "longest"]
+BEST = "best: "
+"""Before the name of the attribute that decides which of a pair stays."""
 
 _DOCUMENTS_A_PARTITION = 200_000
 _MIN_PARTITIONS = 8
@@ -55,8 +57,9 @@ class Deduplication:
       partitions: hash ranges of the shuffles, 1 to 65,536 (``partitions_for``). More make each smaller and the number
         of blocks, one a (shard, partition), larger. Never changes the result.
       duplicates_within: ``"global"``, or ``"language"``: documents of two languages are never duplicates of each other.
-      keep_duplicate: ``"first"``: of a pair the smaller id stays; ``"longest"``: the one with more bytes, then the
-        smaller id. Costs 4 bytes a band in the shuffle.
+      keep_duplicate: ``"first"``: of a pair the smaller id stays; ``"longest"``: the one with more bytes, then the smaller id;
+        ``"best: NAME"``: the one with the higher numeric attribute, as float32, then the smaller id. The last two cost
+        4 bytes a band in the shuffle.
       bucket_cap: buckets with more documents are counted and logged. They are handled like any other.
       max_open_edges: how many verified pairs may be left to the last step of the resolution, which one worker holds in
         memory (``transforms.kernels.deduplication.resolution.BYTES_PER_OPEN_EDGE`` each); more are an error.
@@ -70,7 +73,7 @@ class Deduplication:
     min_similarity: float = 0.8
     partitions: int = _MIN_PARTITIONS
     duplicates_within: Scope = "global"
-    keep_duplicate: Keep = "first"
+    keep_duplicate: str = "first"
     bucket_cap: int = 10_000
     max_open_edges: int = 50_000_000
     always_kept: int = 0
@@ -85,14 +88,35 @@ class Deduplication:
             raise ValueError(
                 f"duplicates_within must be one of {', '.join(get_args(Scope))}, not {self.duplicates_within!r}"
             )
-        if self.keep_duplicate not in get_args(Keep):
-            raise ValueError(f"keep_duplicate must be one of {', '.join(get_args(Keep))}, not {self.keep_duplicate!r}")
+        best = self.keep_duplicate.startswith(BEST) and self.keep_duplicate.removeprefix(BEST)
+        if self.keep_duplicate not in ("first", "longest") and not best:
+            raise ValueError(f"keep_duplicate must be first, longest or '{BEST}NAME', not {self.keep_duplicate!r}")
         if self.bucket_cap < 2:
             raise ValueError(f"bucket_cap must be at least 2, not {self.bucket_cap}")
         if self.band_bins < 1:
             raise ValueError(f"band_bins must be at least 1, not {self.band_bins}")
         if self.max_open_edges < 1:
             raise ValueError(f"max_open_edges must be at least 1, not {self.max_open_edges}")
+
+
+def rank_column(keep: str) -> str | None:
+    """The stored column that decides, before the id, which of a pair stays."""
+    return {"first": None, "longest": "text_bytes"}.get(keep, keep.removeprefix(BEST))
+
+
+def ranks_of(column: pa.Array) -> np.ndarray:
+    """uint32 (n,): numbers in the order of a numeric column; nulls and NaN come before all others.
+
+    Unsigned integers of 32 bits or less as they are, all else as float32. The highest possible number is left for
+    documents that stay whatever they have.
+    """
+    if pa.types.is_unsigned_integer(column.type) and column.type.bit_width <= 32:
+        return np.minimum(column.fill_null(0).to_numpy().astype(np.uint32), np.uint32(2**32 - 2))
+    values = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32)
+    values = values + np.float32(0)  # -0 is 0
+    bits = values.view(np.uint32)
+    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    return np.where(np.isnan(values), np.uint32(0), ordered)
 
 
 def partitions_for(documents: int) -> int:
@@ -217,24 +241,24 @@ def exact_duplicates(records: np.ndarray, shards: np.ndarray) -> ExactDuplicateR
     return ExactDuplicateRecords(duplicates, shards[later], followers[there], shards[representatives][there])
 
 
-def bands_layout(keep: Keep) -> BlockLayout:
-    """The layout of band records: with the length where it belongs to the rank."""
-    return BANDS_AND_LENGTHS if keep == "longest" else BANDS
+def bands_layout(keep: str) -> BlockLayout:
+    """The layout of band records: with a number where one belongs to the rank."""
+    return BANDS if keep == "first" else BANDS_AND_RANKS
 
 
 def band_records(
-    bands: pa.Array, tags: np.ndarray | None, text_bytes: np.ndarray | None, duplicate_rows: np.ndarray
+    bands: pa.Array, tags: np.ndarray | None, ranks: np.ndarray | None, duplicate_rows: np.ndarray
 ) -> np.ndarray:
     """One record a band of every document of a shard that may have near-duplicates.
 
     Args:
       bands: binary(8 * bands) (rows,), little-endian 64-bit hashes; null: not active or too short.
       tags: uint64 (rows,), what may not differ between duplicates; None if nothing.
-      text_bytes: uint32 (rows,) where it belongs to the rank, else None.
+      ranks: uint32 (rows,), the higher stays, where more than the id decides; else None.
       duplicate_rows: rows of the exact duplicates, which are left out.
 
     Returns:
-      records of ``BANDS``, or of ``BANDS_AND_LENGTHS`` if ``text_bytes`` are given.
+      records of ``BANDS``, or of ``BANDS_AND_RANKS`` if ``ranks`` are given.
     """
     values, rows = fixed_bytes(bands)
     distinct = np.ones(len(bands), np.bool_)
@@ -242,14 +266,14 @@ def band_records(
     chosen = distinct[rows]
     buckets, rows = np.ascontiguousarray(values[chosen]).view("<u8"), rows[chosen]
     count = buckets.shape[1]
-    layout = BANDS if text_bytes is None else BANDS_AND_LENGTHS
+    layout = BANDS if ranks is None else BANDS_AND_RANKS
     records = layout.empty(buckets.size)
     if tags is not None:
         buckets = mix(buckets ^ tags[rows][:, None])
     records["bucket"] = buckets.reshape(-1)
     records["row"] = np.repeat(rows, count)
-    if text_bytes is not None:
-        records["text_bytes"] = np.repeat(text_bytes[rows], count)
+    if ranks is not None:
+        records["rank"] = np.repeat(ranks[rows], count)
     return records
 
 
@@ -275,14 +299,14 @@ def candidate_pairs(records: np.ndarray, shards: np.ndarray, bucket_cap: int, al
     At most two pairs a record, so linear in the records whatever the buckets' sizes.
 
     Args:
-      records: ``BANDS`` or ``BANDS_AND_LENGTHS`` (n,), from any number of shards in any order.
+      records: ``BANDS`` or ``BANDS_AND_RANKS`` (n,), from any number of shards in any order.
       shards: uint64 (n,), key of the shard of each record.
       bucket_cap: from which size on buckets are counted as large.
       always_kept: documents with a smaller id aren't the later end of a pair.
     """
     ids = shards + records["row"]
-    has_length = "text_bytes" in (records.dtype.names or ())
-    ranks = (~records["text_bytes"], ids) if has_length else (ids,)
+    has_rank = "rank" in (records.dtype.names or ())
+    ranks = (~records["rank"], ids) if has_rank else (ids,)
     order, firsts = sorted_groups((np.ascontiguousarray(records["bucket"]),), ranks)
     positions = np.flatnonzero(order == firsts)
     sizes = np.diff(positions, append=len(order))
