@@ -33,12 +33,15 @@ COMMANDS = {
     "postgres": "keep the embedded PostgreSQL running, stop it, or print its DSN",
     "init-db": "make the lineage's tables, where runs may not",
     "export": "write tokens as files that trainers read",
+    "decide": "decide on documents again, with another recipe, from what a run has stored",
     "dedup": "decide on duplicates again from stored fingerprints, or against earlier runs",
     "what-if": "what a run would keep with one rule more, from stored attributes",
+    "buckets": "ranks of stored scores among the documents of a language",
     "clean": "list, or remove, what runs that were killed have left in a store",
     "flink-local": "start, stop or show a Flink cluster on this machine",
     "demo": "run on the sample text that comes with the package",
     "thresholds": "thresholds of the quality rules by language, from what a run has stored",
+    "train-classifier": "train a fastText classifier that tells good texts from bad ones",
     "train-tokenizer": "train a byte-level BPE tokenizer.json on a sample of your text",
 }
 """Each sub-command, a module of ``beam_pipeline.commands``, and what it is for."""

@@ -6,7 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
-from beam_pipeline.plan import FORMAT, read_plan
+from beam_pipeline.plan import read_plan
+from beam_pipeline.version import FORMAT
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.run_layout import RunLayout, StoredPlan
 from transforms.io import storage

@@ -65,6 +65,7 @@ def build(
     return {
         "run": plan.run,
         "created": plan.created,
+        "parent": plan.parent and {"run": plan.parent.run, "output": plan.parent.output},
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "settings": plan.settings.model_dump(mode="json"),
         "settings_hash": plan.settings_hash,
@@ -86,7 +87,9 @@ def build(
             "dropped": _documents(by_reason, "dropped"),
             "invalid": _documents(by_reason, "invalid"),
         },
-        "deduplication_audit": audit.summary(
+        "deduplication_audit": None
+        if plan.parent
+        else audit.summary(
             plan.layout.audit, plan.settings.min_similarity, _documents(by_reason, "dropped").get("near_duplicate", 0)
         ),
         "tokens": tokens,

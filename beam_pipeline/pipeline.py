@@ -15,6 +15,10 @@
 With the setting ``max_unknown_tokens``, CheckSpelling stands before Fingerprint. Where editors or token files need kept
 columns or attributes, AddColumns stands behind ReadKept and takes them from the fingerprints.
 
+A run that decides another one again (``beam_pipeline.decide``) has DecideRules before ReadDocuments, which then reads
+only the documents that stored columns don't decide, and ReuseTokens behind Tokenize, so that ReadKept reads only those
+of which there are no token rows yet.
+
 Between the boxes of a text pass, elements are ``transforms.batches.Batch``: a shard's documents in Arrow record
 batches of at most 16 MiB. These boxes are always fused (nothing between them groups), so a batch is handed on by
 reference, and the writers refuse a shard whose batches don't arrive whole and in order. Everything that is grouped is
@@ -28,6 +32,7 @@ import apache_beam as beam
 from beam_pipeline.passes import text_pass, token_pass
 from beam_pipeline.plan import Plan
 from transforms.add_columns import AddColumns
+from transforms.decide_again import DecideRulesAgain, WriteDecided
 from transforms.deduplication.audit_duplicates import AuditDuplicates
 from transforms.deduplication.check_room import CheckRoom
 from transforms.deduplication.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
@@ -35,6 +40,7 @@ from transforms.deduplication.stored_fingerprints import StoredFingerprints
 from transforms.io.block_files import NOWHERE, BlockFiles
 from transforms.list_sources import ListSources
 from transforms.read_documents import ReadShards
+from transforms.reuse_tokens import ReuseTokens
 from transforms.select_kept import SelectKept
 from transforms.skip_finished import SkipFingerprinted, SkipTokenized
 from transforms.split_shards import SplitShards
@@ -63,11 +69,15 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 1: read every text once and keep what identifies it.
     fingerprints = shards | "SkipFingerprinted" >> SkipFingerprinted(plan.fingerprints, plan.deaths)
-    batches = fingerprints.todo | "ReadDocuments" >> ReadShards(plan.reading, plan.layout.sources, plan.deaths)
+    todo = fingerprints.todo
+    if plan.parent:
+        todo |= "DecideRules" >> DecideRulesAgain(plan.parent, plan.recipe.steps, plan.outcomes)
+    batches = todo | "ReadDocuments" >> ReadShards(plan.reading, plan.layout.sources, plan.deaths)
     for box in text_pass(plan):  # Normalize, IdentifyLanguage, the recipe's steps, Fingerprint
         batches |= box
-    written = batches | "WriteFingerprints" >> WriteFingerprints(
-        plan.fingerprints, plan.run, settings.minhash(), plan.stored_fields, plan.outcomes.wide
+    write = WriteFingerprints(plan.fingerprints, plan.run, settings.minhash(), plan.stored_fields, plan.outcomes.wide)
+    written = batches | "WriteFingerprints" >> (
+        WriteDecided(write, plan.parent, plan.recipe.editors) if plan.parent else write
     )
     written.lineage | "WriteLineage (fingerprinted)" >> WriteLineage(plan.lineage_dsn)
     fingerprinted = (fingerprints.done, written.shards) | "Fingerprinted" >> beam.Flatten()
@@ -79,20 +89,33 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, deduplication, files)
     pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication, files)
     decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication, files)
-    sampled = (fingerprinted, pairs, decisions)
-    _ = sampled | "AuditDuplicates" >> AuditDuplicates(
-        plan.layout.audit, plan.layout.sources, stored, settings.reading(), settings.normalization(), settings.minhash()
-    )
+    if not plan.parent:  # a run that decides again reads no text that it hasn't to tokenize
+        sampled = (fingerprinted, pairs, decisions)
+        _ = sampled | "AuditDuplicates" >> AuditDuplicates(
+            plan.layout.audit,
+            plan.layout.sources,
+            stored,
+            settings.reading(),
+            settings.normalization(),
+            settings.minhash(),
+        )
 
     # Pass 3: read the kept texts again and tokenize them.
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)
     decided = selected.decided | "ReshuffleKept" >> Spread()
-    kept = decided | "SkipTokenized" >> SkipTokenized(plan.tokens, plan.run, plan.fingerprints, plan.deaths)
+    parent_tokens = plan.parent.tokens if plan.parent else None
+    kept = decided | "SkipTokenized" >> SkipTokenized(
+        plan.tokens, plan.run, plan.fingerprints, plan.deaths, parent_tokens
+    )
     batches = kept.todo | "ReadKept" >> ReadShards(settings.reading(), plan.layout.sources, plan.deaths)
     if plan.columns_of_pass_3:
         batches |= "AddColumns" >> AddColumns(plan.fingerprints, plan.columns_of_pass_3)
     for box in token_pass(plan):  # NormalizeKept, Edit, Tokenize
         batches |= box
+    if parent_tokens:
+        batches |= "ReuseTokens" >> ReuseTokens(
+            parent_tokens, plan.fingerprints, plan.token_schema.names, tuple(settings.token_columns)
+        )
     tokens = batches | "WriteTokens" >> WriteTokens(plan.tokens, plan.run, plan.token_schema)
     tokens | "WriteLineage" >> WriteLineage(plan.lineage_dsn)
     kept.lineage | "WriteLineage (already tokenized)" >> WriteLineage(plan.lineage_dsn)

@@ -18,22 +18,25 @@ from typing import Any
 import pyarrow as pa
 
 from beam_pipeline import preflight, supervision
+from beam_pipeline.decided_run import DecidesAgain
 from beam_pipeline.document_estimate import estimate_documents
 from beam_pipeline.planned_sources import PlanError, differing_sources, hash_of, is_listed, list_sources, write_sources
 from beam_pipeline.planned_tokenizer import plan_tokenization
 from beam_pipeline.rehearsal import rehearse
 from beam_pipeline.settings import Settings
-from beam_pipeline.version import __version__
+from beam_pipeline.version import FORMAT, __version__
 from schemas import columns
 from schemas.outcomes import Outcomes
 from schemas.run_layout import Deciding, RunLayout, StoredPlan
 from schemas.shards import Source
+from transforms.decide_again import Parent
 from transforms.deduplication.deduplicate import Deduplication
 from transforms.io import storage
 from transforms.io.deaths import Deaths
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import ReadOptions, check
 from transforms.io.readers.kept_columns import KeptColumn
+from transforms.io.source_list import read_sources
 from transforms.io.stage_objects import StageObjects, made_by
 from transforms.kernels.text.normalization import UNICODE_VERSION
 from transforms.recipe.spec import PlannedRecipe
@@ -41,9 +44,6 @@ from transforms.recipe.user_code import code_of
 from transforms.tokenize import Tokenization
 
 LOGGER = logging.getLogger(__name__)
-
-FORMAT = 4
-"""Goes up when the same settings would give other bytes than before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Plan:
       lineage_dsn: where the workers find PostgreSQL; no password.
       resumed: whether the plan was there already.
       prediction: what ``--plan`` has said about this run, if the settings name it.
+      parent: the run that this one decides again (``transforms.decide_again``), if it does that.
     """
 
     run: str
@@ -78,6 +79,7 @@ class Plan:
     lineage_dsn: str
     resumed: bool
     prediction: dict[str, Any] | None
+    parent: Parent | None = None
 
     @property
     def layout(self) -> RunLayout:
@@ -137,15 +139,18 @@ class Plan:
         return self.settings.deduplication(self.documents)
 
 
-def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
+def make_plan(settings: Settings, lineage_dsn: str, decides: DecidesAgain | None = None) -> Plan:
     """Checks everything that can be checked before work starts, pins the sources and stores the plan.
+
+    Args:
+      decides: a run that is decided again, whose sources these are.
 
     Raises:
       PlanError: a source or tokenizer can't be used; the output belongs to a run that differs.
       UnusableSettings: settings can't work with this language model or these sources.
       StorageError: the store refuses.
     """
-    sources = list_sources(settings)
+    sources = list(read_sources(decides.sources_uri)) if decides else list_sources(settings)
     language_model = PinnedFile.pin(settings.language_model)
     tokenization = plan_tokenization(settings)
     try:
@@ -156,9 +161,12 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
     kept = preflight.check_columns(sources, settings.first_reading(), settings.named_id_column())
     recipe = plan_recipe(settings, kept)
     token_fields(settings, (*(column.field for column in kept), *recipe.attributes))
-    if settings.check_steps:
+    preflight.check_rank(settings.keep_duplicate, (*(column.field for column in kept), *recipe.attributes))
+    if settings.check_steps and not decides:
         rehearse(settings, recipe, kept, sources, language_model)
     deciding = _deciding(settings, sources, language_model, tokenization, recipe, kept)
+    if decides:
+        decides.refuse_other_files(deciding)
     prediction = _read_prediction(settings.prediction) if settings.prediction else None
     layout = RunLayout(settings.output)
     stored, resumed = read_plan(settings.output), True
@@ -168,7 +176,7 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         _refuse_strangers(layout, deciding)
         if settings.strict:
             _refuse_unreadable(sources, settings)
-        stored, resumed = _store(settings, deciding, recipe, lineage_dsn)
+        stored, resumed = _store(settings, deciding, recipe, lineage_dsn, decides)
     if resumed:
         _refuse_differences(stored, deciding, sources, layout)
     plan = Plan(
@@ -178,7 +186,7 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         deciding=deciding,
         sources=len(sources),
         source_bytes=sum(source.size for source in sources),
-        documents=estimate_documents(sources, settings.reading()),
+        documents=decides.documents if decides else estimate_documents(sources, settings.reading()),
         language_model=language_model,
         tokenization=tokenization,
         id_type=id_type,
@@ -187,10 +195,16 @@ def make_plan(settings: Settings, lineage_dsn: str) -> Plan:
         lineage_dsn=lineage_dsn,
         resumed=resumed,
         prediction=prediction,
+        parent=_with_steps(decides, kept) if decides else None,
     )
     if not resumed or not is_listed(layout.sources, deciding):
         write_sources(layout.sources, sources, settings.reading().shard_bytes)
     return plan
+
+
+def _with_steps(decides: DecidesAgain, kept: Sequence[KeptColumn]) -> Parent:
+    """The parent with its steps, which are imported here."""
+    return dataclasses.replace(decides.parent, steps=plan_recipe(decides.settings, kept).steps)
 
 
 def token_fields(settings: Settings, stored: Sequence[pa.Field]) -> list[pa.Field]:
@@ -237,7 +251,9 @@ def read_plan(output: str) -> StoredPlan | None:
         return None
 
 
-def _store(settings: Settings, deciding: Deciding, recipe: PlannedRecipe, lineage_dsn: str) -> tuple[StoredPlan, bool]:
+def _store(
+    settings: Settings, deciding: Deciding, recipe: PlannedRecipe, lineage_dsn: str, decides: DecidesAgain | None
+) -> tuple[StoredPlan, bool]:
     """Stores a new plan; or finds the one that another command has stored meanwhile, and says so with True."""
     plan = StoredPlan(
         run=str(uuid.uuid4()),
@@ -247,6 +263,7 @@ def _store(settings: Settings, deciding: Deciding, recipe: PlannedRecipe, lineag
         deciding=deciding,
         outcomes=recipe.outcomes.as_json(),
         lineage_dsn=lineage_dsn,
+        parent={"run": decides.parent.run, "output": decides.parent.output} if decides else {},
     )
     uri = RunLayout(settings.output).plan
     if storage.create(uri, plan.encode()):

@@ -28,6 +28,8 @@ from beam_pipeline import (
     progress,
     supervision,
 )
+from beam_pipeline.decide import decided_by
+from beam_pipeline.decided_run import DecidesAgain
 from beam_pipeline.execution import StillAtWork, execute, name_job, new_deaths, root_cause
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.invalid_sources import mostly_invalid
@@ -94,8 +96,11 @@ def run(settings: Settings, *beam_flags: str) -> dict[str, Any]:
     return dict(json.loads(storage.read_bytes(prepared.plan.layout.manifest)))
 
 
-def prepare(settings: Settings) -> Prepared:
+def prepare(settings: Settings, decides: DecidesAgain | None = None) -> Prepared:
     """Everything that can fail before any work: settings, sources, output, PostgreSQL.
+
+    Args:
+      decides: a run that is decided again; otherwise what is stored under the output says whether one is.
 
     Raises:
       PlanError, StorageError, LineageUnavailable: with one sentence that says what to do.
@@ -106,9 +111,10 @@ def prepare(settings: Settings) -> Prepared:
         first.check_rights()
     requests = storage.Requests()
     with storage.counted(requests):
-        plan = make_plan(settings, public_dsn(dsn))
+        plan = make_plan(settings, public_dsn(dsn), decides or decided_by(settings.output))
     lineage = Lineage(dsn)
-    lineage.start_run(plan.run, settings.model_dump(mode="json"), plan.settings_hash, __version__, plan.outcomes)
+    recorded = settings.model_dump(mode="json") | ({"parent": plan.parent.run} if plan.parent else {})
+    lineage.start_run(plan.run, recorded, plan.settings_hash, __version__, plan.outcomes)
     lineage.record_sources(plan.run, read_sources(plan.layout.sources))
     return Prepared(plan, lineage, requests)
 

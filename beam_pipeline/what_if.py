@@ -166,7 +166,7 @@ def _scan(
     stored = read_fingerprints(uri, columns)
     table = stored.table
     in_play = pc.is_null(table["outcome"]).to_numpy()
-    kept, n_tokens = _kept(shard, stored.census, tokens_uri)
+    kept, n_tokens = kept_tokens(shard, stored.census, tokens_uri)
     groups, names, sizes = _groups(table, by)
     bits, parts = [], []
     for number, expression in enumerate(expressions):
@@ -182,7 +182,7 @@ def _scan(
     return _Shard(shard, uri, bits), parts
 
 
-def _kept(shard: Shard, census: Census | None, tokens_uri: str) -> tuple[np.ndarray, np.ndarray]:
+def kept_tokens(shard: Shard, census: Census | None, tokens_uri: str) -> tuple[np.ndarray, np.ndarray]:
     """Mask of the documents that have tokens, and how many each has."""
     uri = storage.join(tokens_uri, f"{shard.name}.parquet")
     kept = rows_of(uri, shard, census)

@@ -205,6 +205,7 @@ class StoredPlan:
       settings: all settings of the run, by name.
       outcomes: what can become of a document, as ``schemas.outcomes.Outcomes.as_json`` gives it.
       lineage_dsn: where the lineage is; no password.
+      parent: of a run that decides another one again, ``run`` and ``output`` of that.
     """
 
     run: str
@@ -214,6 +215,7 @@ class StoredPlan:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     outcomes: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
     lineage_dsn: str = ""
+    parent: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def decode(cls, data: bytes) -> StoredPlan:

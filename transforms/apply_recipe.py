@@ -44,7 +44,7 @@ def step_batch(batch: Batch, step: Step, outcomes: Outcomes, annotate_all: bool 
     return batch
 
 
-def edits_of(data: pa.RecordBatch, step: Step) -> dict[str, int]:
+def edits_of(data: pa.RecordBatch | pa.Table, step: Step) -> dict[str, int]:
     """How many documents an editor has changed, and the sums of what it counts."""
     counts = {
         name.removeprefix(f"{step.label}."): data[name].fill_null(0).to_numpy()

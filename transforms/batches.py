@@ -14,6 +14,7 @@ from apache_beam import coders
 
 from schemas.shards import Census, Part, Shard, Source
 from transforms.costs import Costs, copy_costs, spending
+from transforms.rules_decided import RulesDecided
 from transforms.shard_outcomes import ShardOutcomes
 
 
@@ -36,6 +37,7 @@ class Batch:
       notes: what a box has to say about the shard, for its segment.
       parts: of a packed shard, the sources that these documents are from.
       census: of a packed shard, with ``last`` in pass 1: what each of its sources has.
+      decided: in pass 1 of a run that decides again, what was decided of the shard without its texts.
     """
 
     shard: Shard
@@ -48,6 +50,7 @@ class Batch:
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     parts: tuple[Part, ...] = ()
     census: Census | None = None
+    decided: RulesDecided | None = None
 
     def sources(self, rows: np.ndarray) -> tuple[list[Source], np.ndarray, np.ndarray]:
         """Where documents of the batch are, by the column ``row``: some sources, which of them, and the row in it."""

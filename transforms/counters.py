@@ -26,6 +26,7 @@ RUN_COUNTERS = {
     "shards_done": "shards whose object was committed, by pass",
     "shards_skipped": "shards whose object was there already",
     "retries": "shards that were written before, with another result",
+    "texts_read_again": "documents that a run that decides again can't decide from stored columns",
 }
 """Counters of the namespace ``run``, and what each counts."""
 _END = object()

@@ -99,4 +99,6 @@ class Edit(Box):
 
     def apply(self, batch: Batch) -> Batch:
         """The editors in order, then the comparison (``edit_batch``)."""
-        return batch if batch.error else edit_batch(batch, self._editors, self.outcomes, self.kept)
+        if batch.error or not len(batch.data):
+            return batch
+        return edit_batch(batch, self._editors, self.outcomes, self.kept)

@@ -16,6 +16,7 @@ from transforms.io.deaths import Deaths, at_work
 from transforms.io.packed_sources import PackedReader
 from transforms.io.readers import ReadOptions, UnreadableSource, read
 from transforms.io.source_list import find_sources, sources_between
+from transforms.rules_decided import RulesDecided
 from transforms.shard_outcomes import ShardOutcomes
 from transforms.split_shards import SplitShards
 from transforms.spread import Spread
@@ -23,9 +24,12 @@ from transforms.worker_memory import keep_freed_memory
 
 
 def read_shard(
-    item: Shard | ShardOutcomes, options: ReadOptions, sources_uri: str = "", deaths: Deaths | None = None
+    item: Shard | ShardOutcomes | RulesDecided,
+    options: ReadOptions,
+    sources_uri: str = "",
+    deaths: Deaths | None = None,
 ) -> Iterator[Batch]:
-    """The batches of a shard: all its documents, or those that its outcomes keep.
+    """The batches of a shard: all its documents, or those whose texts are wanted.
 
     Until the last is taken, and worked up to the end of the pass, the worker is at work on the shard (``at_work``).
     """
@@ -35,7 +39,7 @@ def read_shard(
 
 
 def _batches(
-    item: Shard | ShardOutcomes, options: ReadOptions, sources_uri: str, deaths: Deaths | None
+    item: Shard | ShardOutcomes | RulesDecided, options: ReadOptions, sources_uri: str, deaths: Deaths | None
 ) -> Iterator[Batch]:
     """The batches of a shard.
 
@@ -43,20 +47,24 @@ def _batches(
     that and is raised, for the runner to try again.
 
     Args:
-      item: the shard, or what became of its documents.
+      item: the shard, or what is decided about it: which texts are wanted.
       options: how its sources are read.
       sources_uri: the plan's sources, where those of a packed shard are looked up.
       deaths: what has killed workers; a source of a packed shard that has is set aside alone.
     """
     keep_freed_memory()
     shard_outcomes = item if isinstance(item, ShardOutcomes) else None
+    decided = item if isinstance(item, RulesDecided) else None
     shard = item if isinstance(item, Shard) else item.shard
     empty = no_documents(options)
     if shard.error:
         yield Batch(shard, 0, True, empty, error=shard.error)
         return
+    if not isinstance(item, Shard) and not item.read.any():
+        yield Batch(shard, 0, True, empty, shard_outcomes=shard_outcomes, decided=decided)
+        return
     warnings: list[str] = []
-    keep, census = (shard_outcomes.kept, shard_outcomes.census) if shard_outcomes else (None, None)
+    keep, census = (None, None) if isinstance(item, Shard) else (item.read, item.census)
     packed = None
     batches: Iterator[tuple[pa.RecordBatch, tuple[Part, ...]]]
     if shard.packed:
@@ -82,9 +90,10 @@ def _batches(
             yield dataclasses.replace(waiting, last=data is None, notes=notes, census=found)
         if data is None:
             break
-        waiting = Batch(shard, index, False, data, spent, shard_outcomes, parts=parts)
+        waiting = Batch(shard, index, False, data, spent, shard_outcomes, parts=parts, decided=decided)
         index += 1
     if waiting is None:
+        notes = _notes(warnings, packed)
         yield Batch(
             shard,
             index,
@@ -92,8 +101,9 @@ def _batches(
             empty,
             shard_outcomes=shard_outcomes,
             error=error,
-            notes=_notes(warnings, packed),
+            notes=notes,
             census=found,
+            decided=decided,
         )
 
 
@@ -112,7 +122,7 @@ def _notes(warnings: list[str], packed: PackedReader | None) -> dict[str, Any]:
 
 @dataclasses.dataclass
 class ReadShards(beam.PTransform):
-    """From ``Shard`` or ``ShardOutcomes``: its documents (``Batch`` with ``columns.DOCUMENTS``), in source order.
+    """From ``Shard``, or what is decided about one: its documents (``Batch`` with ``columns.DOCUMENTS``), in order.
 
     Attributes:
       options: how sources are read.
@@ -123,7 +133,7 @@ class ReadShards(beam.PTransform):
     sources_uri: str = ""
     deaths: Deaths | None = None
 
-    def expand(self, shards: beam.PCollection[Shard | ShardOutcomes]) -> beam.PCollection[Batch]:
+    def expand(self, shards: beam.PCollection[Shard | ShardOutcomes | RulesDecided]) -> beam.PCollection[Batch]:
         """One shard at a time, streaming."""
         arguments = (self.options, self.sources_uri, self.deaths)
         return shards | beam.FlatMap(read_shard, *arguments).with_output_types(Batch)

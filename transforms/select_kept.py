@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import pyarrow.parquet as pq
 
 from schemas.segments import Segment
 from schemas.shards import Shard
 from transforms.counters import metered
 from transforms.deduplication.deduplicate import decisions, witnesses
-from transforms.io.own_objects import opened
-from transforms.io.stage_objects import StageObjects, census_in, notes_in
+from transforms.io.fingerprint_objects import read_fingerprints
+from transforms.io.stage_objects import StageObjects
 from transforms.shard_outcomes import FINGERPRINT_COLUMNS, Decided, ShardOutcomes, decide, segment_unreadable
 
 
@@ -30,10 +29,8 @@ def outcomes_of_shard(
     shard: Shard, fingerprints: StageObjects, duplicates: np.ndarray, witnesses: np.ndarray
 ) -> ShardOutcomes:
     """What became of a shard's documents, from a few columns of its fingerprints; arguments as of ``decide``."""
-    with opened(fingerprints.uri_of(shard)) as file:
-        object_ = pq.ParquetFile(file)
-        table, footer = object_.read(columns=FINGERPRINT_COLUMNS), object_.metadata.metadata
-    return decide(shard, table, duplicates, witnesses, census_in(footer), notes_in(footer))
+    stored = read_fingerprints(fingerprints.uri_of(shard), FINGERPRINT_COLUMNS)
+    return decide(shard, stored.table, duplicates, witnesses, stored.census, stored.notes)
 
 
 def select(

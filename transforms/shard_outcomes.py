@@ -16,6 +16,8 @@ from transforms.costs import Costs, costs_as_json
 
 FINGERPRINT_COLUMNS = ["outcome", "language", "language_score", "text_bytes", "already_normalized", "content_hash"]
 """What ``decide`` needs of a shard's fingerprints."""
+ROW_GROUP_BYTES, ROW_GROUP_ROWS = 16 * 2**20, 2**16
+"""Text in a row group of a token object, and its rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ class ShardOutcomes:
         ``transforms.deduplication.deduplicate.DECISIONS``.
       census: of a packed shard, what each of its sources has.
       notes: what the boxes of pass 1 had to say, such as how much editors have changed.
+      reused: in a run that decides again, mask of the kept documents whose token rows the parent has.
     """
 
     shard: Shard
@@ -48,6 +51,7 @@ class ShardOutcomes:
     duplicates: np.ndarray
     census: Census | None = None
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    reused: np.ndarray | None = None
 
     @property
     def kept(self) -> np.ndarray:
@@ -55,9 +59,31 @@ class ShardOutcomes:
         return self.outcomes == KEPT
 
     @property
+    def read(self) -> np.ndarray:
+        """Mask of the documents whose texts pass 3 reads."""
+        return self.kept if self.reused is None else self.kept & ~self.reused
+
+    @property
     def size(self) -> int:
         """Bytes of text that pass 3 has to do with."""
         return int(self.text_bytes[self.kept].sum())
+
+    @property
+    def row_groups(self) -> np.ndarray:
+        """Token rows of each row group of the shard's token object: a rule of what is stored, not of how it was read.
+
+        A group ends before the row with which its texts would exceed ``ROW_GROUP_BYTES``, and after
+        ``ROW_GROUP_ROWS`` rows; a larger document is alone.
+        """
+        ends = np.cumsum(self.text_bytes[self.kept].astype(np.int64))
+        groups, start = [], 0
+        while start < len(ends):
+            before = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, before + ROW_GROUP_BYTES, side="right"))
+            stop = max(start + 1, min(stop, start + ROW_GROUP_ROWS))
+            groups.append(stop - start)
+            start = stop
+        return np.array(groups, np.int64)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,8 +19,10 @@ from schemas.segments import Segment
 from schemas.shards import Shard, document_id, places_of
 from transforms.counters import count, metered
 from transforms.io.deaths import SET_ASIDE, Deaths
+from transforms.io.fingerprint_objects import READ_AGAIN
 from transforms.io.own_objects import MADE_AGAIN, DamagedObject, opened
 from transforms.io.stage_objects import StageObjects
+from transforms.reuse_tokens import places_in
 from transforms.select_kept import outcomes_of_shard
 from transforms.shard_outcomes import Decided, ShardOutcomes, segment_of
 
@@ -60,13 +62,21 @@ def skip_fingerprinted(
 
 
 def skip_tokenized(
-    decided: Decided, tokens: StageObjects, run: str, fingerprints: StageObjects, deaths: Deaths
+    decided: Decided,
+    tokens: StageObjects,
+    run: str,
+    fingerprints: StageObjects,
+    deaths: Deaths,
+    parent_tokens: StageObjects | None = None,
 ) -> Iterator[ShardOutcomes | beam.pvalue.TaggedOutput]:
     """What became of the shard's documents; if its tokens are there and match, its segment, on the output ``lineage``.
 
     Tokens of other documents than those kept don't match: a shard that was set aside since is a witness no more.
     A shard that has killed its workers in this pass is set aside by its fingerprints, and yields nothing: duplicates
     have to be found again without it, so the run isn't complete, and goes on from the beginning.
+
+    Args:
+      parent_tokens: the token objects of the run that is decided again, if this one does that.
     """
     shard = decided.shard
     uri = tokens.uri_of(shard)
@@ -79,8 +89,10 @@ def skip_tokenized(
     if n_tokens is None:
         if reason:
             fingerprints.set_aside(shard, reason)
-        else:
+        elif parent_tokens is None:
             yield shard_outcomes
+        else:
+            yield dataclasses.replace(shard_outcomes, reused=reused_rows(shard_outcomes, parent_tokens, fingerprints))
         return
     count(shards_skipped=1)
     yield beam.pvalue.TaggedOutput("lineage", segment_of(run, shard_outcomes, uri, n_tokens, {}, {}))
@@ -117,6 +129,23 @@ def _tokens_of(shard_outcomes: ShardOutcomes, uri: str) -> np.ndarray | None:
     return rows["n_tokens"].to_numpy() if "n_tokens" in rows.column_names else np.zeros(len(rows), np.uint32)
 
 
+def reused_rows(shard_outcomes: ShardOutcomes, parent: StageObjects, fingerprints: StageObjects) -> np.ndarray:
+    """Mask of the kept documents of a shard whose token rows the parent has, of the text that they have now.
+
+    Args:
+      parent: the parent's token objects; one that isn't there, or is damaged, has nothing to be used again.
+      fingerprints: the run's own, which say whose texts were read again.
+    """
+    reused = np.zeros(shard_outcomes.shard.rows, np.bool_)
+    if parent.find(shard_outcomes.shard) is not None:
+        with opened(parent.uri_of(shard_outcomes.shard)) as file:
+            ids = pq.read_table(file, columns=["id"])["id"].to_numpy()
+        reused[places_in(ids, shard_outcomes.shard, shard_outcomes.census)] = True
+    with opened(fingerprints.uri_of(shard_outcomes.shard)) as file:
+        again = pq.read_table(file, columns=[READ_AGAIN])[READ_AGAIN].to_numpy()
+    return reused & shard_outcomes.kept & ~again
+
+
 @dataclasses.dataclass
 class SkipFingerprinted(beam.PTransform):
     """From ``Shard``: ``todo``, and ``done`` with those whose fingerprints are there already."""
@@ -140,9 +169,10 @@ class SkipTokenized(beam.PTransform):
     run: str
     fingerprints: StageObjects
     deaths: Deaths
+    parent_tokens: StageObjects | None = None
 
     def expand(self, decided: beam.PCollection[Decided]) -> ToTokenize:
         """One look at the store a shard, and a few columns of its fingerprints."""
-        arguments = (self.tokens, self.run, self.fingerprints, self.deaths)
+        arguments = (self.tokens, self.run, self.fingerprints, self.deaths, self.parent_tokens)
         outputs = decided | beam.FlatMap(metered, skip_tokenized, arguments).with_outputs("lineage", main="todo")
         return ToTokenize(outputs.todo, outputs.lineage)

@@ -32,7 +32,7 @@ def object_options(schema: pa.Schema) -> dict[str, Any]:
 
 
 @dataclasses.dataclass
-class _Open:
+class Open:
     """A shard that is being written."""
 
     output: ObjectWriter
@@ -42,7 +42,9 @@ class _Open:
     costs: Costs = dataclasses.field(default_factory=dict)
 
 
-class _Write(ShardWriter[_Open]):
+class WriteShards(ShardWriter[Open]):
+    """Writes the fingerprints of one shard after the other."""
+
     def __init__(
         self, objects: StageObjects, run: str, options: MinHash, more: tuple[pa.Field, ...], wide: bool
     ) -> None:
@@ -53,11 +55,11 @@ class _Write(ShardWriter[_Open]):
     def _output(self, batch: Batch) -> ObjectWriter:
         return self._objects.open(batch.shard, self._schema, batch.error, **object_options(self._schema))
 
-    def begin(self, batch: Batch) -> _Open:
+    def begin(self, batch: Batch) -> Open:
         """Opens the shard's object, under no name yet."""
-        return _Open(self._output(batch))
+        return Open(self._output(batch))
 
-    def add(self, work: _Open, batch: Batch) -> None:
+    def add(self, work: Open, batch: Batch) -> None:
         """Writes a row group."""
         if batch.error:
             return
@@ -67,21 +69,29 @@ class _Write(ShardWriter[_Open]):
                 work.output.write(as_stored(data, self._schema))
             work.rows += len(data)
             work.text_bytes += pc.sum(data["text_bytes"]).as_py() or 0
+        self.spent(work, batch)
+
+    def spent(self, work: Open, batch: Batch) -> None:
+        """Adds what the boxes spent on a batch."""
         add_costs(work.costs, batch.costs)
         add_notes(work.notes, batch.notes)
 
-    def abandon(self, work: _Open) -> None:
+    def footer(self, work: Open, batch: Batch) -> dict[bytes, bytes]:
+        """Entries of the object's footer that are known with the last batch."""
+        return {**census_entry(batch.census), **notes_entry(work.notes)}
+
+    def abandon(self, work: Open) -> None:
         """Leaves no object."""
         work.output.abort()
 
-    def finish(self, work: _Open, batch: Batch) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
+    def finish(self, work: Open, batch: Batch) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
         """Commits the object; of a shard that can't be read, an empty one that says why."""
         if batch.error:
             work.output.abort()
-            work = _Open(self._output(batch))
+            work = Open(self._output(batch))
         shard = dataclasses.replace(batch.shard, rows=work.rows, error=batch.error)
         with spending(work.costs, "WriteFingerprints"):
-            work.output.commit({**census_entry(batch.census), **notes_entry(work.notes)})
+            work.output.commit(self.footer(work, batch))
         yield shard
         if shard.error:
             segment = segment_unreadable(self.run, shard)
@@ -118,6 +128,6 @@ class WriteFingerprints(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[Batch]) -> Fingerprinted:
         """One object a shard."""
-        write = beam.ParDo(_Write(self.objects, self.run, self.options, self.more, self.wide_outcomes))
+        write = beam.ParDo(WriteShards(self.objects, self.run, self.options, self.more, self.wide_outcomes))
         outputs = batches | write.with_outputs("lineage", main="shards")
         return Fingerprinted(outputs.shards, outputs.lineage)

@@ -36,6 +36,8 @@ class _Open:
 
     output: ObjectWriter
     shard_outcomes: ShardOutcomes
+    groups: list[int]
+    held: pa.Table
     n_tokens: list[np.ndarray] = dataclasses.field(default_factory=list)
     costs: Costs = dataclasses.field(default_factory=dict)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -67,6 +69,17 @@ def token_rows(batch: Batch, shard_outcomes: ShardOutcomes, schema: pa.Schema) -
     return pa.RecordBatch.from_arrays([values[name] for name in schema.names], schema=schema)
 
 
+def _row_group(rows: pa.Table) -> pa.RecordBatch:
+    """The rows in one piece; dictionaries hold what is in them, in the order in which it comes."""
+
+    def whole(column: pa.ChunkedArray) -> pa.Array:
+        if pa.types.is_dictionary(column.type):
+            return column.cast(column.type.value_type).combine_chunks().dictionary_encode()
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+    return pa.RecordBatch.from_arrays([whole(column) for column in rows.columns], schema=rows.schema)
+
+
 class _Write(ShardWriter[_Open]):
     def __init__(self, objects: StageObjects, run: str, schema: pa.Schema) -> None:
         super().__init__(run, "tokens")
@@ -77,18 +90,23 @@ class _Write(ShardWriter[_Open]):
         if batch.shard_outcomes is None:
             raise ValueError(f"shard {batch.shard.name} has come to WriteTokens without its outcomes")
         output = self._objects.open(batch.shard, self._schema, **object_options(self._schema))
-        return _Open(output, batch.shard_outcomes)
+        groups = batch.shard_outcomes.row_groups.tolist()
+        return _Open(output, batch.shard_outcomes, groups, self._schema.empty_table())
 
     def add(self, work: _Open, batch: Batch) -> None:
-        """Writes a row group."""
+        """Writes the row groups that are complete."""
         if batch.error:
             raise SourceBecameUnreadable(f"{batch.shard.source.uri} was read in pass 1 but not now: {batch.error}")
         with batch.at_work("WriteTokens"):
             if len(batch.data):
                 rows = token_rows(batch, work.shard_outcomes, self._schema)
-                work.output.write(rows)
                 counted = "n_tokens" in rows.schema.names  # else texts are written
                 work.n_tokens.append(rows["n_tokens"].to_numpy() if counted else np.zeros(len(rows), np.uint32))
+                work.held = pa.concat_tables([work.held, pa.table(rows)])
+                while work.groups and work.groups[0] <= len(work.held):
+                    count = work.groups.pop(0)
+                    work.output.write(_row_group(work.held.slice(0, count)))
+                    work.held = work.held.slice(count)
         add_costs(work.costs, batch.costs)
         add_notes(work.notes, batch.notes)
 

@@ -19,6 +19,7 @@ from beam_pipeline.commands.lineage_arguments import (
     with_lineage,
 )
 from beam_pipeline.failures import Refused
+from beam_pipeline.lineage.documents import in_parent
 from transforms.io.lineage import Lineage
 
 
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         found = trace_asked(lineage, run_id, args)
         if attributes := stored_attributes(lineage, run_id, found, args.output or ""):
             found["attributes"] = attributes
+        found |= in_parent(lineage, run_id, found["document"])
         if args.text:
             from beam_pipeline.lineage.texts import texts_of  # brings the readers and the tokenizer
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.user_ids import find_by_user_id
 from schemas.errors import ToldError
 from schemas.shards import MAX_ROWS_PER_SOURCE, MAX_SOURCES, document_id, split_document_id
@@ -134,3 +135,16 @@ def duplicates(lineage: Lineage, run_id: str, source_uri: str, source_row: int) 
             return cursor.execute("SELECT * FROM duplicates_of(%s, %s, %s) ORDER BY document", asked).fetchall()
 
     return lineage.read(query)
+
+
+def in_parent(lineage: Lineage, run_id: str, document: int) -> dict[str, Any]:
+    """What became of a document in the run that this one decided again, as ``parent``; nothing if it decided none."""
+    parent = runs.settings(lineage, run_id).get("parent")
+    if not parent:
+        return {}
+    try:
+        found = trace(lineage, parent, document=document)
+    except (NotFoundInLineage, ValueError) as error:
+        return {"parent": {"run": parent, "unknown": str(error)}}
+    names = ("outcome", "reason", "witness_uri", "witness_row", "similarity", "token_object", "token_row")
+    return {"parent": {"run": parent} | {name: found[name] for name in names}}

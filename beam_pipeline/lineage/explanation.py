@@ -86,7 +86,8 @@ def _step_of(settings: dict[str, Any], reason: str) -> dict[str, Any] | None:
     from beam_pipeline.settings import Settings  # brings Beam
 
     try:
-        for spec in Settings(**settings).steps():
+        own = {name: value for name, value in settings.items() if name != "parent"}
+        for spec in Settings(**own).steps():
             if reason in spec.load().reasons:
                 return spec.model_dump()
     except ValueError:

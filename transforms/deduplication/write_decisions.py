@@ -19,9 +19,8 @@ from schemas.shards import Shard, places_of
 from transforms.deduplication.deduplicate import decisions, witnesses
 from transforms.deduplication.stored_fingerprints import StoredFingerprints, rows_of
 from transforms.io import storage
-from transforms.io.own_objects import opened
+from transforms.io.fingerprint_objects import read_fingerprints
 from transforms.io.source_list import read_sources
-from transforms.io.stage_objects import census_in
 from transforms.shard_outcomes import FINGERPRINT_COLUMNS, ShardOutcomes, decide
 
 Counts = dict[str, int]
@@ -105,10 +104,9 @@ def write_shard(
         if shard.error or shard.source.number < fingerprints.in_work.first_source:
             continue
         blocks = list(joined["decisions"])
-        with opened(fingerprints.uri_of(shard)) as file:
-            object_ = pq.ParquetFile(file)
-            table, census = object_.read(columns=FINGERPRINT_COLUMNS), census_in(object_.metadata.metadata)
-        shard_outcomes = decide(shard, table, decisions(blocks), witnesses(blocks), census)
+        stored = read_fingerprints(fingerprints.uri_of(shard), FINGERPRINT_COLUMNS)
+        census = stored.census
+        shard_outcomes = decide(shard, stored.table, decisions(blocks), witnesses(blocks), census)
         number = shard.source.number - fingerprints.in_work.first_source
         named = dataclasses.replace(shard, source=dataclasses.replace(shard.source, number=number))
         has_tokens = rows_of(storage.join(tokens_uri, f"{named.name}.parquet"), named, census)

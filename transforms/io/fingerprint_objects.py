@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from schemas.run_layout import PARENT
 from schemas.shards import Census
 from transforms.io.own_objects import opened
-from transforms.io.stage_objects import census_in
+from transforms.io.stage_objects import census_in, notes_in
 
 READ_AGAIN = "read_again"
 FINGERPRINT = frozenset({"content_hash", "signature", "shingles", "bands"})
@@ -31,10 +32,12 @@ class Stored:
     Attributes:
       table: the columns asked for, one chunk each, a row a document.
       census: of a packed shard, what each of its sources has.
+      notes: what the boxes of pass 1 had to say.
     """
 
     table: pa.Table
     census: Census | None
+    notes: dict[str, Any]
 
 
 def read_fingerprints(uri: str, columns: Sequence[str], dropped_too: bool = False) -> Stored:
@@ -50,8 +53,7 @@ def read_fingerprints(uri: str, columns: Sequence[str], dropped_too: bool = Fals
       DamagedObject: an object is there but can't be read.
       KeyError: neither the object nor its parents have a column.
     """
-    table, census = _merged(uri, list(columns), dropped_too)
-    return Stored(table, census)
+    return _merged(uri, list(columns), dropped_too)
 
 
 def schema_of(uri: str) -> pa.Schema:
@@ -69,7 +71,7 @@ def schema_of(uri: str) -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
-def _merged(uri: str, columns: list[str], dropped_too: bool) -> tuple[pa.Table, Census | None]:
+def _merged(uri: str, columns: list[str], dropped_too: bool) -> Stored:
     with opened(uri) as file:
         object_ = pq.ParquetFile(file)
         metadata = object_.metadata.metadata or {}
@@ -82,9 +84,9 @@ def _merged(uri: str, columns: list[str], dropped_too: bool) -> tuple[pa.Table, 
         merging = bool(parent and elsewhere)
         table = object_.read(columns=[*dict.fromkeys([*own, *(["outcome", READ_AGAIN] if merging else [])])])
         merged = {name: _one_chunk(column) for name, column in zip(table.column_names, table.columns, strict=True)}
-        census = census_in(metadata)
+        census, notes = census_in(metadata), notes_in(metadata)
     if merging:
-        of_parent, _ = _merged(parent, elsewhere, dropped_too=True)
+        of_parent = _merged(parent, elsewhere, dropped_too=True).table
         if len(of_parent) != len(table):
             raise ValueError(f"{uri} has {len(table)} documents, but its parent {parent} {len(of_parent)}")
         for name in elsewhere:
@@ -95,7 +97,7 @@ def _merged(uri: str, columns: list[str], dropped_too: bool) -> tuple[pa.Table, 
             active = pc.is_null(merged["outcome"])
             for name in FINGERPRINT.intersection(elsewhere):
                 merged[name] = pc.if_else(active, merged[name], pa.scalar(None, merged[name].type))
-    return pa.table({name: merged[name] for name in columns}), census
+    return Stored(pa.table({name: merged[name] for name in columns}), census, notes)
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

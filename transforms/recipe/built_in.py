@@ -37,6 +37,7 @@ class Languages:
     min_score: float = 0.0
     min_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     reasons = ("language_not_wanted", "language_score_too_low")
+    reads = ("language", "language_score")
 
     def __call__(self, documents: pa.RecordBatch) -> pa.Array:
         """The reason why a document goes, null if it stays."""

@@ -27,12 +27,14 @@ from transforms.recipe.per_document import per_document, takes_a_text
 from transforms.recipe.steps import RESERVED, SHOWN, Step
 
 BUILT_IN = {
+    "buckets": "transforms.recipe.buckets:Buckets",
     "c4": "transforms.recipe.families:C4",
     "c4_lines": "transforms.recipe.lines:C4Lines",
     "c4_statistics": "transforms.recipe.lines:C4Statistics",
     "dclm": "transforms.recipe.families:Dclm",
     "dclm_lines": "transforms.recipe.lines:DclmLines",
     "dclm_statistics": "transforms.recipe.lines:DclmStatistics",
+    "fasttext": "transforms.recipe.fasttext_scores:FastText",
     "fineweb": "transforms.recipe.families:FineWeb",
     "fineweb2": "transforms.recipe.fineweb2:FineWeb2",
     "ftfy": "transforms.recipe.mojibake:Ftfy",

@@ -156,8 +156,26 @@ def apply_step(data: pa.RecordBatch, step: Step, outcomes: Outcomes, annotate_al
         return _with(data, _attributes(step, answer, shown, len(data)))
     if step.kind == "editor":
         return _edited(data, step, answer, documents["text"], shown, outcomes)
-    reasons = _reasons(step, answer, len(shown), outcomes)
-    return _dropped(data, reasons, shown, keep_text=annotate_all, wide=outcomes.wide)
+    codes = _codes(step, answer, len(shown), outcomes)
+    return _dropped(data, codes, shown, keep_text=annotate_all, wide=outcomes.wide)
+
+
+def attributes_of(step: Step, documents: pa.RecordBatch) -> dict[str, pa.Array]:
+    """What an annotator says of documents.
+
+    Raises:
+      StepFailed: as ``apply_step``.
+    """
+    return _attributes(step, step.function(documents), np.arange(len(documents)), len(documents))
+
+
+def codes_of(step: Step, documents: pa.RecordBatch, outcomes: Outcomes) -> pa.Array:
+    """What a filter says of documents: outcome codes (uint16), null where they stay.
+
+    Raises:
+      StepFailed: as ``apply_step``.
+    """
+    return _codes(step, step.function(documents), len(documents), outcomes)
 
 
 def _with(data: pa.RecordBatch, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
@@ -239,7 +257,7 @@ def _edited(
     return _dropped(_with(data, columns | {"text": whole}), reasons, shown, keep_text=False, wide=outcomes.wide)
 
 
-def _reasons(step: Step, answer: Any, count: int, outcomes: Outcomes) -> pa.Array:
+def _codes(step: Step, answer: Any, count: int, outcomes: Outcomes) -> pa.Array:
     """The outcome code of each document shown, null where it stays (uint16)."""
     given_reasons = _as_array(step, answer, count, "one value a document")
     if pa.types.is_boolean(given_reasons.type):

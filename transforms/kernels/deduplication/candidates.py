@@ -6,9 +6,9 @@ signature: Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", 3.4) and h
 at least ``min_similarity``. Which of the verified pairs' documents stay is decided in
 ``transforms.kernels.deduplication.resolution``.
 
-The *rank* decides which of a pair stays: the smaller id; or with ``keep_duplicate="longest"`` the one with more bytes of text,
-with ``keep_duplicate="best: NAME"`` the one with the higher attribute, and of equal ones the smaller id. Of exact duplicates the
-first stays in any case.
+The *rank* decides which of a pair stays: the smaller id; or with ``keep_duplicate="longest"`` the one with more bytes
+of text, with ``keep_duplicate="best: NAME"`` the one with the higher attribute, and of equal ones the smaller id. Of
+exact duplicates the first stays in any case.
 
 No function depends on the order in which records come: all sort by keys that are unique.
 """
@@ -57,9 +57,9 @@ class Deduplication:
       partitions: hash ranges of the shuffles, 1 to 65,536 (``partitions_for``). More make each smaller and the number
         of blocks, one a (shard, partition), larger. Never changes the result.
       duplicates_within: ``"global"``, or ``"language"``: documents of two languages are never duplicates of each other.
-      keep_duplicate: ``"first"``: of a pair the smaller id stays; ``"longest"``: the one with more bytes, then the smaller id;
-        ``"best: NAME"``: the one with the higher numeric attribute, as float32, then the smaller id. The last two cost
-        4 bytes a band in the shuffle.
+      keep_duplicate: ``"first"``: of a pair the smaller id stays; ``"longest"``: the one with more bytes, then the
+        smaller id; ``"best: NAME"``: the one with the higher numeric attribute, as float32, then the smaller id. The
+        last two cost 4 bytes a band in the shuffle.
       bucket_cap: buckets with more documents are counted and logged. They are handled like any other.
       max_open_edges: how many verified pairs may be left to the last step of the resolution, which one worker holds in
         memory (``transforms.kernels.deduplication.resolution.BYTES_PER_OPEN_EDGE`` each); more are an error.
