@@ -7,6 +7,7 @@ produces. All others go into the hash under which objects are stored, and a run 
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pydantic
@@ -156,13 +157,15 @@ class NormalizationSettings(pydantic.BaseModel):
 
 
 def _one_line(value: Any) -> Any:
-    """``{best: edu}`` of YAML as ``best: edu``, as a flag has it."""
+    """``{best: edu}`` of YAML as ``best: edu``, as a flag has it; refuses what is no way to choose a duplicate."""
     if isinstance(value, dict) and len(value) == 1:
         [(word, name)] = value.items()
         value = f"{word}:{name}"
     if isinstance(value, str) and ":" in value:
         word, _, name = value.partition(":")
         value = f"{word.strip()}: {name.strip()}"
+    if isinstance(value, str) and not re.fullmatch("first|longest|best: .+", value):
+        raise ValueError("must be first, longest or 'best: NAME'")
     return value
 
 
