@@ -17,8 +17,8 @@ from transforms.batches import Batch
 from transforms.io.own_objects import opened
 from transforms.io.stage_objects import StageObjects
 
-COLUMNS = ("input_ids", "text")
-"""What is taken from a token row; the rest follows from what is stored of the document."""
+COLUMNS = {"user_id": "id", "input_ids": "input_ids", "text": "text"}
+"""What is taken from a token row, and its name in a batch; the rest follows from what is stored of the document."""
 
 
 def places_in(ids: np.ndarray, shard: Shard, census: Census | None) -> np.ndarray:
@@ -67,7 +67,7 @@ class StoredTokens:
         table = table.filter(pa.array(mask)).combine_chunks()
         rows = pa.array((places[mask] + self._shard.first_row).astype(np.uint32))
         columns = [_one(table[name]) for name in self._names]
-        return pa.RecordBatch.from_arrays([rows, *columns], names=["row", *self._names])
+        return pa.RecordBatch.from_arrays([rows, *columns], names=["row", *(COLUMNS[name] for name in self._names)])
 
     def close(self) -> None:
         """Lets go of the object."""
