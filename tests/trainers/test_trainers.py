@@ -26,6 +26,7 @@ def trainers(*arguments: object) -> str:
     """Runs a script in the trainers' environment; returns what it printed."""
     python = Path(os.environ["TRAINERS"]).absolute()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
+    environment["OMP_NUM_THREADS"] = "1"  # more wait for one another on a busy machine
     done = subprocess.run(
         [str(python), *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=900, check=False
     )
