@@ -127,7 +127,7 @@ bench-flink: $(VENV)/.installed-test
 bench-startup: $(VENV)/.installed-test
 	$(PYTHON) -m benchmarks.startup
 
-# From bucket to bucket beside local files, and what --plan had foretold; how a run scales, here and by the model on
+# From bucket to bucket beside local files, and what --plan had estimated; how a run scales, here and by the model on
 # thousands of workers. Both of BENCH_INPUT, which they need (5 minutes each).
 bench-storage bench-scale: bench-%: $(VENV)/.installed-test tokenizers
 	$(PYTHON) -m benchmarks.$* $(BENCH_INPUT) $(firstword $(wildcard $(GPT2)) beam_pipeline/sample/tokenizer.json)

@@ -88,7 +88,7 @@ def _watch(
                 restarts = status.restarts
             if live is None:
                 flink = f"; {status}" if status else ""
-                LOGGER.info("of %d shards %d are fingerprinted, %d tokenized%s", total, fingerprinted, done, flink)
+                LOGGER.info("shards: %d fingerprinted, %d done, %d in all%s", fingerprinted, done, total, flink)
 
 
 def _status(job: FlinkJob | None) -> JobStatus | None:

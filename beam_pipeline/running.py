@@ -1,6 +1,6 @@
 """Carrying out a run: prepare it, run the pipeline, check that nothing is missing, write the manifest.
 
-That the runner says DONE is never believed. A run is done when every document has one outcome and every
+What the runner says of itself is not enough. A run is done when every document has one outcome and every
 object is there; anything less is an error that says what is missing, and the same command mends it.
 """
 

@@ -1,4 +1,4 @@
-"""From bucket to bucket beside the same run on local files, and what ``--plan`` had foretold of it.
+"""From bucket to bucket beside the same run on local files, and what ``--plan`` had estimated.
 
     python -m benchmarks.storage [--rounds N] [--fraction F] FOLDER TOKENIZER
 
@@ -68,8 +68,8 @@ def main() -> None:
         store.put("data", "tokenizer.json", arguments.tokenizer.read_bytes())
         local_run(arguments.folder, work / "warm", arguments.tokenizer)  # compiles, makes the database
         plan = ("--plan", "--plan_fraction", arguments.fraction)
-        _, foretold = local_run(arguments.folder, work / "planned", arguments.tokenizer, *plan)
-        (work / "prediction.json").write_text(foretold)
+        _, estimated = local_run(arguments.folder, work / "planned", arguments.tokenizer, *plan)
+        (work / "prediction.json").write_text(estimated)
         for number in range(arguments.rounds):
             local = local_run(
                 arguments.folder, work / f"out-{number}", arguments.tokenizer, "--prediction", work / "prediction.json"

@@ -84,7 +84,7 @@ def brought_up(options: PipelineOptions) -> Iterator[PipelineOptions]:
     if not isinstance(options, LocalFlinkOptions):
         yield options
         return
-    _take_down_leftovers()
+    _take_down_abandoned()
     folder = _folders() / str(os.getpid())
     cluster = Cluster.at(folder)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -115,7 +115,7 @@ def _folders() -> Path:
     return default_folder().with_name("flink-of-runs")
 
 
-def _take_down_leftovers() -> None:
+def _take_down_abandoned() -> None:
     """Ends the clusters of commands that are no more; their logs go with them."""
     if not _folders().is_dir():
         return

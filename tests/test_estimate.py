@@ -1,4 +1,4 @@
-"""``--plan`` foretells a run from a sample, writes nothing, and stands beside the actual figures afterwards."""
+"""``--plan`` estimates a run from a sample, writes nothing, and stands beside the actual figures afterwards."""
 
 from __future__ import annotations
 

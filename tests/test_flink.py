@@ -89,4 +89,4 @@ def test_a_killed_machine_costs_no_finished_shard(
     flink_runs.assert_same(output, expected)
     after = flink_runs.written(output)
     assert len(before) < len(after)
-    assert {path: after[path] for path in before} == before, "a finished shard was worked again"
+    assert {path: after[path] for path in before} == before, "a finished shard was done again"

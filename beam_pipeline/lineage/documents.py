@@ -86,9 +86,11 @@ def _whole_uri(connection: Connection, run: uuid.UUID, table: str, column: str, 
     found = connection.execute(exact.encode(), (run, uri)).fetchall()
     found = found or connection.execute(ending.encode(), (run, uri, uri)).fetchall()
     if not found:
-        raise NotFoundInLineage(f"{argument}: no URI of run {run} is {uri!r} or ends so")
+        raise NotFoundInLineage(f"{argument}: run {run} has no URI that is {uri!r} or ends with it")
     if len(found) > 1:
-        raise ValueError(f"{argument}: {uri!r} may be any of {', '.join(value for (value,) in found)}: say more of it")
+        raise ValueError(
+            f"{argument}: several URIs end with {uri!r}: {', '.join(value for (value,) in found)}. Give a longer end of the one you mean"
+        )
     return str(found[0][0])
 
 

@@ -74,7 +74,7 @@ def case(site: Site, fault: str, mode: str, number: int) -> Iterator[tuple[Run, 
             record.seconds, record.again, record.restarts = run.seconds, run.again(), run.restarts()
             run.assert_whole()
             in_flight = site.slots * (record.restarts + run.commands - 1)
-            assert record.again <= in_flight, f"worked again, where {in_flight} were in flight: {run.begun()}"
+            assert record.again <= in_flight, f"done again, where {in_flight} were in flight: {run.begun()}"
         except BaseException:
             run.kill()
             site.rebuild(site.logs / name)

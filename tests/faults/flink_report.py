@@ -38,7 +38,7 @@ def recorded(case: Case) -> Iterator[Case]:
         state = "passed" if case.passed else "FAILED"
         Console().print(
             f"{case.mode}, {case.fault}{case.moment and ': '}{case.moment}: {state}, {case.seconds:.0f} s, "
-            f"{case.again} shards worked again, {case.restarts} restarts",
+            f"{case.again} shards done again, {case.restarts} restarts",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
 
@@ -48,7 +48,7 @@ def table() -> Table:
     shown = Table(title="faults on Flink", title_justify="left")
     for name in ("fault", "mode"):
         shown.add_column(name)
-    for name in ("runs", "passed", "median seconds", "shards worked again", "restarts"):
+    for name in ("runs", "passed", "median seconds", "shards done again", "restarts"):
         shown.add_column(name, justify="right")
     for mode, fault in dict.fromkeys((case.mode, case.fault) for case in CASES):
         cases = [case for case in CASES if (case.mode, case.fault) == (mode, fault)]
