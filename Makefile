@@ -212,6 +212,7 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
+	$(PYTHON) -m tests.prose
 
 format: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check --fix .

@@ -69,7 +69,7 @@ def test_the_end_of_a_uri_is_enough(output: str, capsys: pytest.CaptureFixture[s
     assert str(document_id(0, 60)) in out
     returned, _, err = call(trace, capsys, "--output", output, "--source", ".parquet", "--row", "60")
     assert returned == 2
-    assert "--source: '.parquet' may be any of s3://bucket/in/part-000.parquet, " in err
+    assert "--source: several URIs end with '.parquet': s3://bucket/in/part-000.parquet, " in err
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_end_of_a_uri_is_enough(output: str, capsys: pytest.CaptureFixture[s
         (("--source", "part-001.parquet", "--row", 10), 1, "is read but not decided on yet"),
         (("--source", "part-002.parquet", "--row", 0), 1, "is unreadable: not Parquet"),
         (("--source", "part-003.parquet", "--row", 0), 1, "isn't read yet"),
-        (("--source", "part-009.parquet", "--row", 0), 1, "no URI of run"),
+        (("--source", "part-009.parquet", "--row", 0), 1, "has no URI that is"),
         (("--id", document_id(9, 0)), 1, "has no source 9"),
         (("--object", "0000000-00050.parquet", "--row", 50), 1, "has no row 50"),
         (("--source", "part-000.parquet"), 2, "--row: needed"),

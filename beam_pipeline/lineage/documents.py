@@ -88,9 +88,8 @@ def _whole_uri(connection: Connection, run: uuid.UUID, table: str, column: str, 
     if not found:
         raise NotFoundInLineage(f"{argument}: run {run} has no URI that is {uri!r} or ends with it")
     if len(found) > 1:
-        raise ValueError(
-            f"{argument}: several URIs end with {uri!r}: {', '.join(value for (value,) in found)}. Give a longer end of the one you mean"
-        )
+        several = ", ".join(value for (value,) in found)
+        raise ValueError(f"{argument}: several URIs end with {uri!r}: {several}. Give more of the one that you mean")
     return str(found[0][0])
 
 
