@@ -128,7 +128,10 @@ def check_columns(
       StorageError: the store refuses.
     """
     looks = [look for look in first_looks(sources, options) if look.columns]
-    _refuse_missing(looks, options, id_column)
+    for own, of_these in _by_columns(looks, options).items():
+        named = id_column if own.id_column == options.id_column else own.id_column
+        _refuse_missing(of_these, dataclasses.replace(own, columns=()), named)
+    _refuse_missing(looks, options, None, kept_only=True)
     return tuple(column if column.declared else _typed(column, looks) for column in options.columns)
 
 
@@ -150,12 +153,22 @@ def _typed(column: KeptColumn, looks: Sequence[FirstLook]) -> KeptColumn:
     return dataclasses.replace(column, type=stored_type(widened(kind) if inferred else kind))
 
 
-def _refuse_missing(looks: Sequence[FirstLook], options: ReadOptions, id_column: str | None) -> None:
+def _by_columns(looks: Sequence[FirstLook], options: ReadOptions) -> dict[ReadOptions, list[FirstLook]]:
+    """The looks by the options of their sources."""
+    found: dict[ReadOptions, list[FirstLook]] = {}
+    for look in looks:
+        found.setdefault(options.of_source(look.source.uri), []).append(look)
+    return found
+
+
+def _refuse_missing(
+    looks: Sequence[FirstLook], options: ReadOptions, id_column: str | None, kept_only: bool = False
+) -> None:
     found = [(look.source, look.columns) for look in looks]
     if not found:
         return
     there = list(dict.fromkeys(name for look in looks for name in (*look.columns, *look.paths)))
-    named = [("text_column", options.text_column), ("id_column", id_column)]
+    named = [] if kept_only else [("text_column", options.text_column), ("id_column", id_column)]
     named += [("keep_columns", column.path) for column in options.columns]
     seen = {path for look in looks for path in look.types}
     for setting, wanted in named:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pydantic
@@ -173,6 +174,26 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def own_columns(
+    inputs: Mapping[str, Mapping[str, str]], text_column: str, id_column: str
+) -> tuple[tuple[str, str, str], ...]:
+    """Inputs with columns of their own (``input_columns``) as ``ReadOptions.of_inputs`` takes them."""
+    return tuple(
+        (place, own.get("text_column", text_column), own.get("id_column", id_column)) for place, own in inputs.items()
+    )
+
+
+def _checked_inputs(inputs: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    for place, own in inputs.items():
+        for name in own:
+            if name not in ("text_column", "id_column"):
+                raise ValueError(
+                    f"{place}: {name!r} can't be given for one input, only text_column and id_column; a format is "
+                    "recognized by content"
+                )
+    return {storage.absolute(place): own for place, own in inputs.items()}
+
+
 class Settings(NormalizationSettings):
     """The resolved settings of a run.
 
@@ -220,6 +241,17 @@ class Settings(NormalizationSettings):
         metavar="A,B.C",
         description="columns or fields that are kept beside the text, as NAME, STRUCT.NAME, NAME=TYPE, or NAME as "
         "OTHER; steps see them, and they are stored with the fingerprints (docs/attributes.md)",
+    )
+    input_columns: Annotated[
+        dict[str, dict[str, str]],
+        pydantic.BeforeValidator(lambda value: yaml.safe_load(value) if isinstance(value, str) else value),
+        pydantic.AfterValidator(_checked_inputs),
+    ] = _setting(
+        "input and output",
+        default_factory=dict,
+        metavar="YAML",
+        description="columns of single inputs; in --config better as `input: [{uri: URI, text_column: NAME, "
+        "id_column: NAME}]`",
     )
     shard_bytes: pydantic.ByteSize = _setting(
         "input and output",
@@ -434,6 +466,26 @@ class Settings(NormalizationSettings):
         description="PostgreSQL, e.g. 'host=db dbname=lineage'; empty: an embedded one in your data directory",
     )
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _take_columns_of_inputs(cls, values: Any) -> Any:
+        """An input with columns of its own, as YAML has it, in two settings: where it is, and its columns."""
+        inputs = values.get("input") if isinstance(values, dict) else None
+        if not isinstance(inputs, list) or not any(isinstance(each, dict) for each in inputs):
+            return values
+        places, columns = [], dict(values.get("input_columns") or {})
+        for each in inputs:
+            if isinstance(each, dict):
+                own = dict(each)
+                if not isinstance(place := own.pop("uri", None), str):
+                    raise ValueError(f"input: {each} has no `uri`")
+                if own:
+                    columns[place] = own
+                places.append(place)
+            else:
+                places.append(each)
+        return {**values, "input": places, "input_columns": columns}
+
     @pydantic.model_validator(mode="after")
     def _build_options(self) -> Settings:
         """The options of every step check themselves when they are built: do it before any work."""
@@ -454,7 +506,11 @@ class Settings(NormalizationSettings):
         """How sources are split and read."""
         from transforms.io.readers import ReadOptions
 
-        return ReadOptions(self.text_column, self.id_column, int(self.shard_bytes), self.plain_text)
+        of_inputs = own_columns(self.input_columns, self.text_column, self.id_column)
+        for _, text_column, id_column in of_inputs:
+            ReadOptions(text_column, id_column)  # checks them
+        shard_bytes = int(self.shard_bytes)
+        return ReadOptions(self.text_column, self.id_column, shard_bytes, self.plain_text, of_inputs=of_inputs)
 
     def first_reading(self) -> ReadOptions:
         """How sources are looked at before the types of what is kept are known."""

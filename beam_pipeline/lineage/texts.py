@@ -15,6 +15,7 @@ import tokenizers
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.edited_texts import edits_of
 from beam_pipeline.plan import read_plan
+from beam_pipeline.settings import own_columns
 from schemas.errors import ToldError
 from schemas.shards import Shard, Source
 from transforms.io.lineage import Lineage
@@ -76,7 +77,9 @@ def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str,
 def reading_of(settings: Mapping[str, Any]) -> ReadOptions:
     """How a run with these settings has read its sources."""
     plain_text = settings.get("plain_text", "no")  # not there in runs of before
-    return ReadOptions(settings["text_column"], settings["id_column"], int(settings["shard_bytes"]), plain_text)
+    columns = settings["text_column"], settings["id_column"]
+    of_inputs = own_columns(settings.get("input_columns", {}), *columns)
+    return ReadOptions(*columns, int(settings["shard_bytes"]), plain_text, of_inputs=of_inputs)
 
 
 def source_text(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str, row: int) -> str | None:

@@ -56,6 +56,7 @@ def split(source: Source, options: ReadOptions, file: BinaryIO | None = None) ->
     Raises:
       StorageError: a fault of the storage, or a source that isn't the pinned one.
     """
+    options = options.of_source(source.uri)
     with _opened(source, file) as opened:
         look = Look.at(opened, source.size, options)
         reader = reader_of(look)
@@ -114,6 +115,7 @@ def read(
       StorageError: a fault of the storage, or a source that isn't the pinned one.
       ValueError: ``keep`` has another number of rows than the shard.
     """
+    options = options.of_source(shard.source.uri)
     if shard.error:
         raise UnreadableSource(shard.source.uri, shard.error)
     if keep is not None:

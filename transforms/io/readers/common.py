@@ -15,6 +15,7 @@ from schemas.columns import DOCUMENTS
 from schemas.errors import ToldError
 from transforms.io import storage
 from transforms.io.readers.kept_columns import KeptColumn
+from transforms.io.storage.globs import is_from
 
 LOGGER = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class ReadOptions:
       plain_text: what a document is in a source that is plain text: the whole ``file`` or a ``paragraph``; ``no``: such
         a source isn't read.
       columns: what else is read; null in a source that hasn't it.
+      of_inputs: inputs with columns of their own: file, folder, prefix or glob, its text column and its id column.
     """
 
     text_column: str = "text"
@@ -44,6 +46,7 @@ class ReadOptions:
     shard_bytes: int = 128 * MIB
     plain_text: str = "no"
     columns: tuple[KeptColumn, ...] = ()
+    of_inputs: tuple[tuple[str, str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("text_column", "id_column"):
@@ -55,6 +58,13 @@ class ReadOptions:
             raise ValueError(f"plain_text: must be one of {', '.join(PLAIN_TEXT)}, but is {self.plain_text!r}")
         if self.shard_bytes < 1:
             raise ValueError(f"shard_bytes: must be at least 1, but is {self.shard_bytes}")
+
+    def of_source(self, uri: str) -> ReadOptions:
+        """The options with the columns of the first input that has some of its own and that the source is from."""
+        for place, text_column, id_column in self.of_inputs:
+            if is_from(place, uri):
+                return dataclasses.replace(self, text_column=text_column, id_column=id_column, of_inputs=())
+        return self
 
     @property
     def schema(self) -> pa.Schema:

@@ -49,6 +49,7 @@ def first_look(source: Source, options: ReadOptions) -> FirstLook:
     Raises:
       StorageError: a fault of the storage, or a source that isn't the pinned one.
     """
+    options = options.of_source(source.uri)
     with storage.open_input(source.uri, source.etag, source.size) as file:
         look = Look.at(file, source.size, options, LOOK_BYTES)
         seen = reader_of(look).first_look(source, file, look)

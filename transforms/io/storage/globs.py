@@ -33,6 +33,16 @@ def split_glob(path: str) -> tuple[str, str]:
     return path[:cut], path[cut:]
 
 
+def is_from(place: str, uri: str) -> bool:
+    """Whether an object is the one that a place names, lies below that folder or prefix, or matches that pattern."""
+    if uri == place:
+        return True
+    if is_glob(place):
+        base, rest = split_glob(place)
+        return uri.startswith(base) and translate(rest).fullmatch(uri[len(base) :]) is not None
+    return uri.startswith(place.rstrip("/") + "/")
+
+
 def translate(pattern: str) -> re.Pattern[str]:
     """A regular expression for whole relative paths.
 
