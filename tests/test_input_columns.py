@@ -86,4 +86,4 @@ def test_what_cannot_be_given_is_refused(folder: Path, own: dict[str, object], s
 
 
 def test_columns_of_inputs_decide_results(folder: Path) -> None:
-    assert settings(folder).deciding() != settings(folder, id_column="text2").deciding()
+    assert settings(folder).deciding("fingerprints") != settings(folder, id_column="text2").deciding("fingerprints")
