@@ -212,6 +212,10 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
+
+# README.md and docs/: sentences of at most 30 words, and none of the metaphors that this project has dropped.
+.PHONY: prose
+prose: $(VENV)/.installed-test
 	$(PYTHON) -m tests.prose
 
 format: $(VENV)/.installed-test
