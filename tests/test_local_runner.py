@@ -16,6 +16,7 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import data_plane
 
 from beam_pipeline.options import beam_options
+from runners import local_runner
 from tests import runs
 from transforms.spread import Spread
 
@@ -63,6 +64,7 @@ def carry_out(folder: Path, pieces: list[Piece], workers: int = 2) -> tuple[dict
 
 def test_no_thread_flushes_what_goes_to_a_worker() -> None:
     # Beam's flushes a buffer by `send(buffer.get()); buffer.clear()`: what the runner has written between is lost.
+    assert local_runner.NAME  # importing it, which options for this runner do, sets the limit
     servicer = data_plane.BeamFnDataServicer(worker_handlers.DATA_BUFFER_TIME_LIMIT_MS)
     stream = servicer.get_conn_by_worker_id("worker").output_stream("bundle", "transform")
     assert not isinstance(stream, data_plane.TimeBasedBufferingClosableOutputStream)
