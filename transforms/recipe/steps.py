@@ -28,7 +28,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.outcomes import EDITS, Outcomes
-from transforms.kernels.text.edits import count_edits
 
 Kind = Literal["annotator", "filter", "editor"]
 
@@ -246,6 +245,8 @@ def _edited(
     if not pa.types.is_string(text.type):
         raise StepFailed(f"{step.label} must return strings, one text a document, not {text.type}")
     text = pc.fill_null(text, "")
+    from transforms.kernels.text.edits import count_edits  # brings numba, which --help does without
+
     sizes = zip(list(step.columns), map(pa.array, count_edits(before, text).T), strict=False)
     columns = {name: _spread(size, shown, len(data)) for name, size in sizes}
     columns |= counts
