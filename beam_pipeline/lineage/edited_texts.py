@@ -28,7 +28,6 @@ def edits_of(settings: dict[str, Any], found: dict[str, Any], source: str, outpu
       source: its text as the source has it.
       output: where the run's output is now; empty: where it was written.
     """
-    uri = RunLayout(output or settings["output"]).fingerprints_of(found["shard"])
     try:
         parsed = Settings(**settings)
         editors = [step for spec in parsed.steps() if (step := spec.resolved().load()).kind == "editor"]
@@ -37,6 +36,7 @@ def edits_of(settings: dict[str, Any], found: dict[str, Any], source: str, outpu
         columns = [field.name for field in SHOWN if field.name != "text"]
         columns += [column.name for column in parsed.kept_columns()]
         counted = [name for step in editors for name in step.columns]
+        uri = RunLayout(output or settings["output"]).fingerprints_of(found["shard"])
         stored = stored_row(uri, found["document"], [*columns, *counted])
     except (ValueError, storage.StorageError, DamagedObject) as error:
         return f"can't be shown: {error}"
