@@ -20,6 +20,7 @@ from beam_pipeline.cli import main
 from beam_pipeline.commands import sql
 from beam_pipeline.commands.flink_local import flags_of
 from runners.flink_local import Cluster
+from schemas.run_layout import Deciding, StoredPlan
 from tests.lineage_examples import OUTCOMES, RUN, sources
 from tests.postgres import public_folder
 from transforms.io.lineage import Lineage
@@ -33,7 +34,7 @@ def output(lineage: Lineage, database: str, tmp_path: Path) -> str:
     for run, count in ((RUN, 4), (OTHER, 2)):
         lineage.start_run(run, {}, "hash", "1.0", OUTCOMES)
         lineage.record_sources(run, sources(count))
-    (tmp_path / "plan.json").write_text(json.dumps({"run": RUN, "lineage_dsn": database}))
+    (tmp_path / "plan.json").write_bytes(StoredPlan(RUN, "", Deciding({}, {}), lineage_dsn=database).encode())
     return str(tmp_path)
 
 
