@@ -98,6 +98,7 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
             settings.reading(),
             settings.normalization(),
             settings.minhash(),
+            plan.editing,
         )
 
     # Pass 3: read the kept texts again and tokenize them.

@@ -31,6 +31,7 @@ from schemas.run_layout import Deciding, RunLayout, StoredPlan
 from schemas.shards import Source
 from transforms.decide_again import Parent
 from transforms.deduplication.deduplicate import Deduplication
+from transforms.edit import Editing
 from transforms.io import storage
 from transforms.io.deaths import Deaths
 from transforms.io.pinned_files import PinnedFile
@@ -127,6 +128,12 @@ class Plan:
         """The stored columns that editors see or token objects have."""
         of_editors = [column.name for column in self.columns if self.recipe.editors]
         return tuple(dict.fromkeys([*of_editors, *self.settings.token_columns]))
+
+    @property
+    def editing(self) -> Editing:
+        """How a text becomes the one that was fingerprinted."""
+        kept = tuple(column.name for column in self.columns)
+        return Editing(self.recipe.editors, self.outcomes, kept, self.fingerprints)
 
     @property
     def outcomes(self) -> Outcomes:

@@ -41,3 +41,9 @@ class ManyReasons:
         """A reason for a quarter of the documents."""
         lengths = [len(text) % 400 for text in documents["text"].to_pylist()]
         return [self.reasons[length] if length < len(self.reasons) else None for length in lengths]
+
+
+def without_banner(text: str, language: str, url: str | None) -> str:
+    """Removes the first line, as long as the rest, where the step sees what it has seen in pass 1."""
+    rest = text.partition("\n")[2]
+    return rest if url and language else text

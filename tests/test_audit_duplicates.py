@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import psycopg
@@ -56,3 +57,22 @@ def test_the_manifest_has_the_precision_with_its_interval(finished: Path) -> Non
     assert 0.9 < removed["precision_95"][0] < removed["precision_95"][1] == 1
     assert removed["true_similarity"]["min"] >= removed["right_from"] == 0.7
     assert said["near_misses"]["share_of_duplicates_95"][1] <= 1
+
+
+def test_texts_are_compared_as_they_were_edited(tmp_path: Path) -> None:
+    """Every document has a first line of its own, which an editor removes; what is left differs in a word."""
+    words = runs.sample_texts()[0].split()[:120]
+    bodies = [" ".join([*words[:100], f"number{row}", *words[100:]]) for row in range(6)]
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in" / "a.jsonl").open("w") as file:
+        for row, body in enumerate(bodies):
+            banner = " ".join(f"{word}{row}" for word in words)
+            file.write(json.dumps({"url": f"https://a.example/{row}", "text": f"{banner}\n{body}"}) + "\n")
+    flags = ("--keep_columns", "url", "--filters", "tests.example_steps:without_banner", "--direct_num_workers", 1)
+    runs.run(tmp_path / "in", tmp_path / "out", *flags)
+    assert runs.manifest(tmp_path / "out")["counts"]["dropped"] == {"near_duplicate": 5}
+    rows = pq.read_table(tmp_path / "out" / "deduplication_audit.parquet").to_pylist()
+    assert len(rows) == 5
+    for row in rows:
+        a, b = (shingles_reference(bodies[row[name]], MinHash()) for name in ("source_row", "witness_row"))
+        assert row["true_similarity"] == pytest.approx(len(a & b) / len(a | b))

@@ -11,8 +11,11 @@ import pyarrow.compute as pc
 
 from schemas.columns import DOCUMENTS
 from schemas.outcomes import Outcomes
+from schemas.shards import Shard
+from transforms.add_columns import StoredColumns
 from transforms.batches import Batch, ShardFailed
 from transforms.box import Box
+from transforms.io.stage_objects import StageObjects
 from transforms.recipe.spec import StepSpec
 from transforms.recipe.steps import Step, apply_step
 from transforms.shard_outcomes import ShardOutcomes
@@ -23,6 +26,46 @@ CHECKED = 16
 
 class TextChanged(Exception):
     """A text of pass 3 isn't the one that pass 1 has fingerprinted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Editing:
+    """The recipe's editors, and where it stands what they see of a document beside its text.
+
+    Attributes:
+      editors: in order.
+      outcomes: of the run.
+      kept: the names of the kept columns.
+      fingerprints: the objects of pass 1.
+    """
+
+    editors: tuple[StepSpec, ...]
+    outcomes: Outcomes
+    kept: tuple[str, ...]
+    fingerprints: StageObjects
+
+    def edited(self, shard: Shard, documents: pa.RecordBatch, normalized: pa.StringArray) -> pa.StringArray:
+        """The texts that pass 1 has fingerprinted.
+
+        Args:
+          documents: of the shard, as read (``schemas.columns.DOCUMENTS``), rows ascending.
+          normalized: their normalized texts.
+        """
+        if not self.editors or not len(documents):
+            return normalized
+        steps = [spec.load() for spec in self.editors]
+        stored = StoredColumns(self.fingerprints.uri_of(shard), ("language", "language_score", *self.kept))
+        try:
+            seen = stored.of(documents["row"].to_numpy().astype(np.int64) - shard.first_row)
+        finally:
+            stored.close()
+        columns = dict(zip(documents.schema.names, documents.columns, strict=True)) | {"text": normalized}
+        columns |= dict(zip(seen.schema.names, seen.columns, strict=True))
+        data = pa.RecordBatch.from_pydict(columns)
+        for step in steps:
+            step.setup()
+            data = apply_step(data, step, self.outcomes)
+        return data["text"]
 
 
 def edit_batch(batch: Batch, editors: list[Step], outcomes: Outcomes, kept: tuple[str, ...] = ()) -> Batch:

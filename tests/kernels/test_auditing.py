@@ -7,7 +7,7 @@ import pytest
 from transforms.kernels.deduplication import auditing
 from transforms.kernels.deduplication.blocks import AUDITED, DECISIONS
 from transforms.kernels.deduplication.fingerprinting import MinHash
-from transforms.kernels.text.normalization import DEFAULT
+from transforms.kernels.text.normalization import normalize
 
 
 def pairs(count: int, removed: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_near_misses_are_candidates_just_under_the_threshold():
 
 def test_true_similarity_over_the_documented_shingles():
     texts = ["a b c d e f", "A,b c\u200b d e g", "東京都に行く", ""]
-    shingles = list(auditing.hashed_shingles(pa.array(texts), DEFAULT, MinHash()))
+    shingles = list(auditing.hashed_shingles(normalize(pa.array(texts)), MinHash()))
     assert [len(found) for found in shingles] == [2, 2, 2, 0]
     assert auditing.common_and_union(shingles[0], shingles[1]) == (1, 3)
     assert auditing.common_and_union(shingles[2], shingles[2]) == (2, 2)

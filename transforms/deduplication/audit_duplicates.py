@@ -22,13 +22,14 @@ from schemas.columns import AUDIT
 from schemas.shards import Shard, split_document_id
 from transforms.counters import metered
 from transforms.deduplication.stored_fingerprints import StoredFingerprints
+from transforms.edit import Editing
 from transforms.io import storage
 from transforms.io.packed_sources import read_any
 from transforms.io.readers import ReadOptions
 from transforms.kernels.deduplication import auditing
 from transforms.kernels.deduplication.blocks import AUDITED
 from transforms.kernels.deduplication.fingerprinting import MinHash
-from transforms.kernels.text.normalization import Normalization
+from transforms.kernels.text.normalization import Normalization, normalize
 
 Wanted = tuple[int, tuple[int, int, int]]  # number of a shard's source, (row, pair, side), as pass 2 names documents
 Shingled = tuple[tuple[int, int], tuple[int, bytes]]  # (pair, range), (side, hashed shingles in that range)
@@ -69,8 +70,9 @@ def shingle_documents(
     reading: ReadOptions,
     normalization: Normalization,
     options: MinHash,
+    editing: Editing,
 ) -> Iterator[Shingled]:
-    """Reads the wanted documents of a source, or of a packed shard, and hashes their shingles."""
+    """Reads the wanted documents of a source, or of a packed shard, edits them, and hashes their shingles."""
     _, joined = item
     wanted: dict[int, list[tuple[int, int]]] = {}
     for row, pair, side in joined["wanted"]:
@@ -85,7 +87,8 @@ def shingle_documents(
             continue
         census = fingerprints.census(shard)
         for batch in read_any(shard, reading, sources_uri, keep, census):
-            shingles = auditing.hashed_shingles(batch["text"], normalization, options)
+            normalized = normalize(batch["text"], normalization)
+            shingles = auditing.hashed_shingles(editing.edited(shard, batch, normalized), options)
             for row, hashes in zip(batch["row"].to_pylist(), shingles, strict=True):
                 for number, part in auditing.in_ranges(hashes):
                     for pair, side in wanted[row]:
@@ -131,7 +134,7 @@ class AuditDuplicates(beam.PTransform):
       uri: where the object goes.
       sources_uri: the plan's sources, where those of a packed shard are looked up.
       fingerprints: of the run; they say what is in a packed shard.
-      reading, normalization, minhash: how the run reads, normalizes and shingles.
+      reading, normalization, minhash, editing: how the run reads, normalizes, shingles and edits.
     """
 
     uri: str
@@ -140,6 +143,7 @@ class AuditDuplicates(beam.PTransform):
     reading: ReadOptions
     normalization: Normalization
     minhash: MinHash
+    editing: Editing
 
     def expand(
         self,
@@ -152,11 +156,12 @@ class AuditDuplicates(beam.PTransform):
         pairs = blocks | beam.Flatten() | beam.Values() | "Sample" >> beam.CombineGlobally(_Sample()).without_defaults()
         wanted = pairs | "Wanted" >> beam.FlatMap(wanted_documents)
         by_source = shards | "BySource" >> beam.Map(lambda shard: (shard.source.number, shard))
-        arguments = (self.sources_uri, self.fingerprints, self.reading, self.normalization, self.minhash)
+        where = (self.sources_uri, self.fingerprints)
+        how = (self.reading, self.normalization, self.minhash, self.editing)
         similarities = (
             {"shards": by_source, "wanted": wanted}
             | beam.CoGroupByKey()
-            | "Read" >> beam.FlatMap(metered, shingle_documents, arguments).with_output_types(Shingled)
+            | "Read" >> beam.FlatMap(metered, shingle_documents, (*where, *how)).with_output_types(Shingled)
             | beam.GroupByKey()
             | "Compare" >> beam.Map(compare).with_output_types(tuple[int, tuple[int, int]])
             | "OfPair" >> beam.GroupByKey()

@@ -11,7 +11,6 @@ import pyarrow as pa
 from transforms.kernels.deduplication.blocks import AUDITED, DECISIONS, mix
 from transforms.kernels.deduplication.fingerprinting import MinHash
 from transforms.kernels.deduplication.plain_shingles import shingle_hashes
-from transforms.kernels.text.normalization import Normalization, normalize
 
 SAMPLE = 200
 """Pairs of each kind. If all 200 are right, at least 98.1 % of all are, with 95 % confidence."""
@@ -66,9 +65,9 @@ def audited(blocks: Iterable[bytes]) -> np.ndarray:
     return np.concatenate([AUDITED.unpack(blocks)[0], removed(DECISIONS.unpack(blocks)[0])])
 
 
-def hashed_shingles(text: pa.Array, normalization: Normalization, options: MinHash) -> Iterator[np.ndarray]:
-    """All shingles of raw texts, whole ones: sorted distinct 64-bit hashes of each, whose similarities are exact."""
-    for normalized in normalize(text, normalization):
+def hashed_shingles(text: pa.Array, options: MinHash) -> Iterator[np.ndarray]:
+    """All shingles of normalized texts, whole ones: sorted distinct 64-bit hashes, whose similarities are exact."""
+    for normalized in text:
         yield shingle_hashes(normalized.as_py() or "", options)
 
 
