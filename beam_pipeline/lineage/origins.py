@@ -40,7 +40,10 @@ def origin_of(lineage: Lineage, found: dict[str, Any]) -> dict[str, Any]:
       can't be asked.
     """
     run = uuid.UUID(str(found["run"]))
-    options = reading_of(runs.settings(lineage, str(run)))
+    settings = runs.settings(lineage, str(run))
+    if "text_column" not in settings:  # recorded by another program than the pipeline: it has read no source
+        return {}
+    options = reading_of(settings)
     try:
         shard, row = find_row(lineage, run, options, found["source_uri"], found["source_row"])
         columns = {"parquet": _OF_RECORD, "warc": _OF_RECORD, "archive": _OF_ARCHIVE}.get(shard.format, ())
