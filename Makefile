@@ -207,15 +207,12 @@ DATATROVE ?= $(HOME)/.cache/beam-pipeline/datatrove/bin/python
 dedup-peer: $(VENV)/.installed-test
 	$(PYTHON) -m benchmarks.deduplication $(DATA) $(DATATROVE)
 
+# The prose of README.md and docs/ too: sentences of at most 30 words, and none of the metaphors that this project has dropped.
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
-
-# README.md and docs/: sentences of at most 30 words, and none of the metaphors that this project has dropped.
-.PHONY: prose
-prose: $(VENV)/.installed-test
 	$(PYTHON) -m tests.prose
 
 format: $(VENV)/.installed-test
