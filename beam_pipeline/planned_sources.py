@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from schemas import columns
 from schemas.errors import WRONG_USAGE, ToldError
-from schemas.run_layout import OWN_NAMES, Deciding, RunLayout
+from schemas.run_layout import Deciding, RunLayout, is_own
 from schemas.shards import MAX_SOURCES, Source
 from transforms.io import storage
 from transforms.io.own_objects import DamagedObject
@@ -66,7 +66,7 @@ def list_sources(settings: Places) -> list[Source]:
         inside = _below(output, storage.real(base)) if base else None
         for info in data_objects(uri, passed_over.append):
             relative = _below(output, storage.real(info.uri))
-            if relative is None or (inside and relative.partition("/")[0] not in OWN_NAMES):
+            if relative is None or (inside and not is_own(relative)):
                 found[info.uri] = info
     folders = map(RunLayout, {uri.rpartition("/")[0] for uri in found})
     others = sorted(folder.output for folder in folders if {folder.plan, folder.sources} <= found.keys())

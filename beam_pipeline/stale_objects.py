@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +11,11 @@ import pyarrow.parquet as pq
 
 from beam_pipeline.plan import read_plan
 from schemas import run_layout
+from schemas.run_layout import SHARD_OBJECT
 from schemas.shards import Shard
 from transforms.io import storage
 from transforms.io.own_objects import DamagedObject, opened
 from transforms.io.source_list import read_planned
-
-SHARD_NAME = re.compile(r"(\d{7,})-\d{5,}\.parquet")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def _unknown(uri: str, settings_hash: str, etags: dict[int, str]) -> Iterator[St
 
 def _reason(uri: str, settings_hash: str, etags: dict[int, str]) -> str:
     """Why an object is stale; empty if it isn't."""
-    name = SHARD_NAME.fullmatch(uri.rpartition("/")[2])
+    name = SHARD_OBJECT.fullmatch(uri.rpartition("/")[2])
     if name is None:
         return "its name is no shard's"
     if int(name[1]) not in etags:

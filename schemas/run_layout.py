@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,22 @@ OWN_NAMES = frozenset(
     }
 )  # fmt: skip
 """All names that a run, ``dedup`` or ``extract`` gives directly below its output."""
+
+SHARD_OBJECT = re.compile(r"(\d{7,})-\d{5,}\.parquet")
+"""The name of a shard's object; the group is the number of its source."""
+
+
+def is_own(name: str) -> bool:
+    """Whether a run, ``dedup`` or ``extract`` writes an object of this name below its output.
+
+    ``text/`` and ``rest/`` may well be folders of the user's: there only the objects of shards are ours.
+
+    Args:
+      name: relative to the output, such as ``tokens/0000000-00000.parquet``.
+    """
+    first, _, rest = name.partition("/")
+    return first in OWN_NAMES and (first not in ("text", "rest") or SHARD_OBJECT.fullmatch(rest) is not None)
+
 
 SETTINGS = b"beam_pipeline.settings"
 """Entry of an object's footer: the hash of all that decides its contents."""

@@ -65,6 +65,7 @@ def test_an_output_inside_the_input_is_no_source_by_whichever_link(text: Path, t
 
 def test_an_input_inside_the_output_is_read_but_not_what_the_run_writes(text: Path, tmp_path: Path) -> None:
     write_like_a_run(tmp_path)
+    (text / "0000000-00000.parquet").write_text("of a run that writes text")
     assert listed(text, tmp_path) == [f"{text}/a.jsonl"]
     with pytest.raises(PlanError, match="nothing to read"):
         listed(tmp_path / "tokens", tmp_path)
