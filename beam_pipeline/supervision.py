@@ -6,7 +6,6 @@ A file that kills the process then kills the command: somebody has to be left to
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import mmap
 import os
@@ -80,7 +79,8 @@ def supervised(command: Callable[[], int]) -> int:
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
     """Raises a Ctrl-C once more that came where Python ignores exceptions: in a destructor or a callback."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        again = threading.Timer(0.01, _thread.interrupt_main)  # once the callback is over
+        main = threading.main_thread().ident
+        again = threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT))  # once the callback is over
         again.daemon = True
         again.start()
     else:

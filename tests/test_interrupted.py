@@ -68,7 +68,7 @@ def command():
     try:
         interrupted = Interrupted()
         del interrupted
-        time.sleep(30)
+        time.sleep(300)
     except KeyboardInterrupt:
         return 7
     return 0
