@@ -1,10 +1,11 @@
 """The package: its parts and why each dependency is there. Versions are pinned in constraints.txt."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-VERSION = Path("beam_pipeline/version.py").read_text(encoding="utf-8").split('"')[-2]
+[VERSION] = re.findall(r'^__version__ = "(.+)"$', Path("beam_pipeline/version.py").read_text(encoding="utf-8"), re.M)
 
 setup(
     name="beam-pipeline",
