@@ -47,8 +47,8 @@ COMMANDS = {
 """Each sub-command, a module of ``beam_pipeline.commands``, and what it is for."""
 
 DESCRIPTION = """\
-Turns raw text (Parquet, JSON Lines) into clean, de-duplicated, tokenized training data, and records for every document
-where it came from and what became of it.
+Turns raw text (Parquet, JSON Lines, CSV and others) into clean, de-duplicated, tokenized training data, and records for
+every document where it came from and what became of it.
 
   python -m beam_pipeline --input texts/ --output out/ --tokenizer tokenizer.json
 

@@ -206,7 +206,8 @@ class Settings(NormalizationSettings):
         min_length=1,
         metavar="URI",
         decides="nothing",
-        description="a file, folder, glob or s3:// prefix of Parquet or JSON Lines (plain, gzip, zstd); repeatable",
+        description="a file, folder, glob or s3:// prefix of Parquet, Arrow, JSON Lines, CSV, TSV, WARC, or zip, tar "
+        "of these (docs/reading.md); repeatable",
     )
     output: Annotated[str, pydantic.AfterValidator(storage.absolute)] = _setting(
         "input and output",
