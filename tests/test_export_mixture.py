@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipeline.export import plan as planning
+from beam_pipeline.export import removals
 from beam_pipeline.export.runs import NotExportable
 from beam_pipeline.export.settings import ExportSettings
 from schemas.errors import ToldError
@@ -194,8 +195,25 @@ def test_leaving_documents_out_rewrites_only_their_files_and_is_a_full_export_wi
     assert all(documents[number]["input_ids"][0] == number for number in gone)
 
 
+def test_a_row_of_a_source_is_left_out_of_every_run_that_has_read_it(made: Path, tmp_path: Path) -> None:
+    other = exports.make_run(
+        tmp_path / "other", [[7, n] for n in range(20)], run="00000000-0000-0000-0000-000000000002"
+    )
+    (tmp_path / "list").write_text("/source/0\t3\n")
+    plan = exports.export(tmp_path / "out", [made, other], without=str(tmp_path / "list"))
+    assert removals.read_removals(str(tmp_path / "list"), plan.runs).to_pydict() == {
+        "run": [0, 1], "document": [3, 3]
+    }  # fmt: skip
+    left = exports.sequences(tmp_path / "out")
+    assert len(left) == 3000 + 20 - 2
+    assert [7, 3] not in [list(tokens) for tokens in left]
+
+
 def test_a_list_that_names_nothing_is_refused(made: Path, tmp_path: Path) -> None:
-    for line, message in (("x\ty", "line 1: 'x"), ("/source/9\t3", "no run of the export has '/source/9'")):
+    for line, message in (
+        ("x\ty", "line 1: 'x"), ("/source/9\t3", "no run of the export has '/source/9'"),
+        (f"/source/0\t{1 << 32}", "line 1: 4294967296 is no row"), (f"{1 << 64}", "line 1: .* is no id"),
+    ):  # fmt: skip
         (tmp_path / "list").write_text(line)
         with pytest.raises(NotExportable, match=message):
             exports.export(tmp_path / "out", made, without=str(tmp_path / "list"))

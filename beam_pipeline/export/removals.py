@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from beam_pipeline.export.runs import ExportedRun, NotExportable
-from schemas.shards import document_id
+from schemas.shards import MAX_ROWS_PER_SOURCE, MAX_SOURCES, document_id
 from transforms.io import storage
 from transforms.io.source_list import read_sources
 
@@ -37,16 +37,21 @@ def read_removals(uri: str, runs: Sequence[ExportedRun]) -> pa.Table:
                 f"without: {uri}, line {number}: {line[:200]!r} isn't RUN<tab>ID or SOURCE<tab>ROW"
                 + ("" if len(runs) > 1 else " or ID")
             )
-        if not first or first in positions:
+        by_id = not first or first in positions
+        if int(second) >= (document_id(MAX_SOURCES, 0) if by_id else MAX_ROWS_PER_SOURCE):
+            raise NotExportable(f"without: {uri}, line {number}: {second[:40]} is no {'id' if by_id else 'row'}")
+        if by_id:
             found.append((positions.get(first, 0), int(second)))
         else:
             by_source.setdefault(first, []).append((number, int(second)))
+    unknown = dict(by_source)
     for position, run in enumerate(runs):
         for source in read_sources(run.sources_uri) if by_source else ():
-            for _, row in by_source.pop(source.uri, ()):
+            for _, row in by_source.get(source.uri, ()):  # several runs may have read it
                 found.append((position, document_id(source.number, row)))
-    if by_source:
-        missing, places = next(iter(by_source.items()))
+            unknown.pop(source.uri, None)
+    if unknown:
+        missing, places = next(iter(unknown.items()))
         raise NotExportable(
             f"without: {uri}, line {places[0][0]}: no run of the export has {missing!r}, as id or source"
         )
