@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
+import random
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import brotli
+import lz4.frame
 import pytest
 import zstandard
 
@@ -219,6 +223,16 @@ def test_damaged_members_cost_their_own_record(compress: Callable[[bytes], bytes
         assert len(found) <= 7, at
 
 
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress, lz4.frame.compress])
+def test_a_file_of_another_compression_that_is_cut_has_all_records_before(compress: Callable[[bytes], bytes]) -> None:
+    rest = random.Random(3).randbytes(3_000_000)
+    whole = compress(good("before") + record(rest, "resource", media="text/html"))
+    found = found_in(whole[: len(whole) // 2])
+    assert "before: " in found[0]
+    assert len(found) == 2
+    assert found[1] in ("truncated_record", "broken_record")
+
+
 @pytest.mark.parametrize("between", [b"garbage between members", b"\0" * 50, gzip.compress(b"")])
 def test_what_stands_between_members_hides_nothing(between: bytes) -> None:
     found = found_in(gzip.compress(good("before")) + between + gzip.compress(good("after")))
@@ -244,6 +258,8 @@ def test_records_that_lie_across_members(tmp_path: Path) -> None:
 def test_pages_and_records_that_are_too_large_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_message, "MOST_BODY_BYTES", 1 << 20)
     bomb = kinds(gzip.compress(bytes(5 << 20)), HTML_TYPE, "Content-Encoding: gzip")
+    check(found_in(by_record(good("before"), bomb, good("after"))), ["too_large"])
+    bomb = kinds(brotli.compress(bytes(5 << 20)), HTML_TYPE, "Content-Encoding: br")
     check(found_in(by_record(good("before"), bomb, good("after"))), ["too_large"])
     monkeypatch.setattr(warc_records, "MOST_RECORD_BYTES", 1 << 16)
     large = record(response(b"<p>" + b"x" * (1 << 17)))

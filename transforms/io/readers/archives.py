@@ -44,6 +44,7 @@ _FAULTS = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    UnicodeDecodeError,
 )
 
 Choose = Callable[[Look], Reader]
@@ -87,11 +88,20 @@ def _hidden(name: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
+def _read(uri: str, name: str, member: IO[bytes]) -> bytes:
+    try:
+        return member.read(MIB)
+    except storage.StorageError:
+        raise
+    except OSError as error:  # bz2's damage; what the copy can't take is another matter
+        raise UnreadableSource(uri, f"member {name} can't be read: {error}") from error
+
+
 @contextlib.contextmanager
 def _spooled(uri: str, name: str, member: IO[bytes]) -> Iterator[tuple[BinaryIO, int]]:
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as copy:
         size = 0
-        while data := member.read(MIB):
+        while data := _read(uri, name, member):
             size += len(data)
             if size > MOST_MEMBER_BYTES:
                 raise UnreadableSource(uri, f"member {name} has more than {MOST_MEMBER_BYTES} bytes")

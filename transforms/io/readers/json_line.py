@@ -14,7 +14,6 @@ from transforms.io.readers.kept_columns import MISSING, lookup
 from transforms.io.readers.streams import BOM
 
 # orjson gives up at 1,024 levels. Deeper values are cut out at every so many levels and parsed on their own.
-_ORJSON_LEVELS = 1024
 _CUT_LEVELS = 500
 # A string without its end runs to the end of the line, and possessively: else such a line costs quadratic time.
 _STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)

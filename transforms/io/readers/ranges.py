@@ -21,8 +21,7 @@ from transforms.io.readers.reader import NotABoundary, Piece
 from transforms.io.readers.streams import (
     BOM,
     FETCH_BYTES,
-    GZIP_MAGIC,
-    ZSTD_MAGIC,
+    MEMBER_MAGIC,
     Compression,
     decode_members,
     without_blank,
@@ -33,7 +32,6 @@ LEAST_PART_BYTES = MIB
 AT_ONCE = 8
 TRIED_BYTES = MIB  # of text that a guessed member has to give
 PROBES = 8  # parts that are looked into before all are: a stream without members is known then
-_MAGIC = {"gzip": GZIP_MAGIC + b"\x08", "zstd": ZSTD_MAGIC}
 
 
 def boundaries(source: Source, compression: Compression, part_bytes: int) -> list[int]:
@@ -49,7 +47,7 @@ def boundaries(source: Source, compression: Compression, part_bytes: int) -> lis
     starts = list(range(step, source.size - step // 2, step))
     if compression == "plain":
         return [0, *starts, source.size]
-    if compression not in _MAGIC:
+    if compression not in MEMBER_MAGIC:
         return [0, source.size]
     probes = {starts[i * len(starts) // PROBES] for i in range(PROBES)} if len(starts) > PROBES else set()
     requests = storage.current()
@@ -67,7 +65,7 @@ def boundaries(source: Source, compression: Compression, part_bytes: int) -> lis
 
 def _first_member(uri: str, file: BinaryIO, compression: Compression, start: int, end: int) -> int | None:
     """The first place in a range where a member seems to begin."""
-    magic = _MAGIC[compression]
+    magic = MEMBER_MAGIC[compression]
     place, before = start, b""
     while place < end:
         file.seek(place)

@@ -19,6 +19,8 @@ from transforms.io.readers.common import MAX_LINE_BYTES, MIB, UnreadableSource, 
 Compression = Literal["plain", "gzip", "zstd", "bzip2", "xz", "lz4"]
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MEMBER_MAGIC = {"gzip": GZIP_MAGIC + b"\x08", "zstd": ZSTD_MAGIC}
+"""What a member or frame begins with, of compressions of which a file may have many that can be found."""
 MAGIC_BYTES = 6
 XZ_MEMORY = 1 << 30  # the largest dictionary of xz needs 1.5 GB, those of its levels up to 64 MiB
 FETCH_BYTES = MIB
@@ -154,9 +156,7 @@ _KINDS: dict[str, _Kind] = {
     kind.name: kind
     for kind in (
         _Kind("bzip2", b"BZh", bz2.BZ2Decompressor, (OSError, ValueError, EOFError)),
-        _Kind(
-            "xz", b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY), (lzma.LZMAError, EOFError)
-        ),
+        _Kind("xz", b"\xfd7zXZ\0", _unxz, (lzma.LZMAError, EOFError)),
         _Kind("lz4", b"\x04\x22\x4d\x18", lz4.frame.LZ4FrameDecompressor, (RuntimeError, EOFError)),
     )
 }

@@ -22,8 +22,7 @@ import zstandard
 from transforms.io.readers.common import UnreadableSource
 from transforms.io.readers.streams import (
     FETCH_BYTES,
-    GZIP_MAGIC,
-    ZSTD_MAGIC,
+    MEMBER_MAGIC,
     ZSTD_MAX_WINDOW,
     Compression,
     decode_members,
@@ -33,6 +32,7 @@ from transforms.kernels.web.http_message import parse_headers
 MOST_RECORD_BYTES = 256 << 20  # of a record's block, decompressed; longer ones are skipped with a reason
 MOST_HEADER_BYTES = 1 << 20
 _VERSION = re.compile(rb"WARC/\d\.\d+[ \t]*\r?\n")
+_BLANK = re.compile(rb"[\r\n\0]+")
 _NEXT = re.compile(rb"\nWARC/\d\.\d+[ \t]*\r?\n(?=[A-Za-z-]+:)")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _LOOKAHEAD = 64  # of the line that begins a record
@@ -147,8 +147,10 @@ class _Text:
 
     def restart(self) -> bool:
         """Goes on behind the damage, at the next member that begins a record; False if there is none."""
-        magic = {"gzip": GZIP_MAGIC + b"\x08", "zstd": ZSTD_MAGIC}[self._compression]
-        place = _next_member(self._file, self._compression, magic, self._last + 1, self.size)
+        magic = MEMBER_MAGIC.get(self._compression)
+        place = None  # the other compressions have no members that can be found
+        if magic is not None:
+            place = _next_member(self._file, self._compression, magic, self._last + 1, self.size)
         self.buffer.clear()
         self._starts = []
         self.damaged = False
@@ -220,8 +222,9 @@ def records(
 def _skip_blank(text: _Text) -> None:
     """Drops line breaks between records, and asks for more."""
     while True:
-        blank = len(text.buffer) - len(text.buffer.lstrip(b"\r\n\0"))
-        text.drop(blank)
+        blank = _BLANK.match(text.buffer)
+        if blank is not None:
+            text.drop(blank.end())
         if len(text.buffer) >= _LOOKAHEAD or not text.fill():
             return
 

@@ -194,6 +194,10 @@ class _Zlib(_Decoder):
         return self._stream.eof
 
 
+_AT_ONCE = 1 << 20
+"""Bytes that brotli gives at once: a few bytes of it may become gigabytes."""
+
+
 class _Brotli(_Decoder):
     errors = (brotli.error,)
 
@@ -201,7 +205,14 @@ class _Brotli(_Decoder):
         self._stream = brotli.Decompressor()
 
     def feed(self, data: bytes) -> bytes:
-        return bytes(self._stream.process(data))
+        out = [bytes(self._stream.process(data, output_buffer_limit=_AT_ONCE))]
+        size = len(out[0])
+        while not self._stream.is_finished() and not self._stream.can_accept_more_data():
+            out.append(bytes(self._stream.process(b"", output_buffer_limit=_AT_ONCE)))
+            size += len(out[-1])
+            if size > MOST_BODY_BYTES:
+                raise BodyTooLarge
+        return b"".join(out)
 
     def ended(self) -> bool:
         return bool(self._stream.is_finished())
