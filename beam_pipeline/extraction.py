@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.execution import StillAtWork, execute, name_job, root_cause
-from beam_pipeline.planned_sources import PlanError, differing_sources, hash_of, list_sources, write_sources
+from beam_pipeline.planned_sources import PlanError, differing_sources, hash_of, is_listed, list_sources, write_sources
 from beam_pipeline.version import __version__
 from runners.flink_jobs import FlinkJob
 from schemas import pages
@@ -35,9 +35,8 @@ from schemas.shards import Source
 from transforms.extract_pages import Extraction, ExtractPages, PageObjects
 from transforms.extraction.engines import engine_named, version_of
 from transforms.io import storage
-from transforms.io.own_objects import DamagedObject, opened
-from transforms.io.source_list import read_sources
-from transforms.io.stage_objects import StageObjects, made_by
+from transforms.io.own_objects import opened
+from transforms.io.stage_objects import StageObjects, made_by, stranger_in
 
 LOGGER = logging.getLogger(__name__)
 
@@ -128,7 +127,7 @@ def plan(inputs: Sequence[str], output: str, extraction: Extraction) -> Planned:
     if stored is not None:
         _refuse_differences(stored, wanted, layout, sources)
     planned = Planned(stored or wanted, places.output, sources, extraction, stored is not None)
-    if stored is None or not _is_listed(planned):
+    if stored is None or not is_listed(layout.sources, planned.stored.sources_sha256):
         write_sources(layout.sources, sources, extraction.shard_bytes)
     return planned
 
@@ -143,20 +142,9 @@ def _stored(layout: pages.ExtractionLayout) -> pages.ExtractionPlan | None:
         raise PlanError(f"output: {layout.plan} {error}; choose another output, or remove it") from error
 
 
-def _is_listed(planned: Planned) -> bool:
-    try:
-        return hash_of(read_sources(planned.layout.sources)) == planned.stored.sources_sha256
-    except (storage.NotFound, DamagedObject):
-        return False
-
-
 def _refuse_strangers(layout: pages.ExtractionLayout, settings_hash: str) -> None:
     for folder in (layout.text, layout.rest):
-        try:
-            strange = next((i.uri for i in storage.list_objects(folder) if not made_by(i.uri, settings_hash)), None)
-        except storage.NotFound:
-            continue
-        if strange:
+        if strange := stranger_in(folder, settings_hash):
             raise PlanError(f"output: {strange} is of another extraction. Remove {folder}, or choose another output")
 
 

@@ -10,6 +10,7 @@ from beam_pipeline.plan import read_plan
 from beam_pipeline.version import FORMAT
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.run_layout import RunLayout, StoredPlan
+from transforms.deduplication.stored_fingerprints import Planned, StoredRun, stored_objects
 from transforms.io import storage
 
 
@@ -86,3 +87,15 @@ def read_json(uri: str) -> dict[str, Any] | None:
         return dict(json.loads(storage.read_bytes(uri)))
     except (ValueError, TypeError):
         raise NotUsable(f"{uri}: is cut short or damaged; run the command that made it again") from None
+
+
+def fingerprints_of(run: FinishedRun) -> list[Planned]:
+    """All fingerprint objects of a run.
+
+    Raises:
+      NotUsable: there are none.
+    """
+    planned = list(stored_objects(StoredRun(run.layout.fingerprints, sources_uri=run.layout.sources, run=run.run)))
+    if not planned:
+        raise NotUsable(f"{run.layout.fingerprints} has no objects")
+    return planned

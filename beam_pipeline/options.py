@@ -47,7 +47,8 @@ def add_flags(groups: Mapping[str, argparse._ArgumentGroup], settings: type[pyda
     for name, field in settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
         listed = ",".join(default) if isinstance(default, list) else default
-        shown = "" if listed in ({}, "", None, False) or field.is_required() else f" (default: {listed})"
+        unsaid = listed in ({}, "", None, False) or isinstance(default, pydantic.BaseModel)
+        shown = "" if unsaid or field.is_required() else f" (default: {listed})"
         required = " [required]" if field.is_required() else ""
         arguments: dict[str, Any] = {"help": f"{field.description}{shown}{required}".replace("%", "%%")}
         if field.annotation is bool:

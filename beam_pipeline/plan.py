@@ -38,7 +38,7 @@ from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import ReadOptions, check
 from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.source_list import read_sources
-from transforms.io.stage_objects import StageObjects, made_by
+from transforms.io.stage_objects import StageObjects, stranger_in
 from transforms.kernels.text.normalization import UNICODE_VERSION
 from transforms.recipe.spec import PlannedRecipe
 from transforms.recipe.user_code import code_of
@@ -204,7 +204,7 @@ def make_plan(settings: Settings, lineage_dsn: str, decides: DecidesAgain | None
         prediction=prediction,
         parent=_with_steps(decides, kept) if decides else None,
     )
-    if not resumed or not is_listed(layout.sources, deciding):
+    if not resumed or not is_listed(layout.sources, deciding.sources_sha256):
         write_sources(layout.sources, sources, settings.reading().shard_bytes)
     return plan
 
@@ -328,11 +328,7 @@ def _refuse_strangers(layout: RunLayout, deciding: Deciding) -> None:
         (layout.fingerprints, deciding.fingerprints_hash),
         (layout.kept(deciding), deciding.settings_hash),
     ):
-        try:
-            strange = next((info.uri for info in storage.list_objects(folder) if not made_by(info.uri, expected)), None)
-        except storage.NotFound:
-            continue
-        if strange:
+        if strange := stranger_in(folder, expected):
             raise PlanError(
                 f"output: {strange} is of another run or of other settings, and there is no plan of it. "
                 f"Remove {folder}, or choose another output"

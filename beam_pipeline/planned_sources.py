@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from schemas import columns
 from schemas.errors import WRONG_USAGE, ToldError
-from schemas.run_layout import Deciding, RunLayout, is_own
+from schemas.run_layout import RunLayout, is_own
 from schemas.shards import MAX_SOURCES, Source
 from transforms.io import storage
 from transforms.io.own_objects import DamagedObject
@@ -131,10 +131,10 @@ def hash_of(sources: Iterable[Source]) -> str:
     return listed.hexdigest()
 
 
-def is_listed(uri: str, deciding: Deciding) -> bool:
+def is_listed(uri: str, sources_sha256: str) -> bool:
     """Whether the list of the pinned sources is there, whole, and the plan's."""
     try:
-        return hash_of(read_sources(uri)) == deciding.sources_sha256
+        return hash_of(read_sources(uri)) == sources_sha256
     except storage.NotFound:
         return False
     except DamagedObject as error:

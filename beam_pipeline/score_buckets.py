@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from beam_pipeline.finished_runs import FinishedRun, NotUsable
+from beam_pipeline.finished_runs import FinishedRun, NotUsable, fingerprints_of
 from beam_pipeline.preflight import is_numeric
 from beam_pipeline.what_if import kept_tokens
-from transforms.deduplication.stored_fingerprints import StoredRun, stored_objects, stored_shard
+from transforms.deduplication.stored_fingerprints import stored_shard
 from transforms.io.fingerprint_objects import read_fingerprints, schema_of
 from transforms.recipe.buckets import ANY, MOST
 
@@ -37,8 +37,9 @@ def score_buckets(run: FinishedRun, scores: Sequence[str], buckets: int = 20) ->
     """
     if not 2 <= buckets <= MOST:
         raise ValueError(f"buckets: {buckets}; there can be 2 to {MOST}")
-    stored = StoredRun(run.layout.fingerprints, sources_uri=run.layout.sources, run=run.run)
-    planned = list(stored_objects(stored))
+    if not run.plan.deciding.writes_tokens:
+        raise NotUsable(f"scores: {run.output} has written text, and buckets are weighted by tokens")
+    planned = fingerprints_of(run)
     _check(scores, planned[0][2])
     weights: dict[tuple[str, str], Weights] = {}
     for item in planned:

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from beam_pipeline.finished_runs import FinishedRun, NotUsable
+from beam_pipeline.finished_runs import FinishedRun, NotUsable, fingerprints_of
 from beam_pipeline.lineage.totals import Amount
 from schemas.shards import Census, Shard
-from transforms.deduplication.stored_fingerprints import Planned, StoredRun, rows_of, stored_objects, stored_shard
+from transforms.deduplication.stored_fingerprints import Planned, rows_of, stored_shard
 from transforms.io import storage
 from transforms.io.fingerprint_objects import FINGERPRINT, read_fingerprints, schema_of
 from transforms.io.own_objects import opened
@@ -91,10 +91,7 @@ def what_if(
       NotUsable: the run has no fingerprints, or no such column.
     """
     parsed = [Expression.parse(text) for text in expressions]
-    stored = StoredRun(run.layout.fingerprints, sources_uri=run.layout.sources, run=run.run)
-    planned = list(stored_objects(stored))
-    if not planned:
-        raise NotUsable(f"{run.layout.fingerprints} has no objects")
+    planned = fingerprints_of(run)
     _check(parsed, by, planned[0][2])
     counts = _Counts(len(parsed))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

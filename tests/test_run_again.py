@@ -119,7 +119,7 @@ def test_of_two_commands_over_one_output_one_is_refused(text: Path, tmp_path: Pa
     stored = json.loads((output / "plan.json").read_text())
     assert stored["run"] == made.run
     assert stored["deciding"] == made.deciding.as_json()
-    assert plan.is_listed(made.layout.sources, made.deciding)
+    assert plan.is_listed(made.layout.sources, made.deciding.sources_sha256)
 
 
 def test_of_the_same_command_twice_both_have_the_same_run(text: Path, tmp_path: Path) -> None:

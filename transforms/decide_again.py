@@ -26,7 +26,7 @@ from transforms.counters import count
 from transforms.fingerprint import as_stored
 from transforms.io.fingerprint_objects import FINGERPRINT, READ_AGAIN, Stored, read_fingerprints, schema_of
 from transforms.io.stage_objects import StageObjects
-from transforms.recipe.deciding import DecideRules
+from transforms.recipe.deciding import DecideRules, is_decidable
 from transforms.recipe.spec import StepSpec
 from transforms.rules_decided import RulesDecided
 from transforms.write_fingerprints import Fingerprinted, Open, WriteFingerprints, WriteShards
@@ -66,6 +66,9 @@ class Recipes:
     def load(self) -> DecideRules:
         """The steps that can be decided from stored columns, ready to be applied."""
         steps, before = [spec.load() for spec in self.steps], [spec.load() for spec in self.before]
+        for step in steps:
+            if is_decidable(step):
+                step.setup()
         return DecideRules(steps, self.steps, self.outcomes, before, self.before, self.outcomes_before)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Iterable
 
 import mmh3
 import numpy as np
@@ -53,7 +55,6 @@ class Editing:
         """
         if not self.editors or not len(documents):
             return normalized
-        steps = [spec.load() for spec in self.editors]
         stored = StoredColumns(self.fingerprints.uri_of(shard), ("language", "language_score", *self.kept))
         try:
             seen = stored.of(documents["row"].to_numpy().astype(np.int64) - shard.first_row)
@@ -62,10 +63,21 @@ class Editing:
         columns = dict(zip(documents.schema.names, documents.columns, strict=True)) | {"text": normalized}
         columns |= dict(zip(seen.schema.names, seen.columns, strict=True))
         data = pa.RecordBatch.from_pydict(columns)
-        for step in steps:
-            step.setup()
+        for step in self._steps:
             data = apply_step(data, step, self.outcomes)
         return data["text"]
+
+    @functools.cached_property
+    def _steps(self) -> list[Step]:
+        return _prepared(self.editors)
+
+
+def _prepared(editors: Iterable[StepSpec]) -> list[Step]:
+    """The editors, imported and set up."""
+    steps = [spec.load() for spec in editors]
+    for step in steps:
+        step.setup()
+    return steps
 
 
 def edit_batch(batch: Batch, editors: list[Step], outcomes: Outcomes, kept: tuple[str, ...] = ()) -> Batch:
@@ -136,9 +148,7 @@ class Edit(Box):
 
     def setup(self) -> None:
         """Imports and prepares the editors, once a worker."""
-        self._editors = [spec.load() for spec in self.editors]
-        for step in self._editors:
-            step.setup()
+        self._editors = _prepared(self.editors)
 
     def apply(self, batch: Batch) -> Batch:
         """The editors in order, then the comparison (``edit_batch``)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -113,16 +114,17 @@ class _Part:
 
     def write(self) -> None:
         """Both objects; of an archive that can't be read, empty ones that say why."""
-        text = self._objects.text.open(self._shard, pages.TEXT, self._shard.error)
-        rest = self._objects.rest.open(self._shard, pages.REST, self._shard.error)
-        try:
-            if not self._shard.error:
-                self._extract(_Rows(text, pages.TEXT), _Rows(rest, pages.REST))
-        except BaseException:
-            text.abort()
-            rest.abort()
-            raise
-        rest.commit()
+        with contextlib.ExitStack() as unfinished:
+            text = self._objects.text.open(self._shard, pages.TEXT, self._shard.error)
+            unfinished.callback(text.abort)
+            with contextlib.ExitStack() as unfinished_rest:
+                rest = self._objects.rest.open(self._shard, pages.REST, self._shard.error)
+                unfinished_rest.callback(rest.abort)
+                if not self._shard.error:
+                    self._extract(_Rows(text, pages.TEXT), _Rows(rest, pages.REST))
+                unfinished_rest.pop_all()  # a commit that fails cleans up itself
+            rest.commit()
+            unfinished.pop_all()
         described = {
             "source": self._shard.source.number,
             "part": self._shard.part,

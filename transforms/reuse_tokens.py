@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.shards import Census, Shard, split_document_id
+from schemas.shards import Census, Shard, places_in
 from transforms.add_columns import StoredColumns
 from transforms.batches import Batch
 from transforms.io.own_objects import opened
@@ -19,12 +19,6 @@ from transforms.io.stage_objects import StageObjects
 
 COLUMNS = {"user_id": "id", "input_ids": "input_ids", "text": "text"}
 """What is taken from a token row, and its name in a batch; the rest follows from what is stored of the document."""
-
-
-def places_in(ids: np.ndarray, shard: Shard, census: Census | None) -> np.ndarray:
-    """The places in a shard of documents by their ids."""
-    numbers, rows = split_document_id(ids.astype(np.int64))
-    return rows + (-shard.first_row if census is None else census.starts[numbers - shard.source.number])
 
 
 class StoredTokens:

@@ -16,13 +16,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from schemas.segments import Segment
-from schemas.shards import Shard, document_id, places_of
+from schemas.shards import Shard, document_id, places_in, places_of
 from transforms.counters import count, metered
 from transforms.io.deaths import SET_ASIDE, Deaths
 from transforms.io.fingerprint_objects import READ_AGAIN
 from transforms.io.own_objects import MADE_AGAIN, DamagedObject, opened
 from transforms.io.stage_objects import StageObjects
-from transforms.reuse_tokens import places_in
 from transforms.select_kept import outcomes_of_shard
 from transforms.shard_outcomes import Decided, ShardOutcomes, segment_of
 

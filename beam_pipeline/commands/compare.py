@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, print_json, run_and_dsn
+from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, opened, print_json, run_and_dsn
 from beam_pipeline.lineage.comparison import compare
-from transforms.io.lineage import Lineage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints how many documents went from which outcome to which; returns the exit status."""
     dsn, first = run_and_dsn(args.first, args.lineage_dsn)
     _, second = run_and_dsn(args.second, args.lineage_dsn)
-    with Lineage(dsn, retry_seconds=10) as lineage:
-        lineage.check_schema()
+    with opened(dsn) as lineage:
         compared = compare(lineage, first, second)
     if args.json:
         print_json(compared)

@@ -41,7 +41,7 @@ def trace_asked(lineage: Lineage, run_id: str, args: argparse.Namespace) -> dict
         row=args.row,
         output=now,
     )
-    return found | {"token_object": _other_place(found["token_object"], written_to, now)}
+    return found | {"token_object": runs.moved(found["token_object"], written_to, now)}
 
 
 def stored_attributes(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = "") -> dict[str, Any]:
@@ -73,16 +73,8 @@ def _moved(lineage: Lineage, run_id: str, output: str | None) -> tuple[str, str]
 def _as_written(token_object: str | None, now: str, written_to: str) -> str | None:
     """The URI by which the lineage knows a token object that is below the output as it is now."""
     if not token_object or now == written_to or "://" in token_object:
-        return _other_place(token_object, now, written_to)
+        return runs.moved(token_object, now, written_to)
     check_text(token_object, "--object")
     place = storage.absolute(token_object)
-    other = _other_place(place, now, written_to)
+    other = runs.moved(place, now, written_to)
     return token_object if other == place else other
-
-
-def _other_place(uri: str | None, before: str, now: str) -> str | None:
-    """The URI of an object below one place as one below another; others stay as they are."""
-    below = storage.join(before, "") if before else ""
-    if uri is None or not below or before == now or not uri.startswith(below):
-        return uri
-    return storage.join(now, uri[len(below) :])

@@ -16,6 +16,7 @@ from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.by_attribute import funnel_by
 from beam_pipeline.lineage.totals import Amount
 from schemas.outcomes import EDITS
+from transforms.io import storage
 from transforms.io.lineage import Lineage
 
 _FIRST_LAST = {"invalid": 0, "dropped": 1, "kept": 2}
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         cells: dict[tuple[str, str, str | None], Amount] = {}
         by = args.by or ("language" if args.by_language else "")
         if args.by:
-            cells = funnel_by(lineage, run_id, args.by)
+            cells = funnel_by(lineage, run_id, args.by, storage.absolute(args.output) if args.output else "")
             frequent = sorted(cells.items(), key=lambda cell: (-cell[1].documents, cell[0][2] or "", cell[0][1]))
             cells = dict(frequent[: args.top])
         else:

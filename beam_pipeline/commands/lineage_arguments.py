@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,18 @@ def as_json(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
 
 
+@contextlib.contextmanager
+def opened(dsn: str) -> Iterator[Lineage]:
+    """The lineage, for somebody who waits: its tables are there, and a server that is away is soon given up."""
+    with Lineage(dsn, retry_seconds=_RETRY_SECONDS) as lineage:
+        lineage.check_schema()
+        yield lineage
+
+
 def with_lineage(args: argparse.Namespace, command: Callable[[Lineage, str], None]) -> int:
     """Calls a command with the lineage and the run's id; returns the exit status."""
     dsn, run = locate(args.output, args.run, args.lineage_dsn)
-    with Lineage(dsn, retry_seconds=_RETRY_SECONDS) as lineage:
-        lineage.check_schema()
+    with opened(dsn) as lineage:
         chosen = run or runs.latest(lineage)
         if chosen is None:
             raise NotFoundInLineage(f"there is no run in the lineage at {lineage.public_dsn}")

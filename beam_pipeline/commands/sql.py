@@ -18,11 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_pipeline import embedded_postgres
-from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, as_json, locate
+from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, as_json, locate, opened
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.sql import Answer, answer
 from schemas.errors import WRONG_USAGE
-from transforms.io.lineage import Lineage
 
 MOST_SHOWN = 1000
 """Rows of a table on the terminal; ``--csv`` and ``--json`` print all."""
@@ -38,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the rows; returns the exit status, psql's own if psql was opened."""
     dsn, run_id = locate(args.output, args.run, args.lineage_dsn)
-    with Lineage(dsn, retry_seconds=10) as lineage:
-        lineage.check_schema()
+    with opened(dsn) as lineage:
         run_id = run_id or runs.latest(lineage) or ""
     if not args.query:
         return _psql(dsn, run_id)

@@ -16,11 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline import failures
-from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, locate, print_json
+from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, locate, opened, print_json
 from beam_pipeline.finished_runs import finished_run
 from beam_pipeline.lineage.witnesses import witnesses_of
 from beam_pipeline.what_if import Answer, Stays, what_if
-from transforms.io.lineage import Lineage
 
 SHOWN = 20
 """Groups in a table; --json has all."""
@@ -50,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
             answers = count()
         else:
             dsn, run_id = locate(run.output, None, args.lineage_dsn)
-            with Lineage(dsn, retry_seconds=10) as lineage:
-                lineage.check_schema()
+            with opened(dsn) as lineage:
                 answers = count(functools.partial(witnesses_of, lineage, run_id))
     if args.json:
         print_json([_as_json(answer, args.by) for answer in answers])

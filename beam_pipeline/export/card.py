@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from beam_pipeline.dataset_card import LANGUAGES
 from beam_pipeline.export.plan import ExportPlan
 from schemas.exports import SPLITS, Written
 from schemas.run_layout import RunLayout
@@ -111,8 +112,8 @@ def _about_run(output: str, run: str, tokenizer: str) -> list[str]:
         )
     languages = manifest.get("languages")
     if isinstance(languages, dict):
-        largest = sorted(languages.items(), key=lambda item: str(item))[:20]
-        lines.append(f"  - languages: {', '.join(str(name) for name, _ in largest)}")
+        largest = [name or "unknown" for name in languages][:LANGUAGES]  # the manifest has the largest first
+        lines.append(f"  - languages: {', '.join(largest)}")
     return lines
 
 

@@ -184,10 +184,10 @@ def _found(output: str) -> dict[str, Any] | None:
 
 def _removed(plan: ExportPlan, without: str) -> str:
     """Stores which documents are left out after all, those of before too; a hash of them."""
-    uri = storage.join(plan.output, REMOVED_FILE)
-    earlier = pq.read_table(io.BytesIO(storage.read_bytes(uri))) if plan.contents["removed"] else None
     if not without:
         return str(plan.contents["removed"])
+    uri = storage.join(plan.output, REMOVED_FILE)
+    earlier = pq.read_table(io.BytesIO(storage.read_bytes(uri))) if plan.contents["removed"] else None
     table = read_removals(without, plan.runs)
     table = pa.concat_tables([table, earlier]) if earlier is not None else table
     rows = np.unique(np.stack([table["run"].to_numpy().astype(np.uint64), table["document"].to_numpy()]), axis=1)

@@ -85,7 +85,7 @@ def exported_runs(outputs: Sequence[str], decisions: Sequence[str]) -> list[Expo
     """
     try:
         found = [finished_run(output) for output in outputs]
-        decided = {finished_run(place).output: finished_run(place) for place in decisions}
+        decided = {run.output: run for run in map(finished_run, decisions)}
     except ToldError as error:
         raise NotExportable(str(error)) from error
     runs = [_of(decided.pop(run.output, run)) for run in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import pydantic
 import yaml
@@ -19,8 +19,6 @@ GROUPS = {
     "selection": "Which documents, how often (docs/export.md has mixtures).",
     "sequences": "How documents become sequences.",
 }
-# Muennighoff et al. 2023 (arXiv 2305.16264): up to 4 epochs of the same text are nearly as good as new text.
-MANY_EPOCHS = 4
 
 
 def _setting(group: str, default: Any = ..., *, metavar: str = "", **constraints: Any) -> Any:
@@ -146,7 +144,7 @@ class ExportSettings(pydantic.BaseModel):
         "selection",
         default_factory=Mixture,
         metavar="FILE",
-        description="YAML that says how much of what (default: every document once)",
+        description="YAML that says how much of what is taken; without it, every document once",
     )
     where: Annotated[str, pydantic.AfterValidator(_condition)] = _setting(
         "selection",
@@ -215,6 +213,3 @@ class ExportSettings(pydantic.BaseModel):
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the files' bytes, without places and without the documents left out after all."""
         return self.model_dump(mode="json", exclude={"run", "decisions", "output", "without"})
-
-
-Split = Literal[0, 1]

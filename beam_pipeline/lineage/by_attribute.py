@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.documents import NotFoundInLineage
 from beam_pipeline.lineage.totals import Amount
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.outcomes import KEPT, PAGE
@@ -30,23 +31,32 @@ class NoSuchColumn(ToldError):
     exit_status = WRONG_USAGE
 
 
-def funnel_by(lineage: Lineage, run: str, column: str) -> dict[tuple[str, str, str | None], Amount]:
+def funnel_by(lineage: Lineage, run: str, column: str, output: str = "") -> dict[tuple[str, str, str | None], Amount]:
     """Documents, bytes and tokens of a run's finished shards by outcome, reason and the value of a stored column.
 
     Reads this column of the fingerprints and the lengths of the token rows, shard by shard. A value is written as a
     string; it is None where the column has none, as behind the step that dropped a document.
 
+    Args:
+      output: where the run's output is now, if it isn't where the run wrote it.
+
     Raises:
+      NotFoundInLineage: there is no such run.
       NoSuchColumn: the column isn't stored, or there are more than ``MOST_VALUES`` different values.
       DamagedObject, StorageError: an object can't be read.
     """
-    output = RunLayout(str(runs.settings(lineage, run)["output"]))
+    written_to = runs.settings(lineage, run).get("output")
+    if written_to is None:
+        raise NotFoundInLineage(f"there is no run {run} in the lineage at {lineage.public_dsn}")
+    layout = RunLayout(output or written_to)
     key = uuid.UUID(run)
     meanings = lineage.read(lambda connection: _meanings(connection, key))
     found: dict[tuple[str, str, str | None], Amount] = {}
     for shard in lineage.read(lambda connection: _shards(connection, key)):
         codes, tokens_uri = lineage.read(functools.partial(_outcomes, run=key, shard=shard))
-        for code, value, amount in _counted(output.fingerprints_of(shard), tokens_uri, codes, column):
+        for code, value, amount in _counted(
+            layout.fingerprints_of(shard), runs.moved(tokens_uri, written_to, layout.output) or "", codes, column
+        ):
             outcome, reason = meanings.get(code, ("undeclared", ""))
             name = (outcome, reason, value)
             found[name] = found.get(name, Amount()) + amount

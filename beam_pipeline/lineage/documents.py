@@ -138,6 +138,15 @@ def duplicates(lineage: Lineage, run_id: str, source_uri: str, source_row: int) 
     return lineage.read(query)
 
 
+def count_duplicates(lineage: Lineage, run_id: str, source_uri: str, source_row: int) -> int:
+    """How many ``duplicates`` there are."""
+    asked = (run_id, source_uri, source_row)
+    [[found]] = lineage.read(
+        lambda connection: connection.execute("SELECT count(*) FROM duplicates_of(%s, %s, %s)", asked).fetchall()
+    )
+    return int(found)
+
+
 def in_parent(lineage: Lineage, run_id: str, document: int) -> dict[str, Any]:
     """What became of a document in the run that this one decided again, as ``parent``; nothing if it decided none."""
     parent = runs.settings(lineage, run_id).get("parent")

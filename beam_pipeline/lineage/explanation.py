@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from beam_pipeline.lineage import runs
-from beam_pipeline.lineage.documents import duplicates, trace
+from beam_pipeline.lineage.documents import count_duplicates, trace
 from beam_pipeline.lineage.stored_documents import has_all_shingles
 from schemas.run_layout import RunLayout
 from transforms.io import storage
@@ -39,7 +39,7 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = 
     place = f"row {found['source_row']} of {found['source_uri']}"
     outcome, reason = found["outcome"], found["reason"]
     if outcome == "kept":
-        dropped = len(duplicates(lineage, run_id, found["source_uri"], found["source_row"]))
+        dropped = count_duplicates(lineage, run_id, found["source_uri"], found["source_row"])
         kept = f"{place} was kept: it is row {found['token_row']} of {found['token_object']}."
         others = f"{dropped:,} other documents were dropped for it." if dropped else "No other was dropped for it."
         return [kept, others], {"duplicates": dropped}

@@ -9,6 +9,7 @@ from typing import Any
 from beam_pipeline.lineage.progress import Progress, progress_of
 from beam_pipeline.lineage.totals import Totals, totals_of
 from beam_pipeline.lineage.worker_notes import edits_of
+from transforms.io import storage
 from transforms.io.lineage import Lineage
 
 
@@ -34,7 +35,7 @@ def totals(lineage: Lineage, run: str) -> Totals:
 
 
 def edits(lineage: Lineage, run: str) -> dict[str, dict[str, int]]:
-    """What each editor of a run has changed (``beam_pipeline.lineage.costs.Work``)."""
+    """What each editor of a run has changed (``beam_pipeline.lineage.worker_notes.WorkerNotes``)."""
     return lineage.read(lambda connection: edits_of(connection, uuid.UUID(run)))
 
 
@@ -54,3 +55,11 @@ def migrations(lineage: Lineage) -> list[tuple[str, datetime.datetime]]:
             "SELECT name, applied FROM lineage_migrations ORDER BY version"
         ).fetchall()
     )
+
+
+def moved(uri: str | None, before: str, now: str) -> str | None:
+    """The URI of an object below one place as one below another; others stay as they are."""
+    below = storage.join(before, "") if before else ""
+    if uri is None or not below or before == now or not uri.startswith(below):
+        return uri
+    return storage.join(now, uri[len(below) :])

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.run_layout import ERROR, ETAG, FIRST_ROW
-from schemas.shards import Census, Shard, Source, document_id, places_of, split_document_id
+from schemas.shards import Census, Shard, Source, document_id, places_in, split_document_id
 from transforms.io import storage
 from transforms.io.own_objects import opened
 from transforms.io.source_list import read_planned
@@ -87,10 +87,6 @@ class StoredFingerprints:
         """What each source of a packed shard has; None for any other shard."""
         return _census(self.uri_of(shard)) if shard.packed else None
 
-    def places(self, shard: Shard, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Source number, as pass 2 has it, and row of documents at these places of a shard."""
-        return places_of(shard, self.census(shard), places)
-
     def documents(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Source number, as pass 2 has it, and row of documents as pass 2 names them: of any shards."""
         numbers, rows = split_document_id(names.astype(np.int64))
@@ -121,10 +117,8 @@ def rows_of(uri: str, shard: Shard, census: Census | None) -> np.ndarray:
     if "outcome" in columns:  # one row a document, in order
         kept: np.ndarray = table["outcome"].cast(pa.string()).to_numpy() == "kept"
         return kept
-    numbers, rows = split_document_id(table["id"].to_numpy().astype(np.int64))
-    first = -shard.first_row if census is None else census.starts[numbers - shard.source.number]
     there = np.zeros(shard.rows, np.bool_)
-    there[rows + first] = True
+    there[places_in(table["id"].to_numpy(), shard, census)] = True
     return there
 
 

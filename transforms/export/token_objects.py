@@ -71,7 +71,7 @@ class TokenObject:
         dtype = np.uint16 if self.id_type == pa.uint16() else np.uint32
         try:
             return read_lists(self._file, self._parquet, group, "input_ids", lengths, dtype)
-        except (ValueError, IndexError) as error:
+        except (ValueError, LookupError) as error:
             raise DamagedObject(f"{self.uri}: is damaged ({error}); run the pipeline over it again") from error
 
 

@@ -8,13 +8,13 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from types import TracebackType
 from typing import Any
 
 from transforms.extraction.child import LENGTH
 from transforms.extraction.engines import Extracted
+from transforms.own_process import own_module
 
 PAGE_SECONDS, PAGE_BYTES = 10.0, 2 << 30
 _IDLE_FACTOR = 6
@@ -88,10 +88,10 @@ class BoundedExtractor:
         return Extracted(**answer)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        path = os.pathsep.join(part for part in sys.path if part)
+        command, environment = own_module("transforms.extraction.child", self._engine, str(self._memory_bytes))
         process = subprocess.Popen(
-            [sys.executable, "-m", "transforms.extraction.child", self._engine, str(self._memory_bytes)],
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            command,
+            env=environment | {"OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

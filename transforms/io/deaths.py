@@ -16,13 +16,12 @@ import faulthandler
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from transforms.io import storage
+from transforms.own_process import own_module
 
 FATAL = {
     "Aborted": "SIGABRT",
@@ -143,16 +142,8 @@ def _say(message: dict[str, object]) -> None:
 def _start() -> int:
     """Starts this process's witness; it reads what ``faulthandler`` writes when the process is killed."""
     reading, writing = os.pipe()
-    own = str(Path(__file__).parents[2])  # before a folder of the user's that is called like a package of ours
-    path = os.pathsep.join([own, *(part for part in sys.path if part)])
-    _witnesses.append(
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "transforms.io.death_witness"],
-            env=os.environ | {"PYTHONPATH": path},
-            stdin=reading,
-            stdout=subprocess.DEVNULL,
-        )
-    )
+    command, environment = own_module("transforms.io.death_witness")
+    _witnesses.append(subprocess.Popen(command, env=environment, stdin=reading, stdout=subprocess.DEVNULL))
     os.close(reading)
     faulthandler.enable(writing)
     return writing

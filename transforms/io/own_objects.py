@@ -31,7 +31,7 @@ def opened(uri: str, remedy: str = RUN_AGAIN, etag: str | None = None, size: int
     try:
         with storage.open_input(uri, etag, size) as file:
             yield file
-    except storage.StorageError:
+    except (storage.StorageError, MemoryError):
         raise
     except (pa.ArrowException, OSError) as error:
         raise DamagedObject(f"{uri}: is cut short or damaged ({_first_line(error)}); {remedy}") from error

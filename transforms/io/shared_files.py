@@ -14,15 +14,18 @@ from pathlib import Path
 from transforms.io import storage
 
 
-def shared_folder() -> Path:
+def shared_folder(what: str) -> Path:
     """A folder of this user's for such files, in the machine's folder for temporary files.
+
+    Args:
+      what: they are, a part of the folder's name.
 
     Raises:
       OSError: somebody else has made it.
     """
-    folder = Path(tempfile.gettempdir()) / f"beam-pipeline-models-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"beam-pipeline-{what}-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
+    if folder.stat().st_uid != os.geteuid():
         raise PermissionError(f"{folder} belongs to another user: remove it, or set TMPDIR to a folder of yours")
     return folder
 
@@ -41,16 +44,16 @@ def shared_file(uri: str) -> Iterator[tuple[Path, Path]]:
     if info is None:
         raise storage.NotFound(uri, "there is no such file")
     known = hashlib.sha256(f"{uri} {info.etag} {info.size}".encode()).hexdigest()[:32]
-    folder = shared_folder()
+    folder = shared_folder("models")
     with (folder / f"{known}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield (_fetched(uri, folder / f"{known}.copy") if "://" in uri else Path(uri)), folder / f"{known}.rows"
+        yield (_fetched(info, folder / f"{known}.copy") if "://" in uri else Path(uri)), folder / f"{known}.rows"
 
 
-def _fetched(uri: str, place: Path) -> Path:
+def _fetched(info: storage.ObjectInfo, place: Path) -> Path:
     if not place.exists():
         made = place.with_name(f"{place.name}.{os.getpid()}")
-        with storage.open_input(uri) as source, made.open("wb") as target:
+        with storage.open_input(info.uri, info.etag, info.size) as source, made.open("wb") as target:
             shutil.copyfileobj(source, target, 2**22)
         made.replace(place)
     return place

@@ -104,6 +104,14 @@ def made_by(uri: str, settings_hash: str) -> bool:
     return bool(stored.get(SETTINGS) == settings_hash.encode())
 
 
+def stranger_in(folder: str, settings_hash: str) -> str | None:
+    """The first object of a folder that other settings have made; None if there is none."""
+    try:
+        return next((info.uri for info in storage.list_objects(folder) if not made_by(info.uri, settings_hash)), None)
+    except storage.NotFound:
+        return None
+
+
 def census_in(metadata: Mapping[bytes, bytes]) -> Census | None:
     """What a fingerprint object's footer says of the sources of a packed shard, if it is of one."""
     if CENSUS not in metadata:

@@ -12,15 +12,15 @@ import gzip
 import hashlib
 import io
 import os
-import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from transforms.io import storage
 from transforms.io.pinned_files import PinnedFileChanged
+from transforms.io.shared_files import shared_folder
 from transforms.kernels.urls.lists import KINDS, hash_entries, table_of
 
 PIECE = 8 * 2**20
@@ -102,7 +102,7 @@ def _lines(uri: str, sha256: str) -> Iterator[np.ndarray]:
                 rest = rest[end:]
             yield np.frombuffer(rest, np.uint8)
             raw.read()
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise storage.StorageError(uri, f"isn't whole gzip: {error}") from error
     if hashed.digest.hexdigest() != sha256:
         raise PinnedFileChanged(f"{uri} is not the list that this run was planned with (SHA-256 differs)")
@@ -128,11 +128,7 @@ def table(pins: Pins) -> np.ndarray:
     if not pins:
         return np.zeros(1, np.uint64)
     name = hashlib.sha256(repr(sorted((kind, [sha for _, sha in lists]) for kind, lists in pins.items())).encode())
-    folder = Path(tempfile.gettempdir()) / f"beam-pipeline-lists-{os.geteuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.geteuid():
-        raise PermissionError(f"{folder} belongs to another user: set TMPDIR to a folder of your own")
-    path = folder / f"{name.hexdigest()}.npy"
+    path = shared_folder("lists") / f"{name.hexdigest()}.npy"
     if not path.exists():
         with open(path.with_suffix(".lock"), "w") as lock:  # noqa: PTH123 - flock wants a descriptor
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -126,6 +126,11 @@ def _places(documents: pa.RecordBatch, names: list[str]) -> np.ndarray:
     return np.where(language.is_valid().to_numpy(zero_copy_only=False), places[indices], -1)
 
 
+def _with_thresholds(arguments: dict[str, Any]) -> dict[str, Any]:
+    given = read_thresholds(arguments.get("thresholds"))
+    return arguments if given is None else arguments | {"thresholds": given}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageStopWords:
     """Adds ``language_stop_words`` (uint8): how many of the stop words of its language occur; null without such words.
@@ -136,6 +141,11 @@ class LanguageStopWords:
 
     thresholds: Any = None
     columns = {"language_stop_words": pa.uint8()}  # noqa: RUF012 - part of the contract of a step
+
+    @classmethod
+    def resolve(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """As ``FineWeb2.resolve``."""
+        return _with_thresholds(arguments)
 
     @functools.cached_property
     def _words(self) -> StopWords:
@@ -179,8 +189,7 @@ class FineWeb2(Family):
     @classmethod
     def resolve(cls, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments with the thresholds themselves where a file is named."""
-        given = read_thresholds(arguments.get("thresholds"))
-        return arguments if given is None else arguments | {"thresholds": given}
+        return _with_thresholds(arguments)
 
     @functools.cached_property
     def _by_language(self) -> Thresholds:
