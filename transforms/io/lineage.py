@@ -49,6 +49,7 @@ __all__ = [
     "has_password",
     "migrate",
     "public_dsn",
+    "stage",
 ]
 
 Result = TypeVar("Result")
@@ -212,7 +213,7 @@ class Lineage:
             rows.append((uuid.UUID(run), source.number, source.uri, source.etag, source.size))
 
         def record(connection: Connection) -> None:
-            _stage(connection, "sources", _SOURCE_COLUMNS, rows)
+            stage(connection, "sources", _SOURCE_COLUMNS, rows)
             connection.execute(
                 "INSERT INTO sources (run, number, uri, etag, bytes) SELECT * FROM staged_sources"
                 " ORDER BY run, number ON CONFLICT (run, number) DO NOTHING"
@@ -300,7 +301,7 @@ class Lineage:
         def upsert(connection: Connection) -> list[tuple[str, str, int]]:
             written = []
             for rows in rounds:
-                _stage(connection, "segments", _SEGMENT_COLUMNS, rows.values())
+                stage(connection, "segments", _SEGMENT_COLUMNS, rows.values())
                 try:
                     written += connection.execute(_UPSERT_SEGMENTS).fetchall()
                 except psycopg.errors.CheckViolation as error:
@@ -370,7 +371,7 @@ def _record_packed(connection: Connection, segments: Sequence[Segment]) -> None:
     if not rows:
         return
     states = [(*row[:3], "ok" if row[3] is None else f"unreadable: {_escaped(row[3])}") for row in rows]
-    _stage(connection, "sources", _STATE_COLUMNS, states, "_states")
+    stage(connection, "sources", _STATE_COLUMNS, states, "_states")
     connection.execute(
         "UPDATE sources AS old SET rows = new.rows, state = new.state FROM staged_sources_states AS new"
         " WHERE old.run = new.run AND old.number = new.number"
@@ -409,7 +410,7 @@ def _segment_row(segment: Segment) -> tuple[Any, ...]:
     )
 
 
-def _stage(
+def stage(
     connection: Connection,
     table: str,
     columns: Mapping[str, str | int],

@@ -1,0 +1,286 @@
+"""The ledger of a corpus in PostgreSQL: which source is in which run, and how far the runs are.
+
+A source is a URI with its ETag and size. Each is in one run of the corpus: claiming is one transaction under a lock of
+the corpus's row, and a primary key holds it. The tables are in ``schemas/sql/0006_corpus.sql``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from schemas.errors import ToldError
+from schemas.shards import MAX_SOURCES, Source
+from transforms.io.lineage import Lineage, check_text, connect, stage
+from transforms.io.postgres import Connection
+
+LOGGER = logging.getLogger(__name__)
+
+PENDING = ("claimed", "running", "failed")
+"""States of runs that have sources and aren't done."""
+_ASK_AGAIN_SECONDS = 2.0
+_STAGED = {"key": "bytea", "uri": "text", "etag": "text", "bytes": "int8"}
+
+
+class LedgerError(ToldError):
+    """The ledger doesn't allow what is asked of it."""
+
+
+class Pinned(Protocol):
+    """A source before it has a number: a ``storage.ObjectInfo``, or a ``Source``."""
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+
+    @property
+    def etag(self) -> str:
+        """Its ETag."""
+
+    @property
+    def size(self) -> int:
+        """Bytes as stored."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LedgerRun:
+    """A run of a corpus, as the ledger has it.
+
+    Attributes:
+      number: from 1, in the order of claims.
+      run: its id; None until it is planned.
+      output: folder or prefix of what it writes.
+      inputs: where its sources were looked for.
+      first_source: what its sources are numbered from in the corpus.
+      sources, bytes: how many it has, and their size as stored.
+      state: ``claimed``, ``running``, ``done``, ``failed`` or ``released``.
+      error: why it failed or was released.
+    """
+
+    number: int
+    run: str | None
+    output: str
+    inputs: tuple[str, ...]
+    first_source: int
+    sources: int
+    bytes: int
+    state: str
+    error: str
+    claimed: datetime.datetime
+    finished: datetime.datetime | None
+
+
+_RUN_COLUMNS = ", ".join(field.name for field in dataclasses.fields(LedgerRun))
+
+
+def key_of(source: Pinned) -> bytes:
+    """What tells a source from all others of a corpus: SHA-256 of URI, ETag and size."""
+    return hashlib.sha256(f"{source.uri}\0{source.etag}\0{source.size}".encode()).digest()
+
+
+class CorpusLedger:
+    """The ledger of one corpus.
+
+    Args:
+      lineage: the database.
+      corpus: the corpus's id (UUID).
+
+    Every method raises what ``Lineage``'s raise.
+    """
+
+    def __init__(self, lineage: Lineage, corpus: str):
+        self._lineage = lineage
+        self._corpus = uuid.UUID(corpus)
+
+    def register(self, uri: str) -> None:
+        """Records the corpus; one that is known stays as it is."""
+        check_text(uri, "URI of the corpus")
+        self._lineage.read(
+            lambda connection: connection.execute(
+                "INSERT INTO corpora (corpus, uri) VALUES (%s, %s) ON CONFLICT DO NOTHING", (self._corpus, uri)
+            )
+        )
+
+    def registered(self) -> bool:
+        """Whether this database has the corpus."""
+        return self._lineage.read(
+            lambda connection: bool(
+                connection.execute("SELECT FROM corpora WHERE corpus = %s", (self._corpus,)).fetchall()
+            )
+        )
+
+    def new(self, sources: Iterable[Pinned]) -> list[Pinned]:
+        """Those that no run of the corpus has, sorted by URI; of several with one URI the last."""
+        by_uri = {source.uri: source for source in sources}
+
+        def ask(connection: Connection) -> set[bytes]:
+            self._stage(connection, by_uri.values())
+            found = connection.execute(
+                "SELECT key FROM staged_corpus_sources JOIN corpus_sources USING (key) WHERE corpus = %s",
+                (self._corpus,),
+            )
+            return {bytes(key) for (key,) in found}
+
+        known = self._lineage.read(ask) if by_uri else set()
+        return [by_uri[uri] for uri in sorted(by_uri) if key_of(by_uri[uri]) not in known]
+
+    def claim(self, sources: Iterable[Pinned], folder: str, inputs: Sequence[str]) -> LedgerRun | None:
+        """Takes those of the sources that no run has as the corpus's next run; None if there are none.
+
+        One transaction, for which other claims of this corpus wait. When it returns, every one of the sources is in a
+        run.
+
+        Args:
+          folder: where the outputs of the corpus's runs are.
+          inputs: where the sources were looked for.
+
+        Raises:
+          LedgerError: the corpus would have more sources than can be numbered.
+        """
+        by_uri = {source.uri: source for source in sources}
+        for uri, source in by_uri.items():
+            check_text(uri, "URI of a source")
+            check_text(source.etag, f"ETag of {uri}")
+
+        def claim(connection: Connection) -> int | None:
+            connection.execute("SELECT FROM corpora WHERE corpus = %s FOR UPDATE", (self._corpus,))
+            number, first_source = connection.execute(
+                "SELECT coalesce(max(number), 0) + 1, coalesce(max(first_source + sources), 0) FROM corpus_runs"
+                " WHERE corpus = %s",
+                (self._corpus,),
+            ).fetchall()[0]
+            self._stage(connection, by_uri.values())
+            taken = connection.execute(
+                "INSERT INTO corpus_sources (corpus, key, number, position, uri, etag, bytes)"
+                ' SELECT %s, key, %s, row_number() OVER (ORDER BY uri COLLATE "C") - 1, uri, etag, bytes'
+                " FROM staged_corpus_sources AS staged WHERE NOT EXISTS ("
+                "SELECT FROM corpus_sources AS known WHERE known.corpus = %s AND known.key = staged.key)",
+                (self._corpus, number, self._corpus),
+            ).rowcount
+            if not taken:
+                return None
+            if first_source + taken > MAX_SOURCES:
+                raise LedgerError(
+                    f"the corpus has {first_source:,} sources, and {taken:,} are new: more than {MAX_SOURCES:,} can't "
+                    "be numbered. Begin another corpus, or put small sources together"
+                )
+            connection.execute(
+                "INSERT INTO corpus_runs (corpus, number, output, inputs, first_source, sources, bytes)"
+                " SELECT %s, %s, %s, %s, %s, %s, sum(bytes) FROM corpus_sources WHERE corpus = %s AND number = %s",
+                (
+                    self._corpus, number, f"{folder}/{number:06}", list(inputs), first_source, taken,
+                    self._corpus, number,
+                ),
+            )  # fmt: skip
+            return int(number)
+
+        number = self._lineage.read(claim) if by_uri else None
+        return None if number is None else self.run(number)
+
+    def runs(self) -> list[LedgerRun]:
+        """All runs, in the order of their numbers."""
+        found = self._lineage.read(
+            lambda connection: connection.execute(
+                f"SELECT {_RUN_COLUMNS} FROM corpus_runs WHERE corpus = %s ORDER BY number".encode(), (self._corpus,)
+            ).fetchall()
+        )
+        return [_ledger_run(row) for row in found]
+
+    def run(self, number: int) -> LedgerRun:
+        """One run.
+
+        Raises:
+          LedgerError: there is none of this number.
+        """
+        for run in self.runs():
+            if run.number == number:
+                return run
+        raise LedgerError(f"the corpus has no run {number}; status --corpus lists its runs")
+
+    def sources(self, number: int) -> list[Source]:
+        """The sources of a run, in the order of their numbers."""
+        found = self._lineage.read(
+            lambda connection: connection.execute(
+                "SELECT position, uri, etag, bytes FROM corpus_sources WHERE corpus = %s AND number = %s"
+                " ORDER BY position",
+                (self._corpus, number),
+            ).fetchall()
+        )
+        return [Source(*row) for row in found]
+
+    def run_of_source(self, uri: str) -> list[int]:
+        """Numbers of the runs that have a source of this URI: several if it has changed, the latest last."""
+        found = self._lineage.read(
+            lambda connection: connection.execute(
+                "SELECT number FROM corpus_sources WHERE corpus = %s AND uri = %s ORDER BY number", (self._corpus, uri)
+            ).fetchall()
+        )
+        return [number for (number,) in found]
+
+    def set_state(self, number: int, state: str, error: str = "", run: str | None = None) -> None:
+        """Records how far a run is; its id, once it has one."""
+        self._lineage.read(
+            lambda connection: connection.execute(
+                "UPDATE corpus_runs SET state = %s, error = %s, run = coalesce(%s, run),"
+                " finished = CASE WHEN %s IN ('done', 'failed') THEN now() END WHERE corpus = %s AND number = %s",
+                (state, error, run and uuid.UUID(run), state, self._corpus, number),
+            )
+        )
+
+    def release(self, number: int, reason: str) -> None:
+        """Gives up a run that isn't done: its sources are new again, its number isn't given again.
+
+        Raises:
+          LedgerError: it is done, or isn't there.
+        """
+
+        def release(connection: Connection) -> int:
+            connection.execute("SELECT FROM corpora WHERE corpus = %s FOR UPDATE", (self._corpus,))
+            changed = connection.execute(
+                "UPDATE corpus_runs SET state = 'released', error = %s, finished = now()"
+                " WHERE corpus = %s AND number = %s AND state = ANY(%s)",
+                (reason, self._corpus, number, list(PENDING)),
+            ).rowcount
+            if changed:
+                connection.execute(
+                    "DELETE FROM corpus_sources WHERE corpus = %s AND number = %s", (self._corpus, number)
+                )
+            return changed
+
+        if not self._lineage.read(release):
+            raise LedgerError(f"run {number} of the corpus is {self.run(number).state}: it can't be released")
+
+    def _stage(self, connection: Connection, sources: Iterable[Pinned]) -> None:
+        rows = ((key_of(source), source.uri, source.etag, source.size) for source in sources)
+        stage(connection, "corpus_sources", _STAGED, rows)
+
+
+def _ledger_run(row: tuple[Any, ...]) -> LedgerRun:
+    values = dict(zip((field.name for field in dataclasses.fields(LedgerRun)), row, strict=True))
+    run = values["run"]
+    return LedgerRun(**values | {"run": run and str(run), "inputs": tuple(values["inputs"])})
+
+
+@contextlib.contextmanager
+def alone(dsn: str, corpus: str) -> Iterator[None]:
+    """Waits until no other process works on the corpus, and keeps others out until the block ends.
+
+    A lock of a session of PostgreSQL: it goes with the process that holds it, however that dies.
+    """
+    with connect(dsn) as connection:
+        said = False
+        while connection.execute(
+            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"corpus {corpus}",)
+        ).fetchone() != (True,):
+            if not said:
+                LOGGER.info("another process works on this corpus; waiting for it")
+                said = True
+            time.sleep(_ASK_AGAIN_SECONDS)
+        yield
