@@ -37,6 +37,7 @@ COMMANDS = {
     "dedup": "decide on duplicates again from stored fingerprints, or against earlier runs",
     "what-if": "what a run would keep with one rule more, from stored attributes",
     "buckets": "ranks of stored scores among the documents of a language",
+    "check-port": "whether two forms of a step, one slow and one fast, answer alike on your text",
     "clean": "list, or remove, what runs that were killed have left in a store",
     "flink-local": "start, stop or show a Flink cluster on this machine",
     "demo": "run on the sample text that comes with the package",

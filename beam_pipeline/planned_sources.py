@@ -83,6 +83,21 @@ def list_sources(settings: Places) -> list[Source]:
     return [Source(number, info.uri, info.etag, info.size) for number, info in enumerate(objects)]
 
 
+def sources_of(inputs: Iterable[str]) -> list[Source]:
+    """The sources of commands that read some texts and aren't runs, numbered in the order of their sorted URIs.
+
+    Says in the log which objects were passed over.
+
+    Raises:
+      NotFound: an input has nothing.
+    """
+    passed_over: list[str] = []
+    found = {info.uri: info for uri in map(storage.absolute, inputs) for info in data_objects(uri, passed_over.append)}
+    if said := say_passed_over(passed_over):
+        LOGGER.info("%s", said)
+    return [Source(number, uri, found[uri].etag, found[uri].size) for number, uri in enumerate(sorted(found))]
+
+
 def data_objects(uri: str, passed_over: Callable[[str], None]) -> Iterator[storage.ObjectInfo]:
     """The objects of an input that may hold documents: a file that is named, or all but those in ``BESIDE_DATA``.
 

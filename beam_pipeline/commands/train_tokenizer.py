@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Iterator
 
@@ -13,15 +12,13 @@ from rich.console import Console
 
 from beam_pipeline import failures, preflight
 from beam_pipeline.options import add_flags, resolve_part
-from beam_pipeline.planned_sources import data_objects, say_passed_over
+from beam_pipeline.planned_sources import sources_of
 from beam_pipeline.settings import NormalizationSettings
 from beam_pipeline.training import in_sample, train_tokenizer
-from schemas.shards import Shard, Source, document_id
+from schemas.shards import Shard, document_id
 from transforms.io import storage
 from transforms.io.readers import ReadOptions, UnreadableSource, read, split
 from transforms.kernels.text.normalization import Normalization, normalize
-
-LOGGER = logging.getLogger(__name__)
 
 DONE_WITH_UNREADABLE_SOURCES = 3
 
@@ -57,12 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         output = storage.absolute(arguments.output)
         if not arguments.overwrite and storage.stat(output) is not None:
             raise ValueError(f"output: {output} is there already; --overwrite replaces it, or name another file")
-        passed_over: list[str] = []
-        inputs = map(storage.absolute, arguments.input)
-        found = {info.uri: info for uri in inputs for info in data_objects(uri, passed_over.append)}
-        if said := say_passed_over(passed_over):
-            LOGGER.info("%s", said)
-        sources = [Source(number, uri, found[uri].etag, found[uri].size) for number, uri in enumerate(sorted(found))]
+        sources = sources_of(arguments.input)
         preflight.check_columns(sources, options)
         shards = [shard for source in sources for shard in split(source, options)]
         for shard in shards:
