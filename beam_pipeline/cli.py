@@ -157,5 +157,8 @@ def _explain_dedup(parser: argparse.ArgumentParser, arguments: Sequence[str]) ->
 
     unused = ["--input", "-", "--output", "-", "--tokenizer", "-"]  # required of a run; what is given comes after them
     settings, _ = options.resolve(parser, [*unused, *arguments])
-    explain_dedup.show(settings.minhash(), settings.deduplication(), Console())
+    minhash = settings.minhash()
+    if minhash is None:
+        raise options.UsageError("near_duplicates: is off, so only exact copies are found; --explain-dedup needs it on")
+    explain_dedup.show(minhash, settings.deduplication(), Console())
     return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from beam_pipeline.decided_run import DecidesAgain
-from beam_pipeline.finished_runs import FinishedRun, NotUsable, finished_run
+from beam_pipeline.finished_runs import FinishedRun, NotUsable, finished_run, refuse_without_sketches
 from beam_pipeline.options import resolve_part
 from beam_pipeline.plan import read_plan
 from beam_pipeline.settings import Settings
@@ -40,6 +40,7 @@ def settings_of(run: str, output: str, changed: dict[str, Any]) -> tuple[Decides
     parent = finished_run(run)
     if parent.output != run:
         raise NotUsable(f"run: {run} has decisions only; give the run they are about, {parent.output}")
+    refuse_without_sketches(parent, changed)
     if storage.join(output, "") == storage.join(run, ""):
         raise NotUsable(f"output: {output} is the output of the run that is decided again")
     stored = read_plan(output)

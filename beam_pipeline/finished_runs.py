@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from beam_pipeline.plan import read_plan
+from beam_pipeline.settings import OF_NEAR_DUPLICATES
 from beam_pipeline.version import FORMAT
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.run_layout import RunLayout, StoredPlan
@@ -73,6 +75,21 @@ def finished_run(output: str) -> FinishedRun:
     if made != FORMAT:
         raise NotUsable(f"{output}: its fingerprints have format {made}, this version reads {FORMAT}: run it again")
     return FinishedRun(stored, manifest, output, layout.kept(stored.deciding))
+
+
+def refuse_without_sketches(run: FinishedRun, changed: Iterable[str]) -> None:
+    """Checks that a run whose duplicates are removed again has what these settings need.
+
+    Raises:
+      NotUsable: the run was made with ``near_duplicates`` off, and a setting is about near-duplicates.
+    """
+    of_near = [name for name in OF_NEAR_DUPLICATES if name in changed]
+    if of_near and not run.plan.settings["near_duplicates"]:
+        raise NotUsable(
+            f"{of_near[0]}: {run.output} was made with near_duplicates off, so it has no sketches, and only exact "
+            f"copies can be found in it. Leave {of_near[0]} out, or make the run again with near_duplicates, over "
+            "another output"
+        )
 
 
 def read_json(uri: str) -> dict[str, Any] | None:

@@ -87,11 +87,11 @@ def build(
             "dropped": _documents(by_reason, "dropped"),
             "invalid": _documents(by_reason, "invalid"),
         },
-        "deduplication_audit": None
-        if plan.parent
-        else audit.summary(
+        "deduplication_audit": audit.summary(
             plan.layout.audit, plan.settings.min_similarity, _documents(by_reason, "dropped").get("near_duplicate", 0)
-        ),
+        )
+        if plan.settings.near_duplicates and not plan.parent
+        else None,
         "tokens": tokens,
         "spelling": notes.spelling,
         "edits": notes.edits,

@@ -12,6 +12,7 @@
                                                                           WriteLineage -> PostgreSQL   side outputs
 
 ``beam_pipeline.passes`` lists the boxes between reading and writing of passes 1 and 3.
+With ``near_duplicates`` off, BandRecords, VerifyPairs and AuditDuplicates are left out.
 With the setting ``max_unknown_tokens``, CheckSpelling stands before Fingerprint. Where editors or token files need kept
 columns or attributes, AddColumns stands behind ReadKept and takes them from the fingerprints.
 
@@ -83,21 +84,23 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
     fingerprinted = (fingerprints.done, written.shards) | "Fingerprinted" >> beam.Flatten()
 
     # Pass 2: which documents are duplicates, from fingerprints alone.
-    fingerprinted = fingerprinted | "CheckRoom" >> CheckRoom(files)
+    fingerprinted = fingerprinted | "CheckRoom" >> CheckRoom(files, deduplication.near_duplicates)
     stored = StoredFingerprints.of(plan.fingerprints.uri, plan.layout.sources)
     exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, deduplication, files)
-    candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, deduplication, files)
-    pairs = (fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication, files)
-    decisions = (pairs, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication, files)
-    if not plan.parent:  # a run that decides again reads no text that it hasn't to tokenize
-        sampled = (fingerprinted, pairs, decisions)
-        _ = sampled | "AuditDuplicates" >> AuditDuplicates(
+    near: tuple[beam.PCollection, ...] = ()
+    if deduplication.near_duplicates:
+        candidates = (fingerprinted, exact) | "BandRecords" >> BandRecords(stored, deduplication, files)
+        near = ((fingerprinted, candidates) | "VerifyPairs" >> VerifyPairs(stored, deduplication, files),)
+    decisions = (*near, exact) | "ResolveDuplicates" >> ResolveDuplicates(deduplication, files)
+    minhash = settings.minhash()
+    if minhash and not plan.parent:  # a run that decides again reads no text that it hasn't to tokenize
+        _ = (fingerprinted, *near, decisions) | "AuditDuplicates" >> AuditDuplicates(
             plan.layout.audit,
             plan.layout.sources,
             stored,
             settings.reading(),
             settings.normalization(),
-            settings.minhash(),
+            minhash,
             plan.editing,
         )
 

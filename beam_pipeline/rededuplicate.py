@@ -18,7 +18,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.finished_runs import NotUsable, finished_run
+from beam_pipeline.finished_runs import NotUsable, finished_run, refuse_without_sketches
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
@@ -34,7 +34,8 @@ from transforms.io.block_files import NOWHERE, BlockFiles
 from transforms.io.source_list import read_sources
 
 SAME = (
-    "format", "unicode", "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
+    "format", "unicode", "near_duplicates",
+    "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
 )  # fmt: skip
 """What two runs must have in common for their fingerprints to be comparable."""
 
@@ -89,6 +90,7 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
     in_work = finished_run(run)
     if in_work.output != run:
         raise NotUsable(f"run: {run} has decisions only; give the run they are about, {in_work.output}")
+    refuse_without_sketches(in_work, changed)
     settings = Settings(**{**in_work.plan.settings, **changed})
     earlier = [finished_run(place) for place in against]
     names = (*SAME, "language_model_sha256") if settings.duplicates_within == "language" else SAME
@@ -128,7 +130,11 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:
     """Adds the DAG to a Beam pipeline; ``files`` as in ``beam_pipeline.pipeline``."""
     fingerprints = planned.fingerprints
-    shards = root | "ListStoredShards" >> ListStoredShards(fingerprints) | "CheckRoom" >> CheckRoom(files)
+    shards = (
+        root
+        | "ListStoredShards" >> ListStoredShards(fingerprints)
+        | "CheckRoom" >> CheckRoom(files, planned.options.near_duplicates)
+    )
     decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, planned.options, files)
     _ = (shards, decisions) | "WriteDecisions" >> WriteDecisions(
         planned.layout.decisions, planned.layout.dedup_counts, fingerprints, planned.outcomes, planned.tokens_uri
@@ -160,6 +166,7 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
             {"run": run.run, "fingerprints": run.fingerprints_uri, "kept": run.kept_uri}
             for run in planned.fingerprints.runs[:-1]
         ],
+        "near_duplicates": planned.options.near_duplicates,
         "min_similarity": planned.options.min_similarity,
         "duplicates_within": planned.options.duplicates_within,
         "keep_duplicate": planned.options.keep_duplicate,

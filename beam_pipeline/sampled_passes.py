@@ -20,6 +20,7 @@ from schemas.shards import Shard, Source
 from transforms.batches import Batch
 from transforms.costs import Costs, add_costs, spending
 from transforms.fingerprint import as_stored
+from transforms.io.fingerprint_objects import FINGERPRINT
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers.batching import string_lengths
 from transforms.io.readers.kept_columns import KeptColumn
@@ -27,6 +28,7 @@ from transforms.io.stage_objects import parquet_writer
 from transforms.kernels.deduplication.blocks import DECISIONS, WITNESSES
 from transforms.shard_outcomes import FINGERPRINT_COLUMNS, decide
 from transforms.write_fingerprints import object_options as options_of_fingerprints
+from transforms.write_fingerprints import schema_of_objects
 from transforms.write_tokens import object_options as options_of_tokens
 from transforms.write_tokens import token_rows
 
@@ -39,7 +41,7 @@ class Sample:
       documents, text_bytes: rows, and bytes of their text as read.
       tokens: of what the filters keep, duplicates among them.
       fingerprint_bytes, token_bytes: of the objects that would be written.
-      fingerprints: content_hash, signature, shingles and bands of each batch.
+      fingerprints: what pass 2 compares, of each batch.
     """
 
     documents: int = 0
@@ -71,9 +73,8 @@ class SampledPasses:
         except ValueError as error:
             raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
         plan = Pinned(settings, model, tokenization, recipe, tuple(kept))
-        minhash = settings.minhash()
         wide = recipe.outcomes.wide
-        self._fingerprint_schema = columns.fingerprints(minhash.bands, minhash.signature_size, plan.stored_fields, wide)
+        self._fingerprint_schema = schema_of_objects(settings.minhash(), plan.stored_fields, wide)
         chosen = token_fields(settings, plan.stored_fields)
         self._token_schema = columns.tokens(id_type, settings.with_text, chosen)
         self._columns = [column.name for column in kept] if recipe.editors else []
@@ -104,7 +105,7 @@ class SampledPasses:
         prints = as_stored(batch.data, self._fingerprint_schema)
         with spending(self.costs, "WriteFingerprints"):
             self.sample.fingerprint_bytes += _written(prints, **options_of_fingerprints(self._fingerprint_schema))
-        self.sample.fingerprints.append(prints.select(["content_hash", "signature", "shingles", "bands"]))
+        self.sample.fingerprints.append(prints.select([name for name in prints.schema.names if name in FINGERPRINT]))
         add_costs(self.costs, batch.costs)
 
         of_prints = pa.Table.from_batches([prints]).select(FINGERPRINT_COLUMNS)

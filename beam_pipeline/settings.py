@@ -35,6 +35,12 @@ if TYPE_CHECKING:  # they bring Beam and the kernels, a second that --help doesn
 NO_EOS = "none"
 """The value of ``eos`` that puts no token after documents."""
 
+OF_NEAR_DUPLICATES = (
+    "min_similarity", "keep_duplicate",
+    "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
+)  # fmt: skip
+"""Settings without effect where only exact copies are looked for, of which the first stays."""
+
 GROUPS = {
     "input and output": "Where the text is and where everything about the run goes. Local paths or s3:// URIs.",
     "normalization": "What is changed in texts; the defaults change no meaning (docs/normalization.md).",
@@ -338,6 +344,11 @@ class Settings(NormalizationSettings):
         "filters", False, description="give a document that was dropped the attributes of the steps behind, too"
     )
 
+    near_duplicates: bool = _setting(
+        "deduplication",
+        True,
+        description="drop near-duplicates, too; with --no-near_duplicates only exact copies, in a fraction of the time",
+    )
     shingle_size: int = _setting("deduplication", 5, ge=1, metavar="N", description="words in a shingle")
     bands: int = _setting("deduplication", 14, ge=1, metavar="N", description="LSH bands")
     rows: int = _setting("deduplication", 8, ge=1, metavar="N", description="MinHash values in a band")
@@ -497,6 +508,13 @@ class Settings(NormalizationSettings):
             raise ValueError("--tokenizer is missing; --no-tokens writes normalized text without one")
         if not self.tokens and self.max_unknown_tokens is not None:
             raise ValueError("max_unknown_tokens: with --no-tokens there is no tokenizer that could count them")
+        fields = type(self).model_fields
+        unused = [name for name in OF_NEAR_DUPLICATES if getattr(self, name) != fields[name].default]
+        if unused and not self.near_duplicates:
+            raise ValueError(
+                f"{unused[0]}: has no effect with near_duplicates off, as only hashes are compared; leave it out, or "
+                "leave near_duplicates on"
+            )
         if has_password(self.lineage_dsn):
             raise ValueError("lineage_dsn: leave the password out and set PGPASSWORD or PGPASSFILE instead")
         if self.max_characters and self.max_characters < self.min_characters:
@@ -565,10 +583,12 @@ class Settings(NormalizationSettings):
             built_in.append(StepSpec(use="languages", arguments=wanted))
         return [*built_in, *self.filters, *self.recipe]
 
-    def minhash(self) -> MinHash:
-        """How documents are fingerprinted."""
+    def minhash(self) -> MinHash | None:
+        """How documents are made comparable; None: only exact copies are looked for."""
         from transforms.kernels.deduplication.fingerprinting import MinHash
 
+        if not self.near_duplicates:
+            return None
         return MinHash(
             shingle_size=self.shingle_size,
             bands=self.bands,
@@ -594,6 +614,7 @@ class Settings(NormalizationSettings):
             bucket_cap=self.bucket_cap,
             max_open_edges=self.max_open_edges,
             band_bins=self.bands * self.rows,
+            near_duplicates=self.near_duplicates,
         )
 
     def deciding(self, objects: Decides) -> dict[str, Any]:

@@ -27,12 +27,17 @@ def fingerprints(
     """One row a document of the shard, in source order: row k is at place k (``schemas.shards``).
 
     Args:
-      bands: number of LSH bands.
+      bands: number of LSH bands; 0: nothing is stored by which near-duplicates are found.
       signature_size: bytes of the MinHash signature, one byte a bin.
       more: the source columns that are kept, and what the recipe's steps have found out about each document, dropped
         ones too; null behind the step that dropped it.
       wide_outcomes: whether the run has more reasons than one byte has codes for.
     """
+    sketch = [
+        pa.field("signature", pa.binary(signature_size)),  # null if there are `shingles`, or none to be listed
+        pa.field("shingles", pa.large_binary()),  # of a short text, all: sorted distinct hashes, uint32 each
+        pa.field("bands", pa.binary(8 * bands)),  # one little-endian 64-bit hash a band; null: too short to shingle
+    ]
     return pa.schema(
         [
             pa.field("id", pa.string()),  # the user's own id
@@ -45,9 +50,7 @@ def fingerprints(
                 "already_normalized", pa.bool_()
             ),  # whether the text was normalized as it came; pass 3 leaves it as it is
             pa.field("content_hash", pa.binary(CONTENT_HASH_BYTES)),  # mmh3 x64 128 of the normalized text
-            pa.field("signature", pa.binary(signature_size)),  # null if there are `shingles`, or none to be listed
-            pa.field("shingles", pa.large_binary()),  # of a short text, all: sorted distinct hashes, uint32 each
-            pa.field("bands", pa.binary(8 * bands)),  # one little-endian 64-bit hash a band; null: too short to shingle
+            *(sketch if bands else ()),
             *more,
         ]
     )

@@ -8,19 +8,19 @@ import pyarrow as pa
 
 from transforms.batches import Batch
 from transforms.box import Box
-from transforms.kernels.deduplication.fingerprinting import DEFAULT, MinHash, fingerprint
+from transforms.kernels.deduplication.fingerprinting import DEFAULT, MinHash, content_hashes, fingerprint
 
 
-def fingerprint_batch(batch: Batch, options: MinHash, stored: tuple[str, ...] = ()) -> Batch:
+def fingerprint_batch(batch: Batch, options: MinHash | None, stored: tuple[str, ...] = ()) -> Batch:
     """The batch with its texts replaced by their fingerprints (``schemas.columns.fingerprints``)."""
     with batch.at_work("Fingerprint"):
         text = batch.data["text"]
-        found = fingerprint(text, options)
+        found = fingerprint(text, options)._asdict() if options else {"content_hash": content_hashes(text)}
         columns = {
             name: batch.data[name]
             for name in ("id", "outcome", "language", "language_score", "text_bytes", "already_normalized")
         }
-        columns |= found._asdict() | {name: batch.data[name] for name in stored}
+        columns |= found | {name: batch.data[name] for name in stored}
         return batch.with_data(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)))
 
 
@@ -36,10 +36,11 @@ class Fingerprint(Box):
     """From ``Batch`` with texts: the same documents as fingerprints, without text.
 
     Attributes:
+      options: how texts are made comparable; None: only exact copies are looked for, by their hashes.
       stored: kept columns and attributes, which stay.
     """
 
-    options: MinHash = DEFAULT
+    options: MinHash | None = DEFAULT
     stored: tuple[str, ...] = ()
 
     def apply(self, batch: Batch) -> Batch:

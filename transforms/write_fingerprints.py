@@ -26,6 +26,12 @@ RANDOM = ["content_hash", "signature", "shingles", "bands"]
 """Columns that look random: no encoding shortens them, so none is tried."""
 
 
+def schema_of_objects(options: MinHash | None, more: tuple[pa.Field, ...] = (), wide: bool = False) -> pa.Schema:
+    """The columns of fingerprint objects (``schemas.columns.fingerprints``); without options, no sketches."""
+    bands, signature_size = (options.bands, options.signature_size) if options else (0, 0)
+    return columns.fingerprints(bands, signature_size, more, wide)
+
+
 def object_options(schema: pa.Schema) -> dict[str, Any]:
     """How fingerprint objects of this schema are written, beside what every object has."""
     return {"use_dictionary": [name for name in schema.names if name not in RANDOM]}
@@ -46,11 +52,11 @@ class WriteShards(ShardWriter[Open]):
     """Writes the fingerprints of one shard after the other."""
 
     def __init__(
-        self, objects: StageObjects, run: str, options: MinHash, more: tuple[pa.Field, ...], wide: bool
+        self, objects: StageObjects, run: str, options: MinHash | None, more: tuple[pa.Field, ...], wide: bool
     ) -> None:
         super().__init__(run, "fingerprints")
         self._objects = objects
-        self._schema = columns.fingerprints(options.bands, options.signature_size, more, wide)
+        self._schema = schema_of_objects(options, more, wide)
 
     def _output(self, batch: Batch) -> ObjectWriter:
         return self._objects.open(batch.shard, self._schema, batch.error, **object_options(self._schema))
@@ -113,6 +119,7 @@ class WriteFingerprints(beam.PTransform):
     """From ``Batch`` of fingerprints: ``shards`` that are done, rows known, and their ``lineage`` segments.
 
     Attributes:
+      options: how texts are made comparable; None: no sketches are stored.
       more: the kept columns and attributes.
       wide_outcomes: whether the run has more reasons than one byte has codes for.
 
@@ -122,7 +129,7 @@ class WriteFingerprints(beam.PTransform):
 
     objects: StageObjects
     run: str
-    options: MinHash
+    options: MinHash | None
     more: tuple[pa.Field, ...] = ()
     wide_outcomes: bool = False
 

@@ -14,6 +14,8 @@ from transforms.io.block_files import BlockFiles
 
 DISK_BYTES = 350
 """A document's in the files: 276 on synthetic documents with 14 bands (docs/deduplication.md), and some to spare."""
+EXACT_DISK_BYTES = 100
+"""The same where only exact copies are looked for: 24 for its hash, and what is sent of a copy."""
 MEMORY_BYTES = 150
 """A document's in the main process, which holds what goes from pass 2 to pass 3, for a moment twice."""
 GB = 10**9
@@ -23,7 +25,7 @@ class NotEnoughRoom(ToldError):
     """Pass 2 would end for want of disk or memory; it wasn't begun."""
 
 
-def check_room(documents: int, folder: str, free_disk: int, free_memory: int) -> None:
+def check_room(documents: int, folder: str, free_disk: int, free_memory: int, near_duplicates: bool = True) -> None:
     """Compares what is needed with what there is.
 
     Raises:
@@ -32,7 +34,11 @@ def check_room(documents: int, folder: str, free_disk: int, free_memory: int) ->
     missing = [
         f"{documents * each / GB:.1f} GB of {what}, of which {free / GB:.1f} GB are free"
         for each, free, what in (
-            (DISK_BYTES, free_disk, f"disk in {folder} (TMPDIR names another place)"),
+            (
+                DISK_BYTES if near_duplicates else EXACT_DISK_BYTES,
+                free_disk,
+                f"disk in {folder} (TMPDIR names another place)",
+            ),
             (MEMORY_BYTES, free_memory, "memory"),
         )
         if documents * each > free
@@ -45,8 +51,9 @@ def check_room(documents: int, folder: str, free_disk: int, free_memory: int) ->
         )
 
 
-def _check(documents: int, files: BlockFiles) -> int:
-    check_room(documents, files.folder, shutil.disk_usage(files.folder).free, psutil.virtual_memory().available)
+def _check(documents: int, files: BlockFiles, near_duplicates: bool) -> int:
+    free = shutil.disk_usage(files.folder).free, psutil.virtual_memory().available
+    check_room(documents, files.folder, *free, near_duplicates)
     return documents
 
 
@@ -63,11 +70,12 @@ class CheckRoom(beam.PTransform):
     """
 
     files: BlockFiles
+    near_duplicates: bool = True
 
     def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[Shard]:
         """Adds up the rows, compares, lets pass."""
         if not self.files.folder:
             return shards
         documents = shards | "Rows" >> beam.Map(_rows) | "Add" >> beam.CombineGlobally(sum)
-        checked = documents | "Check" >> beam.Map(_check, self.files)
+        checked = documents | "Check" >> beam.Map(_check, self.files, self.near_duplicates)
         return shards | "Pass" >> beam.Map(lambda shard, _: shard, beam.pvalue.AsSingleton(checked))

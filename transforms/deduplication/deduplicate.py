@@ -228,7 +228,7 @@ class VerifyPairs(beam.PTransform):
 
 @dataclasses.dataclass
 class ResolveDuplicates(beam.PTransform):
-    """From verified pairs and exact duplicates: ``DECISIONS`` and ``WITNESSES`` blocks by shard key.
+    """From verified pairs, if there are any, and exact duplicates: ``DECISIONS`` and ``WITNESSES`` blocks by shard key.
 
     Read them with ``decisions`` and ``witnesses``.
     """
@@ -236,9 +236,18 @@ class ResolveDuplicates(beam.PTransform):
     options: Deduplication
     files: BlockFiles = NOWHERE
 
-    def expand(self, inputs: tuple[beam.PCollection[Keyed], beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
-        """Two rounds of question and answer, the remainder, and what depends on them."""
-        pairs, exact = inputs
+    def expand(self, inputs: tuple[beam.PCollection[Keyed], ...]) -> beam.PCollection[Keyed]:
+        """Who is kept of verified pairs, and what depends on that."""
+        *pairs, exact = inputs
+        kept_edges = self._resolved(pairs[0]) if pairs else ()
+        followers = exact | "Followers" >> _only(FOLLOWERS)
+        decided = (*kept_edges, followers) | "Decide" >> _ForEachKey(steps.decide, self.files)
+        fates, duplicates = decided | "Fates" >> _only(FATES), exact | "Duplicates" >> _only(DUPLICATES)
+        followed = (fates, duplicates) | "Follow" >> _ForEachKey(steps.follow, self.files)
+        return (decided | "Decided" >> _only(DECISIONS, WITNESSES), followed) | beam.Flatten()
+
+    def _resolved(self, pairs: beam.PCollection[Keyed]) -> tuple[beam.PCollection[Keyed], ...]:
+        """KEPT_EDGES to shards: two rounds of question and answer, and the remainder."""
         edges = pairs | "Verified" >> _only(EDGES)
         options, partitions = self.options, (self.options.partitions,)
 
@@ -255,13 +264,7 @@ class ResolveDuplicates(beam.PTransform):
         still_open = (settled | "Open" >> _only(EDGES), dropped) | "Void" >> _ForEachKey(steps.void, self.files)
 
         finished = (still_open,) | "Finish" >> _ForEachKey(steps.finish, self.files, (options.max_open_edges,))
-
-        settled = settled | "Settled" >> _only(KEPT_EDGES)
-        followers = exact | "Followers" >> _only(FOLLOWERS)
-        decided = (settled, finished, followers) | "Decide" >> _ForEachKey(steps.decide, self.files)
-        fates, duplicates = decided | "Fates" >> _only(FATES), exact | "Duplicates" >> _only(DUPLICATES)
-        followed = (fates, duplicates) | "Follow" >> _ForEachKey(steps.follow, self.files)
-        return (decided | "Decided" >> _only(DECISIONS, WITNESSES), followed) | beam.Flatten()
+        return settled | "Settled" >> _only(KEPT_EDGES), finished
 
 
 @dataclasses.dataclass
@@ -273,8 +276,10 @@ class Deduplicate(beam.PTransform):
     files: BlockFiles = NOWHERE
 
     def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[Keyed]:
-        """The four boxes."""
+        """The four boxes; of exact copies alone, the first and the last."""
         exact = shards | ExactDuplicates(self.fingerprints, self.options, self.files)
+        if not self.options.near_duplicates:
+            return (exact,) | ResolveDuplicates(self.options, self.files)
         candidates = (shards, exact) | BandRecords(self.fingerprints, self.options, self.files)
         pairs = (shards, candidates) | VerifyPairs(self.fingerprints, self.options, self.files)
         return (pairs, exact) | ResolveDuplicates(self.options, self.files)

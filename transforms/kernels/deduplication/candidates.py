@@ -65,6 +65,7 @@ class Deduplication:
         memory (``transforms.kernels.deduplication.resolution.BYTES_PER_OPEN_EDGE`` each); more are an error.
       always_kept: documents with a smaller id are of earlier runs: they drop others and are never dropped.
       band_bins: how many bins of a sketch make the bands, bands * rows; those of the signature come after them.
+      near_duplicates: False: only exact copies are duplicates, and only hashes are read.
 
     Raises:
       ValueError: an option is out of its range.
@@ -78,6 +79,7 @@ class Deduplication:
     max_open_edges: int = 50_000_000
     always_kept: int = 0
     band_bins: int = 112
+    near_duplicates: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.min_similarity <= 1:

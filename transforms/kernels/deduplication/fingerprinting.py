@@ -89,6 +89,12 @@ class MinHash:
 DEFAULT = MinHash()
 
 
+def content_hashes(text: pa.StringArray | pa.LargeStringArray) -> pa.FixedSizeBinaryArray:
+    """``Fingerprints.content_hash`` of n texts, at 2 GB/s a core and more: all that exact copies need."""
+    offsets, data = offsets_and_data(text)
+    return _fixed_size_binary(_content_hashes(data, offsets), CONTENT_HASH_BYTES, _validity(text))
+
+
 class Fingerprints(NamedTuple):
     """Arrays of n rows. Null text is null in all; text with fewer words than a shingle has a content hash only.
 

@@ -20,14 +20,17 @@ def duplicate_share(fingerprints: Sequence[pa.RecordBatch], options: Deduplicati
     standard error is about 1 / sqrt(k) of the figure; groups of three to 1 / f documents are overrated.
 
     Args:
-      fingerprints: batches with content_hash, signature, shingles and bands (``schemas.columns.fingerprints``).
+      fingerprints: batches with content_hash and, if near-duplicates are looked for, signature, shingles and bands
+        (``schemas.columns.fingerprints``).
       options: what duplicates are.
       share: f, documents in the sample by documents.
     """
     documents = sum(batch.num_rows for batch in fingerprints)
     if not documents or not 0 < share <= 1:
         return 0.0
-    groups = np.concatenate([_exact_groups(fingerprints), _near_groups(fingerprints, options)])
+    groups = _exact_groups(fingerprints)
+    if options.near_duplicates:
+        groups = np.concatenate([groups, _near_groups(fingerprints, options)])
     if share == 1:
         dropped = float((groups - 1).sum())
     else:
