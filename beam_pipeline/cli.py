@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         return _command(command, arguments[1:]) if command else _run(console, arguments)
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it may come twice, from impatience or passed on
+            signal.signal(signal.SIGINT, lambda number, frame: None)  # it may come twice, from impatience or passed on
         LOGGER.debug("the command failed", exc_info=True)
         failure = failures.of(error)
         console.print(f"beam_pipeline: {failure.sentence}", markup=False, highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from transforms.io.deaths import Deaths
 LOGGER = logging.getLogger(__name__)
 
 _WITNESS_SECONDS = 30  # it starts Python's S3 client, on a busy machine
+_TWICE_SECONDS = 2.0
 _NAMES_AN_EXCEPTION = re.compile(r"[\w.]*[A-Z]\w+: \S")
 _JAVA_FRAME = re.compile(r"at [\w.$/]+\(|\.\.\. \d+ (more|common)|(Caused by: |Suppressed: )?(java|org\.apache)\.")
 _JAVA_CAUSE = re.compile(r"(?:Caused by: )?(?:[\w$]+\.)*([A-Z][\w$]*: \S.*)")
@@ -79,13 +80,20 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
 
 
 def _stop_when_told() -> None:
-    """Ctrl-C, SIGTERM and SIGHUP end the waiting, and the workers of DirectRunner at once."""
+    """Ctrl-C, SIGTERM and SIGHUP end the waiting, and the workers of DirectRunner at once.
+
+    A signal often comes twice, by the terminal and passed on: once is enough. A later Ctrl-C, of somebody who waits for
+    the end, ends what comes now, too.
+    """
+    first: float | None = None
 
     def stop(number: int, frame: object) -> None:
-        for other in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(other, signal.SIG_IGN)  # once is enough; ctrl-C ends what comes now, too
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        direct.end_workers()
+        nonlocal first
+        first, repeated = first or time.monotonic(), first is not None
+        if repeated and (number != signal.SIGINT or time.monotonic() - first < _TWICE_SECONDS):
+            return
+        if not repeated:
+            threading.Thread(target=direct.end_workers, name="end workers", daemon=True).start()
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():

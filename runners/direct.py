@@ -69,7 +69,10 @@ def worker_death() -> WorkerDied | None:
 
 
 def end_workers() -> None:
-    """Ends all worker processes of this one at once; what they were at work on is done again another time."""
+    """Ends all worker processes of this one at once; what they were at work on is done again another time.
+
+    It takes locks: a signal handler, which may have interrupted their holder, calls it in a thread.
+    """
     with _lock:
         workers = list(_at_work)
     for worker in workers:
@@ -122,7 +125,8 @@ class WatchedWorker(GrpcWorkerHandler):
             self.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        self._watch.join()
+        # Not for ever: a Ctrl-C may have left a lock of Beam's held, for which the thread waits.
+        self._watch.join(_END_SECONDS)
         self._logs.stop(0)
 
     def _wait(self) -> None:
@@ -130,11 +134,13 @@ class WatchedWorker(GrpcWorkerHandler):
         with _lock:
             _at_work.remove(self)
             others = list(_at_work)
-            if self._stopping:
-                self._fail("the run has ended")
-                return
+            stopping = self._stopping
             died = WorkerDied(f"worker process {self.process.pid} {how_it_ended(code)}", -code in _OWN_FAULTS)
-            _died.append(died)
+            if not stopping:
+                _died.append(died)
+        if stopping:
+            self._fail("the run has ended")
+            return
         for other in others:
             other.end()
         for _ in range(_ASKED_MEANWHILE):

@@ -44,11 +44,13 @@ def manifest(output: Path) -> dict[str, Any]:
 
 
 def digests(output: Path, *folders: str) -> dict[str, str]:
-    """SHA-256 of the files below an export, or below some of its folders."""
+    """SHA-256 of the files below an export, or below some of its folders; without what a killed command was writing."""
     return {
         str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(output.rglob("*"))
-        if path.is_file() and (not folders or path.relative_to(output).parts[0] in folders)
+        if path.is_file()
+        and path.suffix != ".unfinished"
+        and (not folders or path.relative_to(output).parts[0] in folders)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -22,21 +23,32 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def interrupted(output: Path, source: Path, wait: float, objects: int = 0) -> tuple[int, str]:
-    """Exit status and what was said, of a run with two workers that is ended after a time, or so many objects."""
+def interrupted(output: Path, source: Path, wait: float, objects: int = 0, again: float = 0.01) -> tuple[int, str]:
+    """Exit status and what was said, of a run with two workers that is ended after a time, or so many objects.
+
+    Ctrl-C comes twice, ``again`` seconds apart.
+    """
     arguments = ("--input", source, "--output", output, "--tokenizer", tokenizer_path(), "--direct_num_workers", 2)
     running = subprocess.Popen(
         runs.command(*arguments, "--shard_bytes", "100KiB"),
         cwd=runs.ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 200
-    time.sleep(wait)
-    while objects and len(list((output / "fingerprints").glob("*.parquet"))) < objects:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGINT)
-    said, _ = running.communicate(timeout=120)
-    return running.returncode, said
+    try:
+        deadline = time.monotonic() + 200
+        time.sleep(wait)
+        while objects and len(list((output / "fingerprints").glob("*.parquet"))) < objects:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(running.pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):
+            time.sleep(again)
+            os.killpg(running.pid, signal.SIGINT)  # in the midst of what the first one has begun
+        said, _ = running.communicate(timeout=120)
+        return running.returncode, said
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
 
 
 @pytest.mark.parametrize("wait", [0.4, 1.5, 4.0])
