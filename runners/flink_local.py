@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,7 +38,9 @@ from runners.own_processes import module_command
 WORKERS_NAME = "sdk-workers"
 
 _START_SECONDS = 600  # half a minute, unless the machine has much else to do; a process that ends is noticed at once
+_ATTEMPTS = 3
 _PORTS = ("rest", "rpc", "workers", "job", "artifact", "expansion")
+_TAKEN = re.compile("java.net.BindException|Failed to bind to address")  # Flink and the job server; Python's gRPC
 _MB = 1 << 20
 
 _OPENED = "lang net io nio lang.reflect text time util util.concurrent util.concurrent.atomic util.concurrent.locks"
@@ -166,15 +169,27 @@ class Cluster:
           ClusterError: a process didn't start.
           FlinkUnavailable: a part of Flink can't be had.
         """
-        if not any(self.is_running(name) for name in self.names()):
-            self.task_managers, self.slots, self.processes = task_managers, slots, {}
-            self.checkpoints = checkpoints or f"file://{self.folder / 'checkpoints'}"
-            self.ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
-        self._configure()
-        for name in self.names():
-            if not self.is_running(name):
-                self._start(name)
-        self._wait_until_ready()
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            new = not any(self.is_running(name) for name in self.names())
+            if new:
+                self.task_managers, self.slots, self.processes = task_managers, slots, {}
+                self.checkpoints = checkpoints or f"file://{self.folder / 'checkpoints'}"
+                self.ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+            self._configure()
+            for name in self.names():
+                if not self.is_running(name):
+                    self._start(name)
+            try:
+                return self._wait_until_ready()
+            except ClusterError:
+                if not (new and attempts_left and self._port_was_taken()):
+                    raise
+                self.down()
+
+    def _port_was_taken(self) -> bool:
+        """Whether a process said so: another program can take a port between our choice and the start."""
+        logs = (path for path in (self.folder / "logs").iterdir() if path.is_file())
+        return any(_TAKEN.search(path.read_text(errors="replace")) for path in logs)
 
     def down(self) -> None:
         """Ends all its processes, workers included. Logs and checkpoints stay until the next ``up``."""
