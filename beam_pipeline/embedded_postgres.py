@@ -51,6 +51,8 @@ _SETTINGS = {
     "max_connections": "200",
     # In a container /dev/shm may be tiny; files do as well for the few parallel queries there are.
     "dynamic_shared_memory_type": "mmap",
+    # What a killed command has asked isn't worked out to its end.
+    "client_connection_check_interval": "10s",
 }
 
 _log = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ from schemas.errors import ToldError
 from schemas.run_layout import ERROR, stable_hash
 from schemas.shards import Source
 from transforms.extract_pages import Extraction, ExtractPages, PageObjects
-from transforms.extraction.engines import engine_named, version_of
+from transforms.extraction.engines import engine_named, versions
 from transforms.io import storage
 from transforms.io.own_objects import opened
 from transforms.io.stage_objects import StageObjects, made_by, stranger_in
@@ -111,7 +111,7 @@ def plan(inputs: Sequence[str], output: str, extraction: Extraction) -> Planned:
         extract={
             "format": FORMAT,
             "engine": extraction.engine,
-            "versions": version_of(extraction.engine),
+            "versions": versions(),
             "page_seconds": extraction.page_seconds,
             "page_bytes": extraction.page_bytes,
             "shard_bytes": extraction.shard_bytes,

@@ -180,7 +180,8 @@ class Cluster:
                 if not self.is_running(name):
                     self._start(name)
             try:
-                return self._wait_until_ready()
+                self._wait_until_ready()
+                return
             except ClusterError:
                 if not (new and attempts_left and self._port_was_taken()):
                     raise

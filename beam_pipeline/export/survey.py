@@ -131,7 +131,7 @@ def survey(runs: Runs, selection: Selection, parts: int) -> Tables:
         candidates = selection.candidates(documents, run)
         lengths = runs.lengths(documents, candidates, run)
         copies = selection.copies(candidates)
-        out = selection.held_out(candidates, copies, run)
+        out = selection.held_out(candidates, run)
         copies = np.where(out, 0, copies)
         rows = np.array(opened.rows, np.int64)
         bounds = np.append(0, np.cumsum(rows))
@@ -289,7 +289,7 @@ def _measured(
     documents = opened.documents(selection.columns)
     candidates = selection.candidates(documents, run)
     lengths = runs.lengths(documents, candidates, run)
-    stay = ~selection.held_out(candidates, selection.copies(candidates), run)
+    stay = ~selection.held_out(candidates, run)
     found = {}
     for index in patterns:
         mine = np.flatnonzero(stay & (candidates.group == index))

@@ -121,7 +121,7 @@ def _chosen(
     lengths.append(stored)
     candidates = selection.candidates(table, unit.run)
     copies = selection.copies(candidates)
-    held_out = selection.held_out(candidates, copies, unit.run)
+    held_out = selection.held_out(candidates, unit.run)
     for piece in pieces:
         if split == choosing.HOLDOUT:
             taken = held_out

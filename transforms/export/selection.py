@@ -88,7 +88,7 @@ class Selection:
         epochs = np.array([*self.epochs, 0.0])[candidates.group]  # the last is LEFT_OUT's
         return choosing.copies(candidates.number, epochs, candidates.times)
 
-    def held_out(self, candidates: Candidates, copies: npt.NDArray[np.int64], run: int) -> npt.NDArray[np.bool_]:
+    def held_out(self, candidates: Candidates, run: int) -> npt.NDArray[np.bool_]:
         """Which candidates go into the hold-out set."""
         chosen = choosing.held_out(candidates.id, self.seed, run, self.holdout)
         return chosen & (np.array([*self.epochs, 0.0])[candidates.group] > 0)

@@ -93,8 +93,8 @@ def engine_named(name: str) -> Engine:
     return found
 
 
-def version_of(name: str) -> str:
-    """The versions of the libraries behind an engine: they decide what it finds."""
+def versions() -> str:
+    """The versions of the libraries behind our engines: they decide what is found."""
     return ", ".join(f"{library} {version(library)}" for library in ("resiliparse", "trafilatura", "lxml"))
 
 

@@ -56,17 +56,11 @@ def beginning(head: bytes, compression: Compression, most: int) -> bytes:
     return out[:most]
 
 
-def split_lines(uri: str, chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    r"""A stream of bytes -> lists of its lines without ``\n``, some MiB at a time.
-
-    Lines of nothing but white space are left out. A byte order mark at the start is skipped; bytes after the last
-    ``\n`` are a line, if there are any.
-    """
-    return map(without_blank, whole_lines(uri, chunks))
-
-
 def whole_lines(uri: str, chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """``split_lines`` with the blank ones."""
+    r"""A stream of bytes -> lists of its lines without ``\n``, some MiB at a time, blank ones too.
+
+    A byte order mark at the start is skipped; bytes after the last ``\n`` are a line, if there are any.
+    """
     lines: list[bytes] = []
     held = 0
     unfinished: list[bytes] = []  # of a line that began in an earlier chunk: joined once, however long it gets
