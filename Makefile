@@ -72,7 +72,7 @@ test-wheel: $(VENV)/.installed-test
 acceptance: $(VENV)/.installed-test
 	CORPUS=$(CORPUS) TOKENIZER=$(TOKENIZER) $(PYTHON) -m pytest tests/acceptance
 
-# 100,000 damaged Parquet files and 20,000 of JSON Lines, gzip and zstd: rows or a reason, never a dead or hanging process
+# 100,000 damaged Parquet files 20,000 of JSON Lines and 20,000 of other formats: rows or a reason, never a dead or hanging process
 # (half an hour on 2 cores; FUZZ="--first 1000000" makes others). `make test` has the short form. Findings stay in out/fuzz.
 FUZZ ?=
 fuzz: $(VENV)/.installed-test

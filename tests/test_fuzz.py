@@ -9,12 +9,12 @@ import pytest
 
 from tests.fuzz import campaign, mutants
 
-MUTANTS = {"parquet": 1500, "lines": 300}
+MUTANTS = {"parquet": 1500, "lines": 300, "others": 700}
 
 
 @pytest.mark.parametrize("kind", MUTANTS)
 def test_a_damaged_file_is_rows_or_a_reason(tmp_path: Path, kind: str) -> None:
-    names = mutants.PARQUET if kind == "parquet" else mutants.LINES
+    names = {"parquet": mutants.PARQUET, "lines": mutants.LINES, "others": mutants.OTHERS}[kind]
     done = list(campaign.fuzz(names, MUTANTS[kind], tmp_path, processes=2))
     assert not [str(of_file) for of_file in done if of_file.findings]
     assert sum(of_file.results + of_file.reasons for of_file in done) == MUTANTS[kind]

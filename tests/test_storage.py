@@ -127,6 +127,15 @@ def test_input_is_seekable_and_fit_for_pyarrow(tmp_path: Path) -> None:
         file.read(1)
 
 
+@pytest.mark.parametrize("offset", [-1, -(1 << 70), 1 << 70])
+def test_an_impossible_position_is_a_value_error(tmp_path: Path, offset: int) -> None:
+    storage.write(str(tmp_path / "x"), b"abc")
+    info = storage.stat(str(tmp_path / "x"))
+    assert info is not None
+    with storage.open_input(info.uri, info.etag) as file, pytest.raises(ValueError, match="position"):
+        file.seek(offset)
+
+
 def test_write_and_open_output_commit_whole_files(tmp_path: Path) -> None:
     uri = storage.join(str(tmp_path), "new", "folder", "x")
     storage.write(uri, memoryview(b"first"))

@@ -47,7 +47,7 @@ def main(folder: Path, name: str, first: int, last: int) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     data = FILES[name]()
     spots = hot_spots(data)
-    path = folder / "mutant"
+    path = folder / f"mutant-{name}"
     with (folder / "progress").open("r+b") as file, mmap.mmap(file.fileno(), 24) as progress:
         results, reasons = struct.unpack_from("<qq", progress, 8)
         for number in range(first, last):

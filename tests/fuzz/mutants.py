@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
 import gzip
 import io
+import lzma
 import random
+import tarfile
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
+import lz4.frame
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
+
+from tests.web import warcs
 
 ROWS = 300
 WORDS = ["the", "ferry", "leaves", "old", "harbour", "grün", "número", "漢字", "🙂", "seven", "painted", "letters"]
@@ -45,6 +53,60 @@ def lines() -> bytes:
     return b"".join(orjson.dumps({"id": row, "text": text, "url": ["x"]}) + b"\n" for row, text in enumerate(texts(9)))
 
 
+def arrow(stream: bool, compression: str | None) -> bytes:
+    """An Arrow IPC file or stream of several record batches."""
+    table = pa.table({"id": STRINGS, "text": texts(10), "other": pa.array(texts(11)).dictionary_encode()})
+    sink = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    new = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with new(sink, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=120)
+    return sink.getvalue()
+
+
+def comma_separated() -> bytes:
+    """CSV with quoted fields, some over several lines."""
+    sink = io.StringIO()
+    rows = csv.writer(sink)
+    rows.writerow(["id", "text", "url"])
+    rows.writerows([row, f'{text}\n"{row}", so' if row % 5 == 0 else text, "x"] for row, text in enumerate(texts(12)))
+    return sink.getvalue().encode()
+
+
+def tar() -> bytes:
+    """JSON Lines and other things in tar.gz."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        for number in range(3):
+            member = tarfile.TarInfo(f"part-{number}.jsonl")
+            member.size = len(lines())
+            archive.addfile(member, io.BytesIO(lines()))
+    return gzip.compress(sink.getvalue(), mtime=0)
+
+
+def zipped() -> bytes:
+    """JSON Lines in zip."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(zipfile.ZipInfo(f"part-{number}.jsonl"), lines())
+    return sink.getvalue()
+
+
+def crawled(compress: Callable[[bytes], bytes]) -> bytes:
+    """WARC, each record compressed alone; one body is chunked, one compressed, one in Latin-1."""
+    page = warcs.page().encode()
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(page), page)
+    records = [
+        warcs.good("first"),
+        warcs.record(warcs.response(chunked, "Content-Type: text/html", "Transfer-Encoding: chunked")),
+        warcs.record(warcs.response(gzip.compress(page, mtime=0), "Content-Type: text/html", "Content-Encoding: gzip")),
+        warcs.record(warcs.response("grün".encode("latin-1"), "Content-Type: text/plain; charset=latin-1")),
+        warcs.record("Grüße, number 4".encode(), "conversion", media="text/plain"),
+    ]
+    return b"".join(map(compress, records * 4))
+
+
 STRINGS = pa.array([f"id-{row}" for row in range(ROWS)])
 NUMBERS = pa.array(range(ROWS))
 DECIMALS = NUMBERS.cast(pa.decimal128(21, 2))
@@ -65,9 +127,23 @@ FILES: dict[str, Callable[[], bytes]] = {
     "lines": lines,
     "lines-gzip": lambda: gzip.compress(lines()[:9000], mtime=0) + gzip.compress(lines()[9000:], mtime=0),
     "lines-zstd": lambda: zstandard.ZstdCompressor(write_checksum=True).compress(lines()),
+    "other-bz2": lambda: bz2.compress(lines()),
+    "other-xz": lambda: lzma.compress(lines()),
+    "other-lz4": lambda: lz4.frame.compress(lines(), content_checksum=True),
+    "other-arrow": lambda: arrow(stream=False, compression=None),
+    "other-arrow-lz4": lambda: arrow(stream=False, compression="lz4"),
+    "other-arrow-stream-zstd": lambda: arrow(stream=True, compression="zstd"),
+    "other.csv": comma_separated,
+    "other.csv.gz": lambda: gzip.compress(comma_separated(), mtime=0),
+    "other.tar.gz": tar,
+    "other.zip": zipped,
+    "other-warc": lambda: crawled(bytes),
+    "other-warc-gzip": lambda: crawled(lambda record: gzip.compress(record, mtime=0)),
+    "other-warc-zstd": lambda: crawled(zstandard.ZstdCompressor(write_checksum=True).compress),
 }  # fmt: skip
-PARQUET = [name for name in FILES if not name.startswith("lines")]
 LINES = [name for name in FILES if name.startswith("lines")]
+OTHERS = [name for name in FILES if name.startswith("other")]
+PARQUET = [name for name in FILES if name not in LINES + OTHERS]
 
 
 def hot_spots(data: bytes) -> list[tuple[int, int]]:

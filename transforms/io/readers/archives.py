@@ -44,7 +44,7 @@ _FAULTS = (
     EOFError,
     NotImplementedError,
     RuntimeError,
-    UnicodeDecodeError,
+    ValueError,  # an offset before the file's beginning
 )
 
 Choose = Callable[[Look], Reader]

@@ -165,9 +165,14 @@ class LocalInput(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves the position."""
+        """Moves the position; a place that can't be is a ValueError, as of Python's other files."""
         with _errors_name(self._path):
-            return os.lseek(self.fileno(), offset, whence)
+            try:
+                return os.lseek(self.fileno(), offset, whence)
+            except (OverflowError, OSError) as error:
+                if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                    raise
+                raise ValueError(f"there is no position {offset} in {self._path}") from error
 
     def tell(self) -> int:
         """The position."""
