@@ -26,11 +26,11 @@ from transforms.recipe.spec import StepSpec
 from transforms.recipe.steps import RESERVED
 
 if TYPE_CHECKING:  # they bring Beam and the kernels, a second that --help doesn't need: methods import them
-    from transforms.deduplication.deduplicate import Deduplication
-    from transforms.identify_language import LanguageIdentification
     from transforms.io.readers import ReadOptions
     from transforms.io.readers.kept_columns import KeptColumn
+    from transforms.kernels.deduplication.candidates import Deduplication
     from transforms.kernels.deduplication.fingerprinting import MinHash
+    from transforms.kernels.language.options import LanguageIdentification
 
 NO_EOS = "none"
 """The value of ``eos`` that puts no token after documents."""
@@ -561,7 +561,7 @@ class Settings(NormalizationSettings):
 
     def language_identification(self) -> LanguageIdentification:
         """The window and the letter minimum."""
-        from transforms.identify_language import LanguageIdentification
+        from transforms.kernels.language.options import LanguageIdentification
 
         return LanguageIdentification(self.language_window, self.min_letters)
 
@@ -604,7 +604,7 @@ class Settings(NormalizationSettings):
 
     def deduplication(self, documents: int = 0) -> Deduplication:
         """How duplicates are found and resolved among about so many documents."""
-        from transforms.deduplication.deduplicate import Deduplication, partitions_for
+        from transforms.kernels.deduplication.candidates import Deduplication, partitions_for
 
         return Deduplication(
             min_similarity=self.min_similarity,

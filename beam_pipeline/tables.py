@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from schemas.columns import DOCUMENTS
 from schemas.outcomes import NULL_TEXT, OWN, Outcomes
 from schemas.shards import Shard, Source
-from transforms.apply_recipe import recipe_boxes, specs_of
+from transforms.apply_recipe import recipe_boxes
 from transforms.batches import Batch
 from transforms.box import Box
 from transforms.fingerprint import Fingerprint
@@ -33,6 +33,7 @@ from transforms.kernels.deduplication.fingerprinting import MinHash
 from transforms.kernels.text.normalization import DEFAULT as NORMALIZATION
 from transforms.kernels.text.normalization import Normalization
 from transforms.normalize import Normalize
+from transforms.recipe.given import specs_of
 from transforms.recipe.spec import PlannedRecipe
 from transforms.tokenize import Tokenization, Tokenize
 

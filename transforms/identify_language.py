@@ -8,28 +8,9 @@ from transforms.batches import Batch
 from transforms.box import Box
 from transforms.io.pinned_files import DEFAULT_LANGUAGE_MODEL, PinnedFile
 from transforms.kernels.language import identification as language
+from transforms.kernels.language.options import DEFAULT, LanguageIdentification
 
-
-@dataclasses.dataclass(frozen=True)
-class LanguageIdentification:
-    """How languages are identified.
-
-    Attributes:
-      language_window: characters of a document that are looked at.
-      min_letters: with fewer letters in the window the label is ``und``.
-
-    Raises:
-      ValueError: an option is out of range.
-    """
-
-    language_window: int = 1000
-    min_letters: int = 10
-
-    def __post_init__(self) -> None:
-        if self.language_window < 1:
-            raise ValueError(f"language_window must be at least 1, not {self.language_window}")
-        if self.min_letters < 0:
-            raise ValueError(f"min_letters can't be negative: {self.min_letters}")
+__all__ = ["IdentifyLanguage", "LanguageIdentification"]
 
 
 @dataclasses.dataclass
@@ -43,7 +24,7 @@ class IdentifyLanguage(Box):
     """
 
     model: PinnedFile = dataclasses.field(default_factory=lambda: PinnedFile.pin(DEFAULT_LANGUAGE_MODEL))
-    options: LanguageIdentification = LanguageIdentification()
+    options: LanguageIdentification = DEFAULT
 
     def setup(self) -> None:
         """Loads the model once a worker."""

@@ -5,35 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from schemas.outcomes import EMPTY_TEXT
 from transforms.batches import Batch, ShardFailed
 from transforms.box import Box
-from transforms.kernels.text.normalization import DEFAULT, Normalization, has_content, normalize
+from transforms.kernels.text.normalization import DEFAULT, Normalization, normalize
+from transforms.normalized import normalized_columns
 
 
 def normalize_batch(batch: Batch, options: Normalization) -> Batch:
-    """The batch with its texts normalized; a text in which nothing is to be seen is out as empty.
-
-    The column ``already_normalized`` says which texts were normalized as they came. ``text_bytes`` says how long each
-    was, whatever becomes of it.
-    """
+    """The batch with its texts normalized (``normalized_columns``)."""
     with batch.at_work("Normalize"):
-        text = normalize(batch.data["text"], options)
-        already_normalized = pc.equal(text, batch.data["text"])
-        text_bytes = pc.cast(pc.binary_length(text), pa.uint32())
-        empty = pa.array(text.is_valid().to_numpy(zero_copy_only=False) & ~has_content(text))
-        if not pc.any(empty).as_py():
-            return batch.with_columns(text=text, already_normalized=already_normalized, text_bytes=text_bytes)
-        code = pa.scalar(EMPTY_TEXT, batch.data["outcome"].type)
-        return batch.with_columns(
-            already_normalized=already_normalized,
-            text_bytes=text_bytes,
-            text=pc.if_else(empty, pa.scalar(None, text.type), text),
-            outcome=pc.if_else(empty, code, batch.data["outcome"]),
-        )
+        return batch.with_columns(**normalized_columns(batch.data, options))
 
 
 def normalize_kept(batch: Batch, options: Normalization) -> Batch:

@@ -1,1 +1,1 @@
-"""``try``: a recipe on a sample, without a run: what each step drops, costs and does wrong, and the texts to look at."""
+"""``try``: a recipe on a sample, without a run: what each step drops, costs and does wrong, with texts."""

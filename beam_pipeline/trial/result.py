@@ -203,7 +203,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class StepInfo:
-    """A step of the recipe: its label, kind (annotator, filter, editor), reasons and columns, and what it was named by."""
+    """A step of the recipe: its label, kind (annotator, filter, editor), what it was named by, reasons, columns."""
 
     label: str
     kind: str

@@ -51,6 +51,10 @@ class StepFailed(Exception):
     """A step of a recipe raised an error, or its answer isn't one for every document."""
 
 
+class UndeclaredReason(StepFailed):
+    """A filter gave a reason that it doesn't declare."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """A step of a recipe, imported and checked.
@@ -275,7 +279,7 @@ def _codes(step: Step, answer: Any, count: int, outcomes: Outcomes) -> pa.Array:
     given = coded.dictionary.to_pylist()
     undeclared = [reason for reason in given if reason not in step.reasons]
     if undeclared:
-        raise StepFailed(
+        raise UndeclaredReason(
             f"{step.label} gave the reason {undeclared[0]!r}, which its `reasons` don't declare; "
             f"they are {', '.join(step.reasons)}"
         )
