@@ -22,6 +22,7 @@ from schemas.errors import WRONG_USAGE
 LOGGER = logging.getLogger(__name__)
 
 COMMANDS = {
+    "try": "what a recipe does to a sample: counts, costs, texts, faults of its steps",
     "extract": "make Parquet with text of web archives (WARC)",
     "trace": "where a token row came from, what became of a document",
     "why": "in words, why a document was kept, dropped or couldn't be used",

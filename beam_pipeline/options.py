@@ -6,7 +6,7 @@ import argparse
 import datetime
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 import pydantic
@@ -42,9 +42,15 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add_flags(groups, Settings)
 
 
-def add_flags(groups: Mapping[str, argparse._ArgumentGroup], settings: type[pydantic.BaseModel]) -> None:
-    """One flag for each setting, in its group; a flag that isn't given leaves no attribute."""
+def add_flags(
+    groups: Mapping[str, argparse._ArgumentGroup],
+    settings: type[pydantic.BaseModel],
+    names: Collection[str] | None = None,
+) -> None:
+    """One flag for each setting, or those of these names, in its group; one that isn't given leaves no attribute."""
     for name, field in settings.model_fields.items():
+        if names is not None and name not in names:
+            continue
         default = field.get_default(call_default_factory=True)
         listed = ",".join(default) if isinstance(default, list) else default
         unsaid = listed in ({}, "", None, False) or isinstance(default, pydantic.BaseModel)
@@ -70,7 +76,7 @@ def resolve(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[
     flags, rest = parser.parse_known_args(arguments)
     given = vars(flags)
     config = given.pop("config", None)
-    values = _read_config(config) if config else {}
+    values = read_config(config) if config else {}
     return resolve_part(Settings, values | given), beam_options(rest)
 
 
@@ -155,7 +161,12 @@ def _refuse_unknown(flags: Sequence[str]) -> None:
         raise UsageError(f"unknown: {' '.join(unknown)}{hint} (--help lists the settings)")
 
 
-def _read_config(uri: str) -> dict[str, Any]:
+def read_config(uri: str) -> dict[str, Any]:
+    """Settings in a YAML file.
+
+    Raises:
+      UsageError: it can't be read, or has something else.
+    """
     try:
         values = yaml.safe_load(storage.read_bytes(uri))
     except (yaml.YAMLError, storage.StorageError) as error:

@@ -134,7 +134,8 @@ def draw(sources: Sequence[Source], options: ReadOptions, size: int) -> Sample:
         of_documents, of_bytes = len(table), text_bytes  # that was all
     else:
         of_bytes = round(of_documents * rate)
-    return Sample(table, of_documents, of_bytes, costs["Read"].cpu / max(1, text_bytes))
+    decoded = sum(place.size if place.rows > 0 else 0 for place in places[: len(pieces)])  # whole row groups
+    return Sample(table, of_documents, of_bytes, costs["Read"].cpu / max(1, text_bytes, decoded))
 
 
 def _seed(*parts: object) -> np.uint64:

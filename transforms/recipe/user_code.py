@@ -26,7 +26,16 @@ def is_own(spec: StepSpec) -> bool:
 
 
 def code_of(specs: Iterable[StepSpec]) -> dict[str, str]:
-    """SHA-256 (hex) of every file that the user's steps are made of, by module name, sorted.
+    """SHA-256 (hex) of every file that the user's steps are made of, by module name, sorted (``files_of``).
+
+    Raises:
+      ImportError: a step's module can't be imported.
+    """
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files_of(specs).items()}
+
+
+def files_of(specs: Iterable[StepSpec]) -> dict[str, Path]:
+    """Every file that the user's steps are made of, by module name, sorted.
 
     These are the file of a step's module, and the files that it imports from the folder in which its top-level package
     or module lies, and those that they import. Of an installed package only its own files count.
@@ -34,7 +43,7 @@ def code_of(specs: Iterable[StepSpec]) -> dict[str, str]:
     Raises:
       ImportError: a step's module can't be imported.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Path] = {}
     for spec in specs:
         if is_own(spec):
             name = spec.use.partition(":")[0]
@@ -44,7 +53,7 @@ def code_of(specs: Iterable[StepSpec]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _add(name: str, file: Path, found: dict[str, str]) -> None:
+def _add(name: str, file: Path, found: dict[str, Path]) -> None:
     """Adds a module and what it imports from beside its top-level package."""
     is_package = file.stem == "__init__"
     root = file.parents[name.count(".") + is_package]
@@ -54,11 +63,10 @@ def _add(name: str, file: Path, found: dict[str, str]) -> None:
         name, file = waiting.pop()
         if name in found:
             continue
-        contents = file.read_bytes()
-        found[name] = hashlib.sha256(contents).hexdigest()
+        found[name] = file
         if file.suffix != ".py":
             continue  # compiled: what it imports can't be seen
-        for imported in _imports(contents, name, file.stem == "__init__"):
+        for imported in _imports(file.read_bytes(), name, file.stem == "__init__"):
             top = imported.partition(".")[0]
             if top in _OURS or (installed and top != name.partition(".")[0]):
                 continue

@@ -53,6 +53,22 @@ def _exact_groups(fingerprints: Sequence[pa.RecordBatch]) -> npt.NDArray[np.int6
 
 def _near_groups(fingerprints: Sequence[pa.RecordBatch], options: Deduplication) -> npt.NDArray[np.int64]:
     """Sizes, from 2, of a document and its similar neighbours in some band, exact duplicates left out."""
+    pairs, _ = near_pairs(fingerprints, options)
+    _, sizes = np.unique(pairs[:, 1], return_counts=True)
+    return sizes.astype(np.int64) + 1
+
+
+def near_pairs(
+    fingerprints: Sequence[pa.RecordBatch], options: Deduplication
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Verified pairs of neighbours in some band, of the first documents with each text.
+
+    Args:
+      fingerprints: batches with content_hash, signature, shingles and bands.
+
+    Returns:
+      int64 (n, 2): rows of the earlier and the later document of each pair, sorted; float32 (n,): their similarity.
+    """
     bands, rows = _column(fingerprints, "bands")
     hashes, hashed = _column(fingerprints, "content_hash")
     _, first = np.unique(hashes[np.searchsorted(hashed, rows)], axis=0, return_index=True)
@@ -63,12 +79,10 @@ def _near_groups(fingerprints: Sequence[pa.RecordBatch], options: Deduplication)
         same = np.flatnonzero(band[order][1:] == band[order][:-1])
         pairs |= set(zip(order[same].tolist(), order[same + 1].tolist(), strict=True))
     if not pairs:
-        return np.zeros(0, np.int64)
+        return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     ends = np.array(sorted(pairs))
     arrays = (pa.concat_arrays([batch[name] for batch in fingerprints]) for name in ("signature", "shingles"))
     sketches = Sketches.of_columns(*arrays)
-    ends_rows = rows[first][ends]
-    verified, _ = verify(sketches, ends_rows[:, 0], sketches, ends_rows[:, 1], options)
-    similar = ends[verified]
-    _, sizes = np.unique(similar[:, 1], return_counts=True)
-    return sizes.astype(np.int64) + 1
+    ends_rows = rows[first][ends].astype(np.int64)
+    verified, similarity = verify(sketches, ends_rows[:, 0], sketches, ends_rows[:, 1], options)
+    return ends_rows[verified], similarity[verified]

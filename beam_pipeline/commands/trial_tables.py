@@ -1,0 +1,242 @@
+"""A trial's result on the terminal, and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from beam_pipeline.trial.result import ALL, INVALID, KEPT, Figure, Result, ShownText
+from schemas.outcomes import EDITS
+
+LANGUAGES = 6
+"""Languages that have a column of their own with ``--by language``."""
+OVERLAPS = 5
+_AMOUNTS = ("documents", "bytes", "tokens", "documents_alone", "bytes_alone", "tokens_alone")
+
+
+def show(console: Console, result: Result) -> None:
+    """The tables of a result."""
+    looked = result.looked
+    share = "" if looked.is_all else f" of about {looked.of_documents:,}"
+    size = "" if looked.is_all else f" of about {_mb(looked.of_bytes)}"
+    console.print(
+        Text(f"{result.title}: {looked.documents:,}{share} documents, {_mb(looked.bytes)}{size} of text"),
+        soft_wrap=True,
+    )
+    console.print(_steps(result))
+    if looked.by:
+        console.print(_by_language(result))
+    if len(result.edits):
+        console.print(_edits(result))
+    console.print(_costs(result))
+    _overlap(console, result)
+    _duplicates(console, result)
+    show_problems(console, result)
+
+
+def totals(result: Result) -> dict[tuple[str, str], dict[str, int]]:
+    """The funnel without languages, by step and reason, in order."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for row in result.funnel.to_pylist():
+        sums = found.setdefault((row["step"], row["reason"]), dict.fromkeys(_AMOUNTS, 0))
+        for name in _AMOUNTS:
+            sums[name] += row[name] or 0
+    return found
+
+
+def _steps(result: Result) -> Table:
+    table = Table(caption=f"tokens: {result.looked.tokens}", caption_justify="left")
+    table.add_column("step and reason", overflow="fold")
+    for name in ("documents", "", "bytes", "tokens", "alone", ""):
+        table.add_column(name, justify="right", no_wrap=True)
+    found = totals(result)
+    every = max(1, found[ALL, ""]["documents"])
+    of_step: dict[str, int] = Counter(step for step, _ in found)
+    last = ""
+    for (step, reason), sums in found.items():
+        if step not in (ALL, KEPT) and not sums["documents"] and not sums["documents_alone"]:
+            continue
+        if step == KEPT:
+            table.add_section()
+        name = step
+        if step not in (ALL, KEPT) and (of_step[step] > 1 or reason != step):
+            if step != last:
+                table.add_row(Text(step, style="bold"))
+            name = f"  {reason}"
+        cells = [
+            f"{sums['documents']:,}",
+            f"{sums['documents'] / every:.1%}",
+            _mb(sums["bytes"]),
+            f"{sums['tokens']:,}",
+        ]
+        alone = sums["documents_alone"]
+        if step not in (ALL, KEPT, INVALID):
+            cells += [f"{alone:,}", f"{alone / every:.1%}"]
+        table.add_row(Text(name), *cells)
+        last = step
+    return table
+
+
+def _by_language(result: Result) -> Table:
+    """The share of each language that goes for each reason."""
+    by: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for row in result.funnel.to_pylist():
+        by[row["step"], row["reason"]][row["language"]] = row["documents"]
+    languages = list(by[ALL, ""])[:LANGUAGES]
+    table = Table(title="share of each language's documents", title_justify="left")
+    table.add_column("reason", overflow="fold")
+    for language in languages:
+        table.add_column(Text(f"{language or '?'}\n{by[ALL, ''][language]:,}"), justify="right")
+    for (step, reason), counts in by.items():
+        if step != ALL and any(counts.get(language) for language in languages):
+            shares = [counts.get(language, 0) / max(1, by[ALL, ""][language]) for language in languages]
+            table.add_row(Text(reason or step), *(f"{share:.1%}" if share else "" for share in shares))
+    return table
+
+
+def _edits(result: Result) -> Table:
+    table = Table(title="edits", title_justify="left")
+    table.add_column("step")
+    for name in ("documents", *(f"characters {what}" for what in EDITS)):
+        table.add_column(name, justify="right")
+    names = ("documents", *EDITS)
+    sums = result.edits.group_by("step", use_threads=False).aggregate([(name, "sum") for name in names])
+    for row in sums.to_pylist():
+        table.add_row(Text(row["step"]), *(f"{row[f'{name}_sum']:,}" for name in names))
+    return table
+
+
+def _costs(result: Result) -> Table:
+    table = Table(title="costs", title_justify="left")
+    table.add_column("step")
+    for name in ("MB/s a core", "CPU hours for the whole input"):
+        table.add_column(name, justify="right")
+    hours = 0.0
+    for row in result.costs.to_pylist():
+        speed = "" if row["mb_per_second"] is None else f"{row['mb_per_second']:,.3g}"
+        hours += row["cpu_hours_of_input"] or 0
+        table.add_row(Text(row["step"]), speed, _hours(row["cpu_hours_of_input"]))
+    table.add_section()
+    table.add_row("all of these", "", _hours(hours))
+    return table
+
+
+def _overlap(console: Console, result: Result) -> None:
+    rows = result.overlap.slice(0, OVERLAPS).to_pylist()
+    if rows:
+        said = ", ".join(f"{row['reason']} and {row['other']} ({row['documents']:,})" for row in rows)
+        console.print(Text(f"reasons that documents share, each step alone: {said}"), soft_wrap=True)
+
+
+def _duplicates(console: Console, result: Result) -> None:
+    found = result.duplicates
+    said = found.note or (
+        f"of the {found.looked_at:,} documents kept, {found.exact:,} have the text of another, {found.near:,} nearly; "
+        "in the whole input there are more, as each is compared with all"
+    )
+    console.print(Text(f"duplicates: {said}"), soft_wrap=True)
+
+
+def show_problems(console: Console, result: Result) -> None:
+    """What is wrong with the steps."""
+    for problem in result.problems:
+        line = Text("! ", style="bold red")
+        line.append(problem.sentence, style="not bold")
+        console.print(line, soft_wrap=True)
+        for name, said in (("document", problem.document), ("text", repr(problem.text[:100])), ("code", problem.code)):
+            if said and said != "''":
+                console.print(Text(f"    {name}: {said}"), soft_wrap=True)
+
+
+def show_texts(console: Console, result: Result, reason: str, count: int) -> None:
+    """Texts of a reason, of an editor, or kept ones; says what there is if there are none."""
+    texts = [text for text in result.texts if reason in (text.reason, text.step if text.after is not None else None)]
+    if reason == KEPT:
+        texts = [text for text in result.texts if text.kind == "kept" and not text.reason]
+    if not texts:
+        there = dict.fromkeys(text.reason or (text.step if text.after is not None else KEPT) for text in result.texts)
+        console.print(Text(f"no text was met that {reason!r} is about; there are {', '.join(sorted(there))}"))
+        return
+    for place in dict.fromkeys(text.place for text in texts):
+        of_place = [text for text in texts if text.place == place][:count]
+        console.rule(Text(f"{reason}: {_PLACES[place]}" if place else reason), align="left")
+        for text in of_place:
+            _show_text(console, text)
+
+
+_PLACES = {
+    "closest": "dropped, and closest to staying",
+    "clearest": "dropped, and clearest",
+    "closest_kept": "kept, and closest to going",
+}
+
+
+def _show_text(console: Console, text: ShownText) -> None:
+    head = Text(f"{text.source}, row {text.row}", style="bold")
+    head.append(f"  {text.language}" + (f"  id {text.id}" if text.id is not None else ""), style="not bold dim")
+    for figure in text.figures:
+        head.append(f"\n  {said_of(figure)}", style="not bold yellow")
+    console.print(head, soft_wrap=True)
+    if text.after is not None:
+        for line in changes(text.text, text.after):
+            style = "green" if line.startswith("+") else "red" if line.startswith("-") else "dim"
+            console.print(Text(printable(line), style=style), soft_wrap=True)
+    else:
+        shown = Text(printable(text.text))
+        for first, last in text.spans:
+            shown.stylize("reverse", first, last)
+        console.print(shown, soft_wrap=True)
+    console.print(Text("[...]" if text.is_cut else "", style="dim"))
+
+
+def said_of(figure: Figure) -> str:
+    """A figure in words: ``words = 49 (stays: >= 50)``."""
+    return f"{figure.name} = {figure.value:.6g} (stays: {figure.operator} {figure.threshold:g})"
+
+
+def changes(before: str, after: str) -> Iterator[str]:
+    """The lines that differ, with ``-`` and ``+`` in front."""
+    lines = list(difflib.unified_diff(before.split("\n"), after.split("\n"), n=0, lineterm=""))[2:]
+    yield from (line for line in lines if not line.startswith("@@"))
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal takes as a command; of the same length."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """All of a result but the documents' attributes."""
+    said: dict[str, Any] = {}
+    for field in dataclasses.fields(result):
+        value = getattr(result, field.name)
+        if field.name == "documents":
+            continue
+        said[field.name] = value.to_pylist() if isinstance(value, pa.Table) else _plain(value)
+    return said
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _mb(size: float) -> str:
+    return (
+        f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+    )
+
+
+def _hours(hours: float | None) -> str:
+    return "" if hours is None else f"{hours:,.1f}" if hours >= 10 else f"{hours:.2g}"

@@ -1,0 +1,104 @@
+"""``try``: what a recipe does to a sample of the input, in seconds: no run, no database, nothing written.
+
+For each step it says how many documents, bytes and tokens it drops or edits, alone and after the steps before it, and
+what it costs. Your own steps are checked. ``--reason NAME --show 20`` shows texts (docs/trying.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from beam_pipeline import failures, options, recipes
+from beam_pipeline.commands.lineage_arguments import print_json
+from beam_pipeline.settings import GROUPS, Settings, group_of
+from transforms.io import storage
+
+_GROUPS = ("input and output", "normalization", "language", "filters", "deduplication")
+_ALSO = ("input", "tokenizer", "language_model")
+_NOT = ("output", "recipe", "shard_bytes", "annotate_all", "tokens")
+
+
+def _names() -> list[str]:
+    """The settings that can be given: those that decide what a recipe does."""
+    return [
+        name
+        for name, field in Settings.model_fields.items()
+        if group_of(name, Settings) in _GROUPS
+        and name not in _NOT
+        and (name in _ALSO or dict(field.json_schema_extra or {})["decides"] == "fingerprints")  # type: ignore[arg-type]
+    ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``try``."""
+    shipped = ", ".join(recipes.NAMES)
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help=f"YAML with steps, and other settings if you like; or {shipped}"
+    )
+    parser.add_argument(
+        "--sample", metavar="N|all", default="2000", help="documents to look at (default: 2000), or all"
+    )
+    parser.add_argument("--by", choices=["language"], default="", help="as many documents of each language")
+    parser.add_argument("--reason", metavar="NAME", help="show texts: of a reason, of an editor by its name, or 'kept'")
+    parser.add_argument("--show", type=int, default=3, metavar="N", help="texts of each kind (default: 3, 20 at most)")
+    parser.add_argument("--no-checks", action="store_true", help="count only, don't check your steps")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--config", metavar="FILE", help="YAML with settings; those of RECIPE and flags win over it")
+    groups = {name: parser.add_argument_group(name, text) for name, text in GROUPS.items() if name in _GROUPS}
+    options.add_flags(groups, Settings, _names())
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tries the recipe and prints what it does; returns the exit status."""
+    from beam_pipeline.commands import trial_tables
+    from beam_pipeline.trial.trying import ALL_DOCUMENTS, Trying
+
+    console = Console()
+    with failures.before_work():
+        settings = settings_of(args.recipe, args)
+        size = ALL_DOCUMENTS if args.sample == ALL_DOCUMENTS else _count(args.sample)
+        trying = Trying(settings, size, args.by)
+        result = trying.turn(title=args.recipe, check=not args.no_checks)
+    if args.json:
+        print_json(trial_tables.as_json(result))
+    elif args.reason:
+        trial_tables.show_texts(console, result, args.reason, args.show)
+    else:
+        trial_tables.show(console, result)
+    return 0
+
+
+def settings_of(recipe: str, args: argparse.Namespace) -> Settings:
+    """The settings of a trial: of ``--config``, then of the recipe's file, then of flags."""
+    values: dict[str, Any] = {"output": "."} | (options.read_config(args.config) if args.config else {})
+    values |= _read_recipe(recipe)
+    values |= {name: getattr(args, name) for name in _names() if hasattr(args, name)}
+    values |= {} if values.get("tokenizer") else {"tokens": False}
+    return options.resolve_part(Settings, values)
+
+
+def _read_recipe(recipe: str) -> dict[str, Any]:
+    """The recipe, and the settings that stand beside it in its file."""
+    if recipes.text_of(recipe) is not None:
+        return {"recipe": recipe}
+    try:
+        found = yaml.safe_load(storage.read_bytes(storage.absolute(recipe)))
+    except yaml.YAMLError as error:
+        raise options.UsageError(f"{recipe}: {error}") from error
+    if isinstance(found, dict) and "recipe" in found:
+        return options.read_config(recipe)
+    return {"recipe": recipe}
+
+
+def _count(given: str) -> int:
+    try:
+        number = int(given)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise options.UsageError(f"--sample: must be a number of documents or 'all', not {given!r}")
+    return number
