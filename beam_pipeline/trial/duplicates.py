@@ -12,6 +12,7 @@ from beam_pipeline.settings import Settings
 from beam_pipeline.trial.result import MAX_CHARACTERS, Cluster, Duplicates, ShownText
 from transforms.io.readers.common import BATCH_BYTES
 from transforms.kernels.deduplication.candidates import fixed_bytes
+from transforms.kernels.deduplication.fingerprinting import DEFAULT as MINHASH
 from transforms.kernels.deduplication.fingerprinting import fingerprint
 from transforms.kernels.deduplication.near_duplicate_estimate import near_pairs
 
@@ -30,7 +31,7 @@ def find_duplicates(kept: Sequence[pa.Table], settings: Settings) -> Duplicates:
     table = pa.concat_tables(kept).combine_chunks() if kept else None
     if table is None or not len(table):
         return Duplicates(note="the recipe keeps nothing")
-    options = settings.minhash()
+    options = settings.minhash() or MINHASH
     prints = [
         pa.RecordBatch.from_pydict(fingerprint(batch["text"], options)._asdict())
         for piece in _pieces(table)
@@ -40,7 +41,9 @@ def find_duplicates(kept: Sequence[pa.Table], settings: Settings) -> Duplicates:
     _, first, inverse = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
     same_text = first[inverse.reshape(-1)]
     exact = np.flatnonzero(same_text != np.arange(len(table)))
-    pairs, similarity = near_pairs(prints, settings.deduplication())
+    pairs, similarity = np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
+    if settings.near_duplicates:
+        pairs, similarity = near_pairs(prints, settings.deduplication())
     witness: dict[int, tuple[int, float]] = {int(later): (int(same_text[later]), 1.0) for later in exact}
     near = 0
     for (one, other), alike in sorted(zip(map(tuple, pairs.tolist()), similarity.tolist(), strict=True)):
