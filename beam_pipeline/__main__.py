@@ -3,7 +3,9 @@
 import sys
 
 try:
-    from runners import threads
+    from runners import garbage, threads
+
+    garbage.collect_rarely()
 
     if sys.argv[1:2] != ["train-tokenizer"]:  # which is one process that trains on all cores
         threads.limit()

@@ -161,7 +161,7 @@ def make_plan(settings: Settings, lineage_dsn: str, decides: DecidesAgain | None
     language_model = PinnedFile.pin(settings.language_model)
     tokenization = plan_tokenization(settings)
     try:
-        id_type = tokenization.load().id_type if tokenization else None
+        id_type = dataclasses.replace(tokenization, fast_tokenizer=False).load().id_type if tokenization else None
     except ValueError as error:
         raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
     preflight.check_languages(settings, language_model)

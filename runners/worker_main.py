@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 
-from runners import threads
+from runners import garbage, threads
 from runners.proxies import never_for_localhost
 
 
@@ -20,6 +20,7 @@ def main() -> None:
     """Works until the runner has no more work."""
     never_for_localhost()
     threads.limit()
+    garbage.collect_rarely()
     if "--quiet" in sys.argv:
         logging.getLogger().addHandler(logging.NullHandler())  # without any handler, the first record makes one
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the command, which ends its workers

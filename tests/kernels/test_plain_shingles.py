@@ -14,8 +14,14 @@ from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_re
 
 
 def expected(text: str, options: MinHash) -> list[int]:
-    shingles = (" ".join(shingle).encode() for shingle in shingles_reference(text, options))
-    return sorted(int.from_bytes(hashlib.blake2b(s, digest_size=8).digest(), "little") for s in shingles)
+    hashes = set()
+    for shingle in shingles_reference(text, options):
+        found = 0
+        for word in shingle:
+            digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
+            found = (found * plain_shingles.FACTOR + int.from_bytes(digest, "little")) % 2**64
+        hashes.add(found)
+    return sorted(hashes)
 
 
 @given(TEXTS, st.integers(1, 4), st.booleans(), st.booleans())

@@ -26,7 +26,7 @@ import numpy as np
 
 CODE_POINTS = 0x110000
 # No code point lies between these ranges; what is not in them is unassigned, a surrogate or for private use.
-_ASSIGNED = (range(0xD800), range(0xF900, 0x32400), range(0xE0000, 0xE1000))
+ASSIGNED = (range(0xD800), range(0xF900, 0x32400), range(0xE0000, 0xE1000))
 
 # The low three bits of `FoldTable.codes` say what a code point does; the other five are its exponent.
 SEPARATOR = 0
@@ -207,7 +207,7 @@ def fold_table(fold_digits: bool = False, fold_accents: bool = False) -> FoldTab
     addends = np.zeros(CODE_POINTS, np.uint64)
     sequences: list[int] = []
     itself: list[int] = []
-    for code_point in (c for assigned in _ASSIGNED for c in assigned):
+    for code_point in (c for assigned in ASSIGNED for c in assigned):
         character = chr(code_point)
         category = unicodedata.category(character)
         if category == "Lo" and _is_its_own_fold(character):
