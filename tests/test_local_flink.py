@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 
 import psutil
-import pyarrow as pa
 import pytest
 import yaml
 
@@ -64,7 +63,7 @@ def test_the_same_bytes_and_nothing_left(corpus: Path, finished: Path, data_dir:
     assert not list((data_dir / "flink-of-runs").iterdir())
 
 
-def test_gone_after_a_failure_and_after_ctrl_c(corpus: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_gone_after_ctrl_c(corpus: Path, data_dir: Path, tmp_path: Path) -> None:
     config = tmp_path / "slow.yaml"
     slow = {"use": f"{Slow.__module__}:Slow", "arguments": {"seconds": 3}}
     config.write_text(yaml.safe_dump({"check_steps": False, "filters": [slow]}))
@@ -82,24 +81,3 @@ def test_gone_after_a_failure_and_after_ctrl_c(corpus: Path, data_dir: Path, tmp
     assert "was stopped. What is done is kept; run the same command to go on" in said
     assert "works on" not in said
     assert of_clusters(data_dir) == []
-
-    # A command that was killed leaves its cluster; the next one takes it down.
-    process = flink_runs.start(corpus, tmp_path / "killed", *SHARDS, "--config", config, *ON)
-    flink_runs.until(lambda: bool(flink_runs.written(tmp_path / "killed")), "a shard is done", process)
-    process.kill()
-    process.communicate()
-    assert of_clusters(data_dir)
-    failing = tmp_path / "failing.yaml"
-    failing.write_text(
-        yaml.safe_dump({"check_steps": False, "filters": [{"use": "tests.test_local_flink:always_fails"}]})
-    )
-    done = runs.run(
-        corpus, tmp_path / "failed", *SHARDS, "--config", failing, *ON, "--no-streaming",
-        status=1, timeout=PATIENCE_SECONDS,
-    )  # fmt: skip
-    assert "this filter never works" in done.stderr
-    assert of_clusters(data_dir) == []
-
-
-def always_fails(documents: pa.RecordBatch) -> pa.Array:
-    raise ValueError("this filter never works")

@@ -24,13 +24,17 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "venv", with_pip=True)
     binaries = folder / "venv" / "bin"
     install = [str(binaries / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "--constraint", str(ROOT / "constraints.txt"), str(wheel)], check=True)
+    subprocess.run([*install, "--constraint", str(ROOT / "constraints.txt"), str(wheel)], check=True, env=_variables())
     return binaries
 
 
+def _variables() -> dict[str, str]:
+    """Without the checkout, which pip would take for installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def call(environment: Path, cwd: Path, *command: object) -> str:
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    variables["BEAM_PIPELINE_DATA_DIR"] = str(cwd / "data")
+    variables = _variables() | {"BEAM_PIPELINE_DATA_DIR": str(cwd / "data")}
     done = subprocess.run(
         [str(environment / str(command[0])), *map(str, command[1:])],
         cwd=cwd, env=variables, capture_output=True, text=True, check=False,
