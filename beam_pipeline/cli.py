@@ -30,6 +30,7 @@ COMMANDS = {
     "funnel": "how many documents, bytes and tokens came to which end",
     "compare": "what became of the same documents in two runs",
     "status": "how far a run is",
+    "events": "how many events wait to be sent to RabbitMQ, and send them",
     "sql": "ask the lineage in SQL",
     "postgres": "keep the embedded PostgreSQL running, stop it, or print its DSN",
     "init-db": "make the lineage's tables, where runs may not",

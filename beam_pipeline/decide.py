@@ -20,7 +20,7 @@ from transforms.io.stage_objects import StageObjects
 
 RECIPE = ("recipe", "languages", "min_language_score", "min_language_scores")
 DEDUPLICATION = ("min_similarity", "duplicates_within", "keep_duplicate")
-OF_THE_RUN = ("partitions", "bucket_cap", "max_open_edges", "lineage_dsn", "max_deaths")
+OF_THE_RUN = ("partitions", "bucket_cap", "max_open_edges", "lineage_dsn", "events_exchange", "max_deaths")
 CHANGEABLE = (*RECIPE, *DEDUPLICATION, *OF_THE_RUN)
 """Settings that may differ from those of the run that is decided again."""
 

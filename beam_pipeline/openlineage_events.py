@@ -12,16 +12,15 @@ import dataclasses
 import datetime
 import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.progress import Progress
 from beam_pipeline.plan import Plan
+from beam_pipeline.poller import Poller
 from transforms.io import storage
-from transforms.io.lineage import Lineage, LineageUnavailable
 
 if TYPE_CHECKING:
     from openlineage.client import event_v2
@@ -167,7 +166,7 @@ def dataset_name(uri: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def reported(plan: Plan) -> Iterator[Events]:
+def reported(plan: Plan, poller: Poller) -> Iterator[Events]:
     """Sends START, RUNNING every minute, and how it ended: COMPLETE, ABORT (Ctrl-C) or FAIL with the message."""
     client = _client()
     events = Events(plan, client)
@@ -176,38 +175,22 @@ def reported(plan: Plan) -> Iterator[Events]:
         return
     from openlineage.client import facet_v2
 
-    stop = threading.Event()
-    thread = threading.Thread(target=_progress, args=(plan, events, stop), name="openlineage", daemon=True)
+    def tell(progress: Progress) -> None:
+        events.send("RUNNING", beam_pipeline_progress=_progress_facet(dataclasses.asdict(progress)))
+
     events.send("START")
-    thread.start()
     try:
-        yield events
+        with poller.every(PROGRESS_SECONDS, tell):
+            yield events
     except BaseException as error:
-        _end(stop, thread)
         stopped = isinstance(error.__context__, KeyboardInterrupt) or isinstance(error, KeyboardInterrupt)
         message = facet_v2.error_message_run.ErrorMessageRunFacet(message=str(error), programmingLanguage="PYTHON")
         events.send("ABORT" if stopped else "FAIL", errorMessage=message)
         raise
     else:
-        _end(stop, thread)
         events.send("COMPLETE")
     finally:
         client.close(10)
-
-
-def _end(stop: threading.Event, thread: threading.Thread) -> None:
-    stop.set()
-    thread.join()
-
-
-def _progress(plan: Plan, events: Events, stop: threading.Event) -> None:
-    with Lineage(plan.lineage_dsn, retry_seconds=0) as lineage:
-        while not stop.wait(PROGRESS_SECONDS):
-            try:
-                progress = runs.progress(lineage, plan.run)
-            except LineageUnavailable:
-                continue  # the workers say so if it lasts
-            events.send("RUNNING", beam_pipeline_progress=_progress_facet(dataclasses.asdict(progress)))
 
 
 def _progress_facet(progress: Mapping[str, Any]) -> Any:

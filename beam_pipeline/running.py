@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
 from beam_pipeline import (
+    broker,
     dataset_card,
     embedded_postgres,
     final_check,
@@ -30,12 +31,14 @@ from beam_pipeline import (
 )
 from beam_pipeline.decide import decided_by
 from beam_pipeline.decided_run import DecidesAgain
+from beam_pipeline.event_publisher import Publisher
 from beam_pipeline.execution import StillAtWork, execute, name_job, new_deaths, root_cause
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.invalid_sources import mostly_invalid
 from beam_pipeline.lineage.worker_notes import notes_of, token_objects_of
 from beam_pipeline.options import beam_options
 from beam_pipeline.plan import Plan, make_plan
+from beam_pipeline.poller import Poller, polling
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
@@ -69,11 +72,12 @@ class RunFailed(ToldError):
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A planned run, its lineage database, and what planning has asked of the store."""
+    """A planned run, its lineage database, what planning has asked of the store, and who sends its events, if any."""
 
     plan: Plan
     lineage: Lineage
     requests: storage.Requests
+    publisher: Publisher | None = None
 
 
 def run(settings: Settings, *beam_flags: str) -> dict[str, Any]:
@@ -103,8 +107,9 @@ def prepare(settings: Settings, decides: DecidesAgain | None = None) -> Prepared
       decides: a run that is decided again; otherwise what is stored under the output says whether one is.
 
     Raises:
-      PlanError, StorageError, LineageUnavailable: with one sentence that says what to do.
+      PlanError, StorageError, LineageUnavailable, BrokerSettingsError: with one sentence that says what to do.
     """
+    publisher = Publisher(broker.parameters()) if settings.events_exchange else None
     dsn = settings.lineage_dsn or embedded_postgres.start()
     with Lineage(dsn, retry_seconds=START_SECONDS) as first:
         first.migrate()
@@ -114,9 +119,11 @@ def prepare(settings: Settings, decides: DecidesAgain | None = None) -> Prepared
         plan = make_plan(settings, public_dsn(dsn), decides or decided_by(settings.output))
     lineage = Lineage(dsn)
     recorded = settings.model_dump(mode="json") | ({"parent": plan.parent.run} if plan.parent else {})
-    lineage.start_run(plan.run, recorded, plan.settings_hash, __version__, plan.outcomes)
+    planned = {"sources": plan.sources, "source_bytes": plan.source_bytes, "parent": recorded.get("parent")}
+    exchange = settings.events_exchange or None
+    lineage.start_run(plan.run, recorded, plan.settings_hash, __version__, plan.outcomes, exchange, planned)
     lineage.record_sources(plan.run, read_sources(plan.layout.sources))
-    return Prepared(plan, lineage, requests)
+    return Prepared(plan, lineage, requests, publisher)
 
 
 def carry_out(prepared: Prepared, options: PipelineOptions, console: Console) -> int:
@@ -125,8 +132,9 @@ def carry_out(prepared: Prepared, options: PipelineOptions, console: Console) ->
     Raises:
       RunFailed: the pipeline failed, or something is missing after it.
     """
-    with progress.attended(prepared.plan), openlineage_events.reported(prepared.plan) as events:
-        return _carry_out(prepared, options, console, events)
+    plan = prepared.plan
+    with polling(plan, prepared.publisher) as poller, openlineage_events.reported(plan, poller) as events:
+        return _carry_out(prepared, options, console, poller, events)
 
 
 def _after_own_death(plan: Plan) -> None:
@@ -146,7 +154,9 @@ def _after_own_death(plan: Plan) -> None:
     LOGGER.warning("%s; going on", "; ".join(new))
 
 
-def _attempt(prepared: Prepared, options: PipelineOptions, job: FlinkJob | None, console: Console) -> Any:
+def _attempt(
+    prepared: Prepared, options: PipelineOptions, job: FlinkJob | None, console: Console, poller: Poller
+) -> Any:
     """Runs the pipeline to its end, again after every shard that killed its worker; returns Beam's metrics.
 
     It ends: each time a shard has one death more, and is set aside when it has ``max_deaths`` of them.
@@ -158,7 +168,7 @@ def _attempt(prepared: Prepared, options: PipelineOptions, job: FlinkJob | None,
         supervision.at_work(known)
         try:
             with (
-                progress.shown(plan, job, console),
+                progress.shown(poller, job, console),
                 while_it_makes_sense(plan, job),
                 block_files(options) as files,
             ):
@@ -182,7 +192,11 @@ def _attempt(prepared: Prepared, options: PipelineOptions, job: FlinkJob | None,
 
 
 def _carry_out(
-    prepared: Prepared, options: PipelineOptions, console: Console, events: openlineage_events.Events
+    prepared: Prepared,
+    options: PipelineOptions,
+    console: Console,
+    poller: Poller,
+    events: openlineage_events.Events,
 ) -> int:
     plan, lineage = prepared.plan, prepared.lineage
     settings = plan.settings
@@ -193,7 +207,7 @@ def _carry_out(
     started = time.perf_counter()
     job = FlinkJob.of(options, name_job(options, plan.run))
     while True:
-        metrics = _attempt(prepared, options, job, console)
+        metrics = _attempt(prepared, options, job, console, poller)
         totals = runs.totals(lineage, plan.run)
         token_objects = token_objects_of(lineage, plan.run)
         missing = manifest.missing_from(plan, totals, token_objects)

@@ -477,6 +477,14 @@ class Settings(NormalizationSettings):
         metavar="DSN",
         description="PostgreSQL, e.g. 'host=db dbname=lineage'; empty: an embedded one in your data directory",
     )
+    events_exchange: str = _setting(
+        "lineage",
+        "",
+        decides="nothing",
+        max_length=255,
+        metavar="NAME",
+        description="topic exchange of RabbitMQ (AMQP_URL in the environment) that is told what happens; empty: none",
+    )
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -159,6 +159,7 @@ def test_a_right_that_is_missing_is_named_before_any_work(own_database: str, tak
     as_owner(
         own_database,
         "GRANT SELECT, INSERT, UPDATE ON runs, outcomes, sources, segments TO somebody",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON event_streams, outbox, products TO somebody",
         "GRANT SELECT ON lineage, lineage_migrations TO somebody",
         "GRANT EXECUTE ON FUNCTION create_run_partitions TO somebody",
     )

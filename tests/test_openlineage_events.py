@@ -12,6 +12,7 @@ import pytest
 from beam_pipeline import embedded_postgres, openlineage_events
 from beam_pipeline.openlineage_events import dataset_name, reported
 from beam_pipeline.plan import Plan, make_plan
+from beam_pipeline.poller import polling
 from beam_pipeline.sample import tokenizer_path
 from beam_pipeline.settings import Settings
 from tests import runs
@@ -71,7 +72,7 @@ def test_a_run_says_when_it_starts_and_ends(log: Path, tmp_path: Path) -> None:
     ("error", "state"), [(RuntimeError("the worker died"), "FAIL"), (KeyboardInterrupt("stopped"), "ABORT")]
 )
 def test_a_run_that_ends_otherwise_says_how(log: Path, plan: Plan, error: BaseException, state: str) -> None:
-    with pytest.raises(type(error)), reported(plan):
+    with pytest.raises(type(error)), polling(plan) as poller, reported(plan, poller):
         raise error
     start, end = events(log)
     assert (start["eventType"], end["eventType"]) == ("START", state)
@@ -80,8 +81,8 @@ def test_a_run_that_ends_otherwise_says_how(log: Path, plan: Plan, error: BaseEx
 
 def test_progress_is_told(log: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openlineage_events, "PROGRESS_SECONDS", 0.05)
-    with reported(plan):
-        deadline = time.monotonic() + 20
+    with polling(plan) as poller, reported(plan, poller):
+        deadline = time.monotonic() + 120
         while not (log.exists() and log.read_text().count("\n") > 2):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -95,7 +96,7 @@ def test_progress_is_told(log: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
 def test_without_configuration_nothing_is_sent(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     assert openlineage_events._client() is None
     monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
-    with reported(plan) as sender:
+    with polling(plan) as poller, reported(plan, poller) as sender:
         sender.send("RUNNING")
 
 
@@ -104,7 +105,7 @@ def test_a_receiver_that_is_away_does_not_stop_the_run(
 ) -> None:
     config = {"type": "http", "url": "http://127.0.0.1:9", "retry": {"total": 0}, "timeout": 1}
     monkeypatch.setenv("OPENLINEAGE__TRANSPORT", json.dumps(config))
-    with reported(plan):
+    with polling(plan) as poller, reported(plan, poller):
         pass
     assert "the OpenLineage event START couldn't be sent" in caplog.text
 
@@ -113,7 +114,7 @@ def test_a_wrong_configuration_does_not_stop_the_run(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OPENLINEAGE__TRANSPORT", json.dumps({"type": "pigeon"}))
-    with reported(plan):
+    with polling(plan) as poller, reported(plan, poller):
         pass
     assert "OpenLineage is configured wrongly" in caplog.text
 
@@ -137,7 +138,7 @@ def test_datasets_are_named_by_the_rules() -> None:
     ],
 )
 def test_the_check_can_fail(log: Path, plan: Plan, spoil: Callable[[dict[str, Any]], object]) -> None:
-    with reported(plan):
+    with polling(plan) as poller, reported(plan, poller):
         pass
     event = copy.deepcopy(events(log)[0])
     spoil(event)

@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_pipeline import failures, rededuplicate
+from beam_pipeline.commands.told_products import Product, add_events_arguments
 from beam_pipeline.options import UsageError, beam_options
 from beam_pipeline.settings import Settings, metavar_of
 from runners import local_flink
+from transforms.io import storage
 
 BEAM_FLAGS = True
 CHANGEABLE = ("min_similarity", "duplicates_within", "keep_duplicate", "partitions", "bucket_cap", "max_open_edges")
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="outputs of earlier runs, or of dedup over them: drop what they kept already",
     )
+    add_events_arguments(parser)
     for name in CHANGEABLE:
         description = f"{Settings.model_fields[name].description} (default: as in the run)"
         parser.add_argument(f"--{name}", metavar=metavar_of(name) or None, default=argparse.SUPPRESS, help=description)
@@ -45,12 +48,15 @@ def run(args: argparse.Namespace) -> int:
         options = beam_options(args.beam_flags)
         try:
             planned = rededuplicate.prepare(args.run, args.output, args.against, changed)
+            product = Product(args, args.run)
         except pydantic.ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))
             raise UsageError(f"{where}: {fault['msg']} (got {fault['input']!r})") from error
     with local_flink.brought_up(options) as brought_up:
         contents = rededuplicate.carry_out(planned, args.run, brought_up)
+    made_from = [contents["run"], *(run["run"] for run in contents["against"])]
+    product.done("decision", storage.absolute(args.output), made_from, {"counts": contents["counts"]})
     console = Console(stderr=True)
     table = Table(title=f"run {contents['run']}, decided again", title_justify="left")
     table.add_column("documents")

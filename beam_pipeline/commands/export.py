@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_pipeline import failures
+from beam_pipeline.commands.told_products import Product, add_events_arguments
 from beam_pipeline.export import plan as planning
 from beam_pipeline.export import run as running
 from beam_pipeline.export.settings import GROUPS, ExportSettings
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``export``."""
     groups = {name: parser.add_argument_group(name, text) for name, text in GROUPS.items()}
     add_flags(groups, ExportSettings)
+    add_events_arguments(parser)
     parser.add_argument("--plan", action="store_true", help="print what would be written, and write nothing")
     parser.add_argument("--json", action="store_true", help="JSON for machines instead of tables")
 
@@ -42,12 +44,21 @@ def run(args: argparse.Namespace) -> int:
         if args.plan:
             _show(planning.draft(settings).contents, args.json, console)
             return 0
+        product = Product(args, settings.run[0])
         plan = planning.make_plan(settings)
     with local_flink.brought_up(options) as brought_up:
         contents = running.carry_out(plan, brought_up)
+    product.done("export", plan.output, [run.run for run in plan.runs], _told(settings.format, contents))
     _show(contents, args.json, console)
     console.print(f"-> {plan.output}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _told(chosen: str, contents: dict[str, Any]) -> dict[str, Any]:
+    """What ``export.done`` says."""
+    names = ("files", "bytes", "sequences", "documents", "tokens")
+    splits = {split: {name: of[name] for name in names} for split, of in contents["splits"].items()}
+    return {"format": chosen, "splits": splits}
 
 
 def _show(contents: dict[str, Any], as_json: bool, console: Console) -> None:

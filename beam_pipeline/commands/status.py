@@ -6,13 +6,16 @@ import argparse
 import dataclasses
 import datetime
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from beam_pipeline.commands.events import told
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
 from beam_pipeline.lineage import runs
+from beam_pipeline.lineage.outbox import Outbox
 from beam_pipeline.lineage.progress import Progress
 from transforms.io.lineage import Lineage
 
@@ -32,13 +35,13 @@ def run(args: argparse.Namespace) -> int:
     """Prints how far a run is, with ``--watch`` until it ends; returns the exit status."""
 
     def command(lineage: Lineage, run_id: str) -> None:
-        progress = runs.progress(lineage, run_id)
+        progress, outbox = runs.progress(lineage, run_id), runs.outbox(lineage)
         if args.json:
-            print_json(dataclasses.asdict(progress))
+            print_json(_for_machines(progress, outbox))
             while args.watch and progress.state == "running":
                 time.sleep(args.every)
-                progress = runs.progress(lineage, run_id)
-                print_json(dataclasses.asdict(progress))
+                progress, outbox = runs.progress(lineage, run_id), runs.outbox(lineage)
+                print_json(_for_machines(progress, outbox))
             return
         console = Console(soft_wrap=True, highlight=False)
         if args.watch and not console.is_terminal:
@@ -48,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
                 progress = runs.progress(lineage, run_id)
                 console.print(_line(progress))
             return
-        with Live(_table(progress), console=Console(), auto_refresh=False) as live:
+        with Live(_table(progress, outbox), console=Console(), auto_refresh=False) as live:
             while args.watch and progress.state == "running":
                 time.sleep(args.every)
-                progress = runs.progress(lineage, run_id)
-                live.update(_table(progress), refresh=True)
+                progress, outbox = runs.progress(lineage, run_id), runs.outbox(lineage)
+                live.update(_table(progress, outbox), refresh=True)
 
     try:
         return with_lineage(args, command)
@@ -71,7 +74,11 @@ def _line(progress: Progress) -> str:
     )
 
 
-def _table(progress: Progress) -> Table:
+def _for_machines(progress: Progress, outbox: Outbox) -> dict[str, Any]:
+    return dataclasses.asdict(progress) | {"events": dataclasses.asdict(outbox)}
+
+
+def _table(progress: Progress, outbox: Outbox) -> Table:
     table = Table(title=f"Run {progress.run}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -100,6 +107,8 @@ def _table(progress: Progress) -> Table:
         names = [worker.name for worker in progress.workers[:_WORKERS_SHOWN]]
         more = ", ..." if len(progress.workers) > _WORKERS_SHOWN else ""
         table.add_row("workers seen lately", f"{len(progress.workers)}: {', '.join(names)}{more}")
+    if outbox.waiting or outbox.alarm:
+        table.add_row("events waiting", told(outbox))
     return table
 
 

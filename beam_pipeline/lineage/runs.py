@@ -6,6 +6,7 @@ import datetime
 import uuid
 from typing import Any
 
+from beam_pipeline.lineage.outbox import Outbox, outbox_of
 from beam_pipeline.lineage.progress import Progress, progress_of
 from beam_pipeline.lineage.totals import Totals, totals_of
 from beam_pipeline.lineage.worker_notes import edits_of
@@ -46,6 +47,11 @@ def progress(lineage: Lineage, run: str) -> Progress:
       ValueError: there is no such run.
     """
     return lineage.read(lambda connection: progress_of(connection, uuid.UUID(run)))
+
+
+def outbox(lineage: Lineage) -> Outbox:
+    """The events that wait to be sent."""
+    return lineage.read(outbox_of)
 
 
 def migrations(lineage: Lineage) -> list[tuple[str, datetime.datetime]]:

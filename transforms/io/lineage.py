@@ -18,9 +18,14 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from schemas import events
+from schemas.events import Fact
 from schemas.outcomes import PAGE, Outcomes
 from schemas.segments import Segment, SourceState
 from schemas.shards import Source
+from transforms.io import facts
+from transforms.io.facts import UNREADABLE
+from transforms.io.outbox import tell
 from transforms.io.postgres import (
     CHAR_ARRAY,
     FLOAT4_ARRAY,
@@ -99,7 +104,7 @@ def _upsert_statement() -> str:
         WHERE NOT (old.state = 'done' AND excluded.state <> 'done')
             AND ({", ".join(f"old.{columns[place]}" for place in result)})
             IS DISTINCT FROM ({", ".join(new[place] for place in result)})
-        RETURNING shard, state, attempts
+        RETURNING run, shard, state, attempts, source, rows, token_object, error
     """
 
 
@@ -158,9 +163,20 @@ class Lineage:
         self._transaction(check_rights)
 
     def start_run(
-        self, run: str, settings: Mapping[str, Any], settings_hash: str, code_version: str, outcomes: Outcomes
+        self,
+        run: str,
+        settings: Mapping[str, Any],
+        settings_hash: str,
+        code_version: str,
+        outcomes: Outcomes,
+        events_exchange: str | None = None,
+        planned: Mapping[str, Any] | None = None,
     ) -> None:
         """Records that a run starts, or that it goes on.
+
+        Args:
+          events_exchange: where the facts of this run are told (docs/events.md); None: nowhere.
+          planned: what ``run.planned`` says beside the settings' hash and the version.
 
         Raises:
           ValueError: the run is known with other settings or outcomes.
@@ -179,8 +195,9 @@ class Lineage:
             if found is None:
                 connection.execute("SELECT create_run_partitions(%s)", (key,))
                 connection.execute(
-                    "INSERT INTO runs (run, settings, settings_hash, code_version) VALUES (%s, %s, %s, %s)",
-                    (key, Jsonb(settings), settings_hash, code_version),
+                    "INSERT INTO runs (run, settings, settings_hash, code_version, events_exchange)"
+                    " VALUES (%s, %s, %s, %s, %s)",
+                    (key, Jsonb(settings), settings_hash, code_version, events_exchange),
                 )
                 with connection.cursor() as cursor:
                     cursor.executemany(
@@ -188,15 +205,22 @@ class Lineage:
                         ' VALUES (%s, %s::text::"char", %s, %s, %s)',
                         [(key, *row) for row in table],
                     )
+                versions = {"settings_hash": settings_hash, "code_version": code_version}
+                about = {"run": run, "output": settings.get("output", "")}
+                first = Fact(events.RUN_PLANNED, run, {**about, **versions, **(planned or {})})
+                tell(connection, events_exchange, run, [first, Fact(events.RUN_STARTED, run, {**about, "start": 1})])
                 return
             known = connection.execute("SELECT code::text, page, outcome, reason FROM outcomes WHERE run = %s", (key,))
             if found != (settings_hash,) or sorted(known.fetchall()) != table:
                 raise ValueError(f"run {run} is known with other settings (hash {found[0]}, now {settings_hash})")
-            connection.execute(
+            [(starts,)] = connection.execute(
                 "UPDATE runs SET state = 'running', starts = starts + 1, resumed = now(), heartbeat = now(),"
-                " finished = NULL, code_version = %s, settings = %s WHERE run = %s",
-                (code_version, Jsonb(settings), key),
-            )
+                " finished = NULL, code_version = %s, settings = %s, events_exchange = %s WHERE run = %s"
+                " RETURNING starts",
+                (code_version, Jsonb(settings), events_exchange, key),
+            ).fetchall()
+            again = {"run": run, "output": settings.get("output", ""), "start": starts}
+            tell(connection, events_exchange, run, [Fact(events.RUN_STARTED, run, again)])
 
         self._transaction(start)
 
@@ -239,6 +263,7 @@ class Lineage:
         """
         key = uuid.UUID(run)
         ordered = sorted(states, key=lambda state: state.number)
+        reasons = {state.number: _escaped(state.state) for state in ordered if state.state.startswith(UNREADABLE)}
         alone = [
             (_escaped(state.state), None if state.rows < 0 else state.rows, state.shards, key, state.number)
             for state in ordered
@@ -252,6 +277,7 @@ class Lineage:
         ]
 
         def update(connection: Connection) -> None:
+            found = facts.newly_unreadable(connection, run, reasons)
             with connection.cursor() as cursor:
                 missing = sum(state.packed for state in ordered)
                 for statement, rows in (
@@ -270,6 +296,7 @@ class Lineage:
                         f"run {run}: of the sources {ordered[0].number} to "
                         f"{ordered[-1].number + ordered[-1].packed - 1} {missing} weren't recorded"
                     )
+            tell(connection, facts.exchange_of(connection, run), run, found)
 
         if ordered:
             self._transaction(update)
@@ -299,7 +326,7 @@ class Lineage:
                 rounds.append({key: row})
 
         def upsert(connection: Connection) -> list[tuple[str, str, int]]:
-            written = []
+            written: list[tuple[Any, ...]] = []
             for rows in rounds:
                 stage(connection, "segments", _SEGMENT_COLUMNS, rows.values())
                 try:
@@ -308,8 +335,11 @@ class Lineage:
                     if error.diag.constraint_name is None:  # no partition takes it
                         raise ValueError(f"run {next(iter(rows))[0]} wasn't started in this database") from error
                     raise
-            _record_packed(connection, segments)
-            return written
+            unreadable = _record_packed(connection, segments)
+            for run in sorted({segment.run for segment in segments}):
+                if exchange := facts.exchange_of(connection, run):
+                    tell(connection, exchange, run, facts.of_segments(connection, run, written) + unreadable[run])
+            return [(shard, state, attempts) for _, shard, state, attempts, *_ in written]
 
         return self._transaction(upsert) if rounds else []
 
@@ -328,16 +358,50 @@ class Lineage:
             raise ValueError(f"state: {state!r} is none of done, failed, stopped")
         kept = _escaped_json(summary)  # it may quote the failure of broken input: no reason to fail again
         _check_json(kept, "summary")
+        key = uuid.UUID(run)
 
         def finish(connection: Connection) -> None:
-            done = connection.execute(
-                "UPDATE runs SET state = %s, summary = %s, finished = now() WHERE run = %s",
-                (state, Jsonb(kept), uuid.UUID(run)),
-            )
-            if not done.rowcount:
+            known = connection.execute("SELECT state, settings FROM runs WHERE run = %s FOR UPDATE", (key,)).fetchone()
+            if known is None:
                 raise ValueError(f"run {run} wasn't started in this database")
+            connection.execute(
+                "UPDATE runs SET state = %s, summary = %s, finished = now() WHERE run = %s", (state, Jsonb(kept), key)
+            )
+            if known[0] != state:  # not what a connection that was lost has committed already
+                tell(connection, facts.exchange_of(connection, run), run, facts.of_end(run, state, known[1], kept))
 
         self._transaction(finish)
+
+    def record_product(
+        self, kind: str, uri: str, made_from: Sequence[str], summary: Mapping[str, Any], events_exchange: str | None
+    ) -> None:
+        """Records that an export or decisions are finished; the same ones again change nothing.
+
+        Args:
+          kind: ``export`` or ``decision``.
+          uri: where they are.
+          made_from: ids of the runs.
+          summary: JSON to be kept with them, and told.
+          events_exchange: as for ``start_run``.
+        """
+        kept = _escaped_json(summary)
+        _check_json(kept, "summary")
+        check_text(uri, f"URI of the {kind}")
+
+        def record(connection: Connection) -> None:
+            changed = connection.execute(
+                "INSERT INTO products AS old (kind, uri, runs, summary) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (uri) DO UPDATE SET"
+                " (kind, runs, summary, finished) = (excluded.kind, excluded.runs, excluded.summary, now())"
+                " WHERE (old.kind, old.runs, old.summary)"
+                " IS DISTINCT FROM (excluded.kind, excluded.runs, excluded.summary)",
+                (kind, uri, list(made_from), Jsonb(kept)),
+            )
+            if changed.rowcount:
+                told = Fact(f"{kind}.done", uri, {"output": uri, "runs": list(made_from), **kept})
+                tell(connection, events_exchange, uri, [told])
+
+        self._transaction(record)
 
     def beat(self, run: str) -> None:
         """Records that the command that carries out a run lives."""
@@ -360,8 +424,13 @@ class Lineage:
         return retrying(attempt, self._dsn, self._retry_seconds)
 
 
-def _record_packed(connection: Connection, segments: Sequence[Segment]) -> None:
-    """Rows and states of the sources of packed shards, which are known with their segments."""
+def _record_packed(connection: Connection, segments: Sequence[Segment]) -> dict[str, list[Fact]]:
+    """Rows and states of the sources of packed shards, which are known with their segments.
+
+    Returns:
+      By run, the sources of which it wasn't known that they can't be read.
+    """
+    unreadable: dict[str, list[Fact]] = {segment.run: [] for segment in segments}
     rows = [
         (uuid.UUID(segment.run), segment.source + position, count, segment.census.errors.get(position))
         for segment in segments
@@ -369,14 +438,19 @@ def _record_packed(connection: Connection, segments: Sequence[Segment]) -> None:
         for position, count in enumerate(segment.census.rows.tolist())
     ]
     if not rows:
-        return
-    states = [(*row[:3], "ok" if row[3] is None else f"unreadable: {_escaped(row[3])}") for row in rows]
+        return unreadable
+    states = [(*row[:3], "ok" if row[3] is None else f"{UNREADABLE}{_escaped(row[3])}") for row in rows]
     stage(connection, "sources", _STATE_COLUMNS, states, "_states")
-    connection.execute(
+    changed = connection.execute(
         "UPDATE sources AS old SET rows = new.rows, state = new.state FROM staged_sources_states AS new"
         " WHERE old.run = new.run AND old.number = new.number"
         " AND (old.rows, old.state) IS DISTINCT FROM (new.rows, new.state)"
-    )
+        " RETURNING old.run, old.uri, old.etag, old.state"
+    ).fetchall()
+    for run, uri, etag, state in sorted(changed):
+        if state.startswith(UNREADABLE):
+            unreadable[str(run)].append(facts.unreadable(str(run), uri, etag, state.removeprefix(UNREADABLE)))
+    return unreadable
 
 
 def _segment_row(segment: Segment) -> tuple[Any, ...]:

@@ -209,6 +209,9 @@ _RIGHTS = {
     "outcomes": ("SELECT", "INSERT"),
     "sources": ("SELECT", "INSERT", "UPDATE"),
     "segments": ("SELECT", "INSERT", "UPDATE"),
+    "event_streams": ("SELECT", "INSERT", "UPDATE"),
+    "outbox": ("SELECT", "INSERT", "DELETE"),
+    "products": ("SELECT", "INSERT", "UPDATE"),
 }
 """What a run does with the tables, from its start to its end."""
 
