@@ -114,7 +114,7 @@ def test_exports_and_decisions_are_told(
 ) -> None:
     told = ["--events_exchange", EXCHANGE, "--lineage_dsn", database]
     run = runs.manifest(finished)["run"]
-    export = ["export", "--run", str(finished), "--output", str(tmp_path / "train"), "--format", "flat", *told]
+    export = ["export", "--run", str(finished), "--output", str(tmp_path / "train"), "--format", "megatron", *told]
     dedup = ["dedup", "--run", str(finished), "--output", str(tmp_path / "again"), "--direct_num_workers", "1", *told]
     assert main(export) == main(export) == 0  # the second time nothing is new
     assert main(dedup) == 0
