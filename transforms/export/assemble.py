@@ -68,12 +68,14 @@ def assemble(file: ExportFile, options: ExportOptions) -> Assembled:
       NotAsTheRunSays: documents lack the token with which their run ends or begins them.
       SourceChanged, DamagedObject: a token object isn't what it was when the export was planned.
     """
-    units = list(dict.fromkeys(piece.unit for piece in file.pieces))
+    by_unit: dict[Unit, list[Piece]] = {}
+    for piece in file.pieces:
+        by_unit.setdefault(piece.unit, []).append(piece)
+    units = list(by_unit)
     lengths: list[Ints] = []
     found: list[list[npt.NDArray]] = []
     for index, (unit, opened) in enumerate(_opened(units)):
-        pieces = [piece for piece in file.pieces if piece.unit == unit]
-        rows = _chosen(index, unit, opened, pieces, file.split, options, lengths)
+        rows = _chosen(index, unit, opened, by_unit[unit], file.split, options, lengths)
         found.extend(rows)
     columns = [np.concatenate(parts) for parts in zip(*found, strict=True)] if found else []
     documents, empty = _ordered(columns)

@@ -167,7 +167,8 @@ class ProvenanceIndex:
         group = self._group("sequence", sequence)
         numbers = group["sequence"].to_numpy()
         first, last = np.searchsorted(numbers, [sequence, sequence + 1])
-        starts, stop = self._starts(group, numbers, int(last))
+        starts = group["start"].to_numpy().astype(np.int64)
+        stop = self._stop(starts, int(last))
         length = stop - int(starts[first])
         if not 0 <= position < length:
             raise NoSuchToken(f"position: sequence {sequence} has {length} tokens, so none is {position}")
@@ -185,8 +186,8 @@ class ProvenanceIndex:
         sequences = group["sequence"].to_numpy()
         row = int(np.searchsorted(group["start"].to_numpy(), token, "right")) - 1
         first, last = np.searchsorted(sequences, [sequences[row], sequences[row] + 1])
-        starts, stop = self._starts(group, sequences, int(last))
-        return self._place(group, starts, stop, int(first), int(last), token)
+        starts = group["start"].to_numpy().astype(np.int64)
+        return self._place(group, starts, self._stop(starts, int(last)), int(first), int(last), token)
 
     def of(self, run: int, documents: npt.NDArray[np.uint64]) -> list[Place]:
         """Every piece of these documents in the file, at its first token."""
@@ -200,9 +201,10 @@ class ProvenanceIndex:
                 continue
             table = self._parquet.read_row_group(group, use_threads=False)
             sequences = table["sequence"].to_numpy()
+            starts = table["start"].to_numpy().astype(np.int64)
             for row in rows_found:
                 first, last = np.searchsorted(sequences, [sequences[row], sequences[row] + 1])
-                starts, stop = self._starts(table, sequences, int(last))
+                stop = self._stop(starts, int(last))
                 found.append(self._place(table, starts, stop, int(first), int(last), int(starts[row])))
         return found
 
@@ -210,15 +212,12 @@ class ProvenanceIndex:
         self._read = max(0, int(np.searchsorted(self._first[column], value, "right")) - 1)
         return self._parquet.read_row_group(self._read, use_threads=False)
 
-    def _starts(
-        self, table: pa.Table, sequences: npt.NDArray[np.uint32], last: int
-    ) -> tuple[npt.NDArray[np.int64], int]:
-        """Where the pieces of a row group begin, and where the sequence ends whose pieces end before ``last``."""
-        starts = table["start"].to_numpy().astype(np.int64)
+    def _stop(self, starts: npt.NDArray[np.int64], last: int) -> int:
+        """Where the sequence ends whose pieces end before ``last``, in a row group whose pieces begin at ``starts``."""
         if last < len(starts):
-            return starts, int(starts[last])
+            return int(starts[last])
         later = self._first["start"][self._first["start"] > int(starts[-1])]
-        return starts, int(later[0]) if len(later) else self.tokens
+        return int(later[0]) if len(later) else self.tokens
 
     def _place(
         self, table: pa.Table, starts: npt.NDArray[np.int64], stop: int, first: int, last: int, token: int
