@@ -182,20 +182,20 @@ def _frozen(value: Any) -> Any:
 
 def own_columns(
     inputs: Mapping[str, Mapping[str, str]], text_column: str, id_column: str
-) -> tuple[tuple[str, str, str], ...]:
-    """Inputs with columns of their own (``input_columns``) as ``ReadOptions.of_inputs`` takes them."""
+) -> tuple[tuple[str, str, str, str], ...]:
+    """Inputs with options of their own (``input_columns``) as ``ReadOptions.of_inputs`` takes them."""
     return tuple(
-        (place, own.get("text_column", text_column), own.get("id_column", id_column)) for place, own in inputs.items()
+        (place, own.get("text_column", text_column), own.get("id_column", id_column), own.get("format", ""))
+        for place, own in inputs.items()
     )
 
 
 def _checked_inputs(inputs: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     for place, own in inputs.items():
         for name in own:
-            if name not in ("text_column", "id_column"):
+            if name not in ("text_column", "id_column", "format"):
                 raise ValueError(
-                    f"{place}: {name!r} can't be given for one input, only text_column and id_column; a format is "
-                    "recognized by content"
+                    f"{place}: {name!r} can't be given for one input, only text_column, id_column and format"
                 )
     return {storage.absolute(place): own for place, own in inputs.items()}
 
@@ -257,8 +257,8 @@ class Settings(NormalizationSettings):
         "input and output",
         default_factory=dict,
         metavar="YAML",
-        description="columns of single inputs; in --config better as `input: [{uri: URI, text_column: NAME, "
-        "id_column: NAME}]`",
+        description="columns and formats of single inputs; in --config better as `input: [{uri: URI, "
+        "text_column: NAME, id_column: NAME, format: NAME}]`",
     )
     shard_bytes: pydantic.ByteSize = _setting(
         "input and output",
@@ -534,8 +534,11 @@ class Settings(NormalizationSettings):
         from transforms.io.readers import ReadOptions
 
         of_inputs = own_columns(self.input_columns, self.text_column, self.id_column)
-        for _, text_column, id_column in of_inputs:
-            ReadOptions(text_column, id_column)  # checks them
+        for place, text_column, id_column, name in of_inputs:
+            try:
+                ReadOptions(text_column, id_column, format=name)  # checks them
+            except ValueError as error:
+                raise ValueError(f"input {place}: {error}") from None
         shard_bytes = int(self.shard_bytes)
         return ReadOptions(self.text_column, self.id_column, shard_bytes, self.plain_text, of_inputs=of_inputs)
 

@@ -15,7 +15,11 @@ from beam_pipeline.options import UsageError, resolve_part
 from beam_pipeline.planned_sources import list_sources
 from beam_pipeline.preflight import UnusableSettings, check_columns
 from beam_pipeline.settings import Settings
+from schemas.shards import Source
 from tests import runs
+from tests.web import warcs
+from transforms.io import storage
+from transforms.io.readers import ReadOptions, check, first_look, read, split
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,8 @@ def test_a_column_that_an_input_has_not_is_named_with_its_file(folder: Path) -> 
 @pytest.mark.parametrize(
     ("own", "said"),
     [
-        ({"format": "csv"}, "'format' can't be given for one input"),
+        ({"shards": "3"}, "'shards' can't be given for one input"),
+        ({"format": "cvs"}, r"\.jsonl: format: must be one of parquet, arrow, csv, jsonl, text, warc, but is 'cvs'"),
         ({"uri": None}, "has no `uri`"),
         ({"id_column": "content"}, "is text_column already"),
     ],
@@ -87,3 +92,36 @@ def test_what_cannot_be_given_is_refused(folder: Path, own: dict[str, object], s
 
 def test_columns_of_inputs_decide_results(folder: Path) -> None:
     assert settings(folder).deciding("fingerprints") != settings(folder, id_column="text2").deciding("fingerprints")
+
+
+GOOD = {
+    "parquet": lambda path: pq.write_table(pa.table({"text": ["one text", "two"]}), path),
+    "jsonl": lambda path: path.write_text('{"text": "one text"}\n{"text": "two"}\n'),
+    "csv": lambda path: path.write_text("text,id\none text,1\ntwo,2\n"),
+    "text": lambda path: path.write_text("one text\n\ntwo\n"),
+    "warc": lambda path: path.write_bytes(
+        b"".join(warcs.record(text, "conversion", media="text/plain") for text in (b"one text", b"two"))
+    ),
+}
+
+
+def reading(place: Path, name: str) -> ReadOptions:
+    return ReadOptions(of_inputs=((str(place), "text", "id", name),))
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("given", GOOD)
+def test_a_format_that_is_named_is_how_a_source_is_read(tmp_path: Path, name: str, given: str) -> None:
+    path = tmp_path / "source"
+    GOOD[name](path)
+    info = storage.stat(str(path))
+    assert info is not None
+    source = Source(0, info.uri, info.etag, info.size)
+    seen = first_look(source, reading(path, given))
+    if given == name:
+        [shard] = split(source, reading(path, given))
+        [batch] = read(shard, reading(path, given))
+        assert batch["text"].to_pylist() == (["one text\n\ntwo\n"] if name == "text" else ["one text", "two"])
+        assert not seen.reason
+    elif given != "text" or name == "parquet":
+        assert check(source, reading(path, given)), "is read as what it isn't"

@@ -21,6 +21,10 @@ LOGGER = logging.getLogger(__name__)
 
 MIB = 1 << 20
 PLAIN_TEXT = ("no", "file", "paragraph")
+FORMATS = {
+    "parquet": "parquet", "arrow": "arrow", "csv": "csv", "jsonl": "json lines", "text": "plain text", "warc": "warc"
+}  # fmt: skip
+"""What a source's format may be named in settings -> the name of its reader."""
 BATCH_BYTES = 16 * MIB  # text and ids of one batch: its overhead is forgotten, and many can be held
 BATCH_ROWS = 1 << 16  # bounds a batch of rows without text
 SHARD_ROWS = 1 << 20  # bounds the packed arrays of a shard, whatever the length of its documents
@@ -38,7 +42,9 @@ class ReadOptions:
       plain_text: what a document is in a source that is plain text: the whole ``file`` or a ``paragraph``; ``no``: such
         a source isn't read.
       columns: what else is read; null in a source that hasn't it.
-      of_inputs: inputs with columns of their own: file, folder, prefix or glob, its text column and its id column.
+      of_inputs: inputs with options of their own: file, folder, prefix or glob, its text column, its id column, its
+        format.
+      format: one of ``FORMATS`` that sources have, or members of archives; recognized by their content if it is empty.
     """
 
     text_column: str = "text"
@@ -46,7 +52,8 @@ class ReadOptions:
     shard_bytes: int = 128 * MIB
     plain_text: str = "no"
     columns: tuple[KeptColumn, ...] = ()
-    of_inputs: tuple[tuple[str, str, str], ...] = ()
+    of_inputs: tuple[tuple[str, str, str, str], ...] = ()
+    format: str = ""
 
     def __post_init__(self) -> None:
         for name in ("text_column", "id_column"):
@@ -56,14 +63,19 @@ class ReadOptions:
             raise ValueError(f"id_column: {self.id_column!r} is text_column already; the two must differ")
         if self.plain_text not in PLAIN_TEXT:
             raise ValueError(f"plain_text: must be one of {', '.join(PLAIN_TEXT)}, but is {self.plain_text!r}")
+        if self.format and self.format not in FORMATS:
+            raise ValueError(f"format: must be one of {', '.join(FORMATS)}, but is {self.format!r}")
         if self.shard_bytes < 1:
             raise ValueError(f"shard_bytes: must be at least 1, but is {self.shard_bytes}")
 
     def of_source(self, uri: str) -> ReadOptions:
-        """The options with the columns of the first input that has some of its own and that the source is from."""
-        for place, text_column, id_column in self.of_inputs:
+        """With the options of the first input that has some of its own and that the source is from."""
+        for place, text_column, id_column, name in self.of_inputs:
             if is_from(place, uri):
-                return dataclasses.replace(self, text_column=text_column, id_column=id_column, of_inputs=())
+                plain_text = "file" if name == "text" and self.plain_text == "no" else self.plain_text
+                return dataclasses.replace(
+                    self, text_column=text_column, id_column=id_column, format=name, plain_text=plain_text, of_inputs=()
+                )
         return self
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from transforms.io.readers import archives, arrow, csv_table, jsonl, parquet, plain_text, warc
+from transforms.io.readers.common import FORMATS
 from transforms.io.readers.reader import Look, Reader
 
 READERS: tuple[Reader, ...] = (
@@ -20,7 +21,13 @@ _BY_NAME = {reader.name: reader for reader in READERS}
 
 
 def reader_of(look: Look) -> Reader:
-    """The reader of a source, by its first and last bytes."""
+    """The reader of a source, by the format that was named, else by its first and last bytes.
+
+    What is an archive shows by its bytes always: a format is that of its members.
+    """
+    archive = _BY_NAME[archives.NAME]
+    if look.options.format and not archive.matches(look):
+        return _BY_NAME[FORMATS[look.options.format]]
     return next(reader for reader in READERS if reader.matches(look))
 
 
