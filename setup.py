@@ -7,6 +7,11 @@ from setuptools import find_packages, setup
 
 [VERSION] = re.findall(r'^__version__ = "(.+)"$', Path("beam_pipeline/version.py").read_text(encoding="utf-8"), re.M)
 
+REPORT = [
+    "jinja2>=3.1.6,<4",  # fills in the report's page and escapes what it is given
+    "vl-convert-python>=1.9,<2",  # draws its charts (Vega-Lite) as SVG, without a browser; 88 MB: not for workers
+]
+
 setup(
     name="beam-pipeline",
     version=VERSION,
@@ -18,6 +23,7 @@ setup(
     package_data={
         "": ["py.typed"],
         "beam_pipeline.recipes": ["*.yaml"],
+        "beam_pipeline.report": ["templates/*"],
         "beam_pipeline.sample": ["*.json", "*.jsonl"],
         "runners": ["pom.xml"],
         "schemas": ["sql/*.sql", "*.json"],
@@ -58,7 +64,9 @@ setup(
     ],
     extras_require={
         "openlineage": ["openlineage-python>=1.54,<2"],  # run events for Marquez, DataHub and their like
+        "report": REPORT,
         "test": [
+            *REPORT,
             "duckdb>=1.4,<2",  # these and the next two write files as their users do (tests/shapes.py)
             "pandas>=2.2,<3",
             "polars>=1.35,<2",
