@@ -232,3 +232,12 @@ def _warnings(source) -> list[str]:
     warnings: list[str] = []
     list(itertools.chain.from_iterable(read(shard, OPTIONS, warn=warnings.append) for shard in split(source, OPTIONS)))
     return warnings
+
+
+def test_a_member_without_a_name_is_a_reason(tmp_path: Path) -> None:
+    whole = zipped({"a": b'{"text": "x"}\n'})
+    name = whole.rindex(b"PK\x01\x02") + 28  # its length in the list of members
+    assert whole[name : name + 2] == b"\x01\x00"
+    assert "the archive can't be read" in check(
+        put(tmp_path / "x.zip", whole[:name] + b"\x00\x00" + whole[name + 2 :]), OPTIONS
+    )

@@ -44,7 +44,8 @@ _FAULTS = (
     EOFError,
     NotImplementedError,
     RuntimeError,
-    ValueError,  # an offset before the file's beginning
+    ValueError,  # an offset before the beginning of the file
+    LookupError,  # a member without a name
 )
 
 Choose = Callable[[Look], Reader]
