@@ -28,6 +28,7 @@ COMMANDS = {
     "why": "in words, why a document was kept, dropped or couldn't be used",
     "duplicates": "every document that was dropped for a document",
     "funnel": "how many documents, bytes and tokens came to which end",
+    "report": "one HTML page of a finished run: funnel, languages, attributes, texts, duplicates, costs",
     "compare": "what became of the same documents in two runs",
     "status": "how far a run is",
     "events": "how many events wait to be sent to RabbitMQ, and send them",

@@ -50,14 +50,14 @@ def funnel_by(lineage: Lineage, run: str, column: str, output: str = "") -> dict
         raise NotFoundInLineage(f"there is no run {run} in the lineage at {lineage.public_dsn}")
     layout = RunLayout(output or written_to)
     key = uuid.UUID(run)
-    meanings = lineage.read(lambda connection: _meanings(connection, key))
+    meaning_of = lineage.read(lambda connection: meanings(connection, key))
     found: dict[tuple[str, str, str | None], Amount] = {}
     for shard in lineage.read(lambda connection: _shards(connection, key)):
-        codes, tokens_uri = lineage.read(functools.partial(_outcomes, run=key, shard=shard))
+        codes, tokens_uri = lineage.read(functools.partial(outcomes_of, run=key, shard=shard))
         for code, value, amount in _counted(
             layout.fingerprints_of(shard), runs.moved(tokens_uri, written_to, layout.output) or "", codes, column
         ):
-            outcome, reason = meanings.get(code, ("undeclared", ""))
+            outcome, reason = meaning_of.get(code, ("undeclared", ""))
             name = (outcome, reason, value)
             found[name] = found.get(name, Amount()) + amount
         if len(found) > MOST_VALUES:
@@ -65,7 +65,8 @@ def funnel_by(lineage: Lineage, run: str, column: str, output: str = "") -> dict
     return found
 
 
-def _meanings(connection: Connection, run: uuid.UUID) -> dict[int, tuple[str, str]]:
+def meanings(connection: Connection, run: uuid.UUID) -> dict[int, tuple[str, str]]:
+    """Outcome and reason of each code that the run has declared."""
     rows = connection.execute("SELECT code::integer, page, outcome, reason FROM outcomes WHERE run = %s", (run,))
     return {PAGE * page + code: (outcome, reason or "") for code, page, outcome, reason in rows}
 
@@ -75,7 +76,8 @@ def _shards(connection: Connection, run: uuid.UUID) -> list[str]:
     return [shard for (shard,) in connection.execute(wanted, (run,))]
 
 
-def _outcomes(connection: Connection, run: uuid.UUID, shard: str) -> tuple[np.ndarray, str]:
+def outcomes_of(connection: Connection, run: uuid.UUID, shard: str) -> tuple[np.ndarray, str]:
+    """The outcome code of each document of a finished shard, and the URI of its token object."""
     wanted = (
         "SELECT array_to_string(outcomes, ''), token_object,"
         " (SELECT array_agg(page::integer ORDER BY place) FROM unnest(pages) WITH ORDINALITY AS each (page, place))"

@@ -17,8 +17,29 @@ from transforms.kernels.text.normalization import normalize
 from transforms.recipe.steps import SHOWN, Step, StepFailed, apply_step
 
 
+class CannotEdit(Exception):
+    """The editors can't be called again; the message says why."""
+
+
 def edits_of(settings: dict[str, Any], found: dict[str, Any], source: str, output: str = "") -> str:
     """The lines of a text that editors have removed (``-``) and added (``+``); empty if they have changed nothing.
+
+    Arguments as of ``before_and_after``.
+    """
+    try:
+        texts = before_and_after(settings, found, source, output)
+    except CannotEdit as error:
+        return f"can't be shown: {error}"
+    if texts is None:
+        return ""
+    before, after = (text.split("\n") for text in texts)
+    return "\n".join(list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:])
+
+
+def before_and_after(
+    settings: dict[str, Any], found: dict[str, Any], source: str, output: str = ""
+) -> tuple[str, str] | None:
+    """A text as it was before the editors of a run and behind them; None if they have changed nothing.
 
     The editors are called again, on the normalized text and on what the run has stored about the document.
 
@@ -27,21 +48,24 @@ def edits_of(settings: dict[str, Any], found: dict[str, Any], source: str, outpu
       found: the document as ``beam_pipeline.lineage.documents.trace`` returns it.
       source: its text as the source has it.
       output: where the run's output is now; empty: where it was written.
+
+    Raises:
+      CannotEdit: an editor or what it needs isn't there, or it fails.
     """
     try:
         parsed = Settings(**settings)
         editors = [step for spec in parsed.steps() if (step := spec.resolved().load()).kind == "editor"]
         if not editors:
-            return ""
+            return None
         columns = [field.name for field in SHOWN if field.name != "text"]
         columns += [column.name for column in parsed.kept_columns()]
         counted = [name for step in editors for name in step.columns]
         uri = RunLayout(output or settings["output"]).fingerprints_of(found["shard"])
         stored = stored_row(uri, found["document"], [*columns, *counted])
     except (ValueError, storage.StorageError, DamagedObject) as error:
-        return f"can't be shown: {error}"
+        raise CannotEdit(str(error)) from error
     if not len(stored) or not any(any(stored[name].to_pylist()) for name in counted):
-        return ""
+        return None
     before = normalize(pa.array([source]), parsed.normalization())
     document = stored.select(columns).append_column("text", before).append_column("outcome", pa.nulls(1, pa.uint8()))
     text = before[0].as_py()
@@ -53,8 +77,8 @@ def edits_of(settings: dict[str, Any], found: dict[str, Any], source: str, outpu
             Outcomes.with_filters(reason for step in editors for reason in step.reasons),
         )
     except StepFailed as error:
-        return f"can't be shown: {error}"
-    return "\n".join(list(difflib.unified_diff(text.split("\n"), after.split("\n"), n=0, lineterm=""))[2:])
+        raise CannotEdit(str(error)) from error
+    return text, after
 
 
 def _edited(document: pa.RecordBatch, editors: list[Step], stored: pa.Table, outcomes: Outcomes) -> str:

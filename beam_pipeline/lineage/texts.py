@@ -84,7 +84,12 @@ def reading_of(settings: Mapping[str, Any]) -> ReadOptions:
 
 def source_text(lineage: Lineage, run: uuid.UUID, options: ReadOptions, uri: str, row: int) -> str | None:
     """The text of a source's row, None if it has none that can be used. Reads the part of the source that it is in."""
-    for batch in read_row(*find_row(lineage, run, options, uri, row), options):
+    return text_in(*find_row(lineage, run, options, uri, row), options)
+
+
+def text_in(shard: Shard, row: int, options: ReadOptions) -> str | None:
+    """The text of a row of a source in a shard of it, as ``find_row`` finds it."""
+    for batch in read_row(shard, row, options):
         for found, text in zip(batch["row"].to_pylist(), batch["text"].to_pylist(), strict=True):
             if found == row:
                 return str(text) if text is not None else None

@@ -1,0 +1,178 @@
+"""Texts of a finished run to look at: chosen from a sample of its documents, fetched from the sources."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from beam_pipeline.finished_runs import FinishedRun
+from beam_pipeline.lineage.documents import count_duplicates, trace
+from beam_pipeline.lineage.edited_texts import CannotEdit, before_and_after
+from beam_pipeline.lineage.texts import TextGone, find_row, reading_of, text_in
+from beam_pipeline.lineage.witnesses import witnesses_of
+from beam_pipeline.report.run_documents import RunDocuments
+from beam_pipeline.settings import Settings
+from beam_pipeline.trial import conditions
+from beam_pipeline.trial.marks import spans_of
+from beam_pipeline.trial.result import MAX_CHARACTERS, Cluster, Duplicates, Figure, ShownText
+from transforms.io.lineage import Lineage
+from transforms.io.readers import UnreadableSource
+from transforms.kernels.text.normalization import normalize
+from transforms.recipe.steps import Step
+
+EACH = 3
+"""Texts of each kind."""
+CLUSTERS = 8
+READERS = 8
+
+Chosen = tuple[str, str, str, str, int]
+"""Kind, step, reason, place, and the row of the sample."""
+
+
+class RunTexts:
+    """Fetches texts of a run.
+
+    Raises:
+      TextGone, StorageError: a source isn't what it was.
+    """
+
+    def __init__(self, run: FinishedRun, lineage: Lineage, steps: Sequence[Step], documents: RunDocuments) -> None:
+        self._run, self._lineage, self._steps = run, lineage, {step.label: step for step in steps}
+        self._sample, self._shards = documents.sample, documents.shards
+        self._settings: dict[str, Any] = dict(run.manifest["settings"])
+        self._options = reading_of(self._settings)
+        self._asking = threading.Lock()  # the lineage has one connection
+        self._normalization = Settings(**self._settings).normalization()
+
+    def texts(self) -> tuple[ShownText, ...]:
+        """Of each reason, of each editor and of what is kept some."""
+        with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+            return tuple(shown for shown in pool.map(self._shown, self._chosen()) if shown is not None)
+
+    def _chosen(self) -> Iterator[Chosen]:
+        sample = self._sample
+        outcome, reasons = (sample[name].to_numpy(zero_copy_only=False) for name in ("outcome", "reason"))
+        kept = outcome == "kept"
+        for label, step in self._steps.items():
+            if step.kind == "editor":
+                counts = [
+                    sample[name].fill_null(0).to_numpy()
+                    for name in list(step.columns)[:3]
+                    if name in sample.column_names
+                ]
+                if counts:
+                    yield from (
+                        ("edited", label, "", "", row) for row in np.flatnonzero(sum(counts) * kept)[:EACH].tolist()
+                    )
+                continue
+            for reason in step.reasons:
+                dropped = np.flatnonzero((outcome == "dropped") & (reasons == reason))
+                away = (
+                    conditions.margins(step, reason, sample.combine_chunks().to_batches()[0]) if len(dropped) else None
+                )
+                if away is None:
+                    yield from (("dropped", label, reason, "", row) for row in dropped[:EACH].tolist())
+                    continue
+                far = np.abs(np.nan_to_num(away, nan=np.inf))
+                near = np.flatnonzero(kept & np.isfinite(far))
+                ordered = dropped[np.argsort(far[dropped], kind="stable")].tolist()
+                yield from (("dropped", label, reason, "closest", row) for row in ordered[:EACH])
+                yield from (("dropped", label, reason, "clearest", row) for row in ordered[EACH:][: -EACH - 1 : -1])
+                closest_kept = near[np.argsort(far[near], kind="stable")][:EACH].tolist()
+                yield from (("kept", label, reason, "closest_kept", row) for row in closest_kept)
+        yield from (("kept", "", "", "", row) for row in np.flatnonzero(kept)[: 2 * EACH].tolist())
+
+    def _shown(self, chosen: Chosen) -> ShownText | None:
+        kind, label, reason, place, row = chosen
+        document = self._sample.slice(row, 1)
+        values = document.to_pylist()[0]
+        text = self._text(values["source"], values["row"])
+        after = None
+        if kind == "edited":
+            found = self._traced(values["source"], values["row"])
+            try:
+                texts = before_and_after(self._settings, found, text, self._run.output)
+            except CannotEdit:
+                texts = None
+            if texts is None:
+                return None
+            text, after = texts
+        step = self._steps.get(label)
+        spans = spans_of(conditions.columns_of(step, reason), text) if step is not None and reason else ()
+        figures = tuple(self._figures(step, reason, document)) if step is not None and reason else ()
+        return ShownText(
+            kind, label, reason, place, values["source"], values["row"], values["id"], values["language"] or "",
+            text[:MAX_CHARACTERS], len(text) > MAX_CHARACTERS, after and after[:MAX_CHARACTERS], figures,
+            tuple((start, min(end, MAX_CHARACTERS)) for start, end in spans if start < MAX_CHARACTERS),
+        )  # fmt: skip
+
+    def _figures(self, step: Step, reason: str, document: pa.Table) -> Iterator[Figure]:
+        for each in conditions.conditions_of([step], document):
+            if each.reason == reason and each.language in ("", document["language"][0].as_py()):
+                value = document[each.figure][0].as_py() if each.figure in document.column_names else None
+                if value is not None:
+                    yield Figure(each.figure, float(value), each.operator, each.threshold)
+
+    def _traced(self, uri: str, row: int) -> dict[str, Any]:
+        with self._asking:
+            return trace(self._lineage, self._run.run, source=uri, row=row, output=self._run.output)
+
+    def _text(self, uri: str, row: int) -> str:
+        """A document's text, normalized."""
+        try:
+            with self._asking:
+                place = find_row(self._lineage, uuid.UUID(self._run.run), self._options, uri, row)
+            text = text_in(*place, self._options)
+        except UnreadableSource as error:
+            raise TextGone(f"{error}; with --no-texts the report doesn't need it") from error
+        return str(normalize(pa.array([text or ""]), self._normalization)[0])
+
+    def duplicates(self, texts: bool = True) -> Duplicates:
+        """How many duplicates the run has dropped, and the largest clusters among those of the sampled shards."""
+        dropped = self._run.manifest["counts"]["dropped"]
+        exact, near = dropped.get("exact_duplicate", 0), dropped.get("near_duplicate", 0)
+        looked_at = self._run.manifest["counts"]["kept"] + exact + near
+        clusters = tuple(self._clusters()) if texts and exact + near else ()
+        return Duplicates(exact, near, looked_at, clusters)
+
+    def _clusters(self) -> Iterator[Cluster]:
+        of_sample = {
+            key: row
+            for row, key in enumerate(
+                zip(*(self._sample[name].to_pylist() for name in ("shard", "place")), strict=True)
+            )
+        }
+        members: dict[int, list[int]] = {}
+        sizes: Counter[int] = Counter()
+        for shard, places, witnesses in witnesses_of(self._lineage, self._run.run, self._shards):
+            sizes.update(witnesses.tolist())
+            for place, witness in zip(places.tolist(), witnesses.tolist(), strict=True):
+                if (row := of_sample.get((shard, place))) is not None and len(members.get(witness, ())) < EACH:
+                    members.setdefault(witness, []).append(row)
+        largest = sorted(members, key=lambda witness: (-sizes[witness], witness))[:CLUSTERS]
+        yield from (self._cluster(members[witness]) for witness in largest)
+
+    def _cluster(self, rows: Sequence[int]) -> Cluster:
+        found = []
+        for row in rows:
+            source, number = self._sample["source"][row].as_py(), self._sample["row"][row].as_py()
+            found.append(self._traced(source, number))
+        home = found[0]["witness_uri"], found[0]["witness_row"]
+        places = [
+            (*home, found[0]["language"]),
+            *((one["source_uri"], one["source_row"], one["language"]) for one in found),
+        ]
+        texts = []
+        for uri, row, language in places:
+            text = self._text(uri, row)
+            cut = len(text) > MAX_CHARACTERS
+            texts.append(ShownText("duplicate", "", "", "", uri, row, None, language or "", text[:MAX_CHARACTERS], cut))
+        size = 1 + count_duplicates(self._lineage, self._run.run, *home)
+        return Cluster(tuple(texts), (1.0, *(float(one["similarity"]) for one in found)), size)
