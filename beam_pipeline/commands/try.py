@@ -7,7 +7,7 @@ what it costs. Your own steps are checked. ``--reason NAME --show 20`` shows tex
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
@@ -16,6 +16,9 @@ from beam_pipeline import failures, options, recipes
 from beam_pipeline.commands.lineage_arguments import print_json
 from beam_pipeline.settings import GROUPS, Settings, group_of
 from transforms.io import storage
+
+if TYPE_CHECKING:
+    from beam_pipeline.trial.turn import Wanted
 
 _GROUPS = ("input and output", "normalization", "language", "filters", "deduplication")
 _ALSO = ("input", "tokenizer", "language_model")
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         settings = settings_of(args.recipe, args)
         size = ALL_DOCUMENTS if args.sample == ALL_DOCUMENTS else _count(args.sample)
         trying = Trying(settings, size, args.by)
-        result = trying.turn(title=args.recipe, check=not args.no_checks)
+        result = trying.turn(title=args.recipe, wanted=_wanted(args))
     if args.json:
         print_json(trial_tables.as_json(result))
     elif args.reason:
@@ -70,6 +73,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         trial_tables.show(console, result)
     return 0
+
+
+def _wanted(args: argparse.Namespace) -> Wanted:
+    """What is to be found out: texts only if they are shown."""
+    from beam_pipeline.trial.turn import Wanted
+
+    if args.reason:
+        return Wanted(check=False, texts=args.show, only=args.reason)
+    return Wanted(check=not args.no_checks, texts=5 if args.json else 0)
 
 
 def settings_of(recipe: str, args: argparse.Namespace) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,14 @@ class Guard:
       singly: whether each document is called by itself, to find the one.
       off: why it isn't called at all; empty: it is.
       deaths: processes that it has ended.
+      slow: documents at which it took too long before it ended a process.
     """
 
     skip: set[int] = dataclasses.field(default_factory=set)
     singly: bool = False
     off: str = ""
     deaths: int = 0
+    slow: int = 0
 
 
 @dataclasses.dataclass
@@ -68,7 +70,7 @@ class Caller:
       outcomes: of the recipe.
       beat: shows what it is at.
       guard: what is known of the step.
-      own: whether it is the user's.
+      own: whether it is the user's: then it is called with few documents at once, and with copies of them.
     """
 
     step: Step
@@ -95,7 +97,7 @@ class Caller:
         if self.guard.off:
             return True
         hopeless = len(self.faults) >= FIRST_FAILED and self.called <= len(self.faults)
-        return hopeless or self.slow >= MOST_SLOW or len(self.faults) >= MOST_FAILED
+        return hopeless or self.slow + self.guard.slow >= MOST_SLOW or len(self.faults) >= MOST_FAILED
 
     def __call__(self, documents: pa.RecordBatch, quiet: bool = False) -> pa.RecordBatch:
         """The documents after the step (``apply_step``), in their order; what it fails at is as it was.
@@ -155,13 +157,17 @@ class Caller:
 
     def _called(self, documents: pa.RecordBatch, places: list[int]) -> pa.RecordBatch:
         self._waiting = places[::-1]
+        given = documents
+        if self.own and not self.step.per_document:  # what it writes into is nobody else's
+            given = documents.take(pa.array(np.arange(len(documents))))
         self.beat.begin(places[0], places[-1])
         try:
-            answer = apply_step(documents, self.step, self.outcomes, annotate_all=True)  # keeps the texts
+            answer = apply_step(given, self.step, self.outcomes, annotate_all=True)  # keeps the texts
         finally:
             self.beat.end()
         self.called += len(documents)
-        return answer
+        names = [*self.step.columns, "outcome", *(["text"] if self.step.kind == "editor" else [])]
+        return _with(documents, {name: answer[name] for name in names})
 
     def _singly(self, documents: pa.RecordBatch) -> pa.RecordBatch:
         return _joined([self._tried(documents[place : place + 1]) for place in range(len(documents))])
@@ -169,8 +175,7 @@ class Caller:
     def _untouched(self, documents: pa.RecordBatch) -> pa.RecordBatch:
         """The documents as if the step had let them through, with nulls as attributes."""
         nulls = {name: pa.nulls(len(documents), kind) for name, kind in self.step.columns.items()}
-        arrays = dict(zip(documents.schema.names, documents.columns, strict=True)) | nulls
-        return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+        return _with(documents, nulls)
 
     def _watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function on a text that says which document it is at, and whose error costs that document only."""
@@ -196,8 +201,10 @@ class Caller:
     def _note(self, fault: Fault) -> None:
         faults = self._unheard if self._quiet else self.faults
         if fault.place < 0 or all(known.place != fault.place for known in faults):
-            self.slow += fault.check == "hangs"
             faults.append(fault)
+            if fault.check == "hangs":
+                self.slow += 1
+                self.beat.note_slow(fault.place)
 
 
 def fault_of(error: BaseException, step: Step, place: int) -> Fault:
@@ -224,6 +231,11 @@ def _is_ours(error: BaseException) -> bool:
 def place_of_function(step: Step) -> str:
     """Where a step is defined."""
     return place_of(Exception(), step.function)
+
+
+def _with(documents: pa.RecordBatch, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    arrays = {**dict(zip(documents.schema.names, documents.columns, strict=True)), **columns}
+    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 
 def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

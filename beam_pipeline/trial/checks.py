@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
-import time
 import tracemalloc
 import zlib
 from collections.abc import Iterable, Iterator
@@ -28,7 +27,11 @@ from transforms.recipe.steps import Step
 SLOW_MB = 1.0
 """MB of text a second and core, below which a step is called slow."""
 SHUFFLED_SEED = 1
-LEAK_ROUNDS, LEAK_SECONDS = 6, 1.0
+CHECK_SECONDS, LEAST_CHECKED = 0.3, 10
+"""How long a step takes for the documents that it is checked with; how many they are at least."""
+ODD_SECONDS = 1.0
+"""How long a step may take for an odd text, by its speed; longer texts are left out."""
+LEAK_ROUNDS, LEAK_SECONDS, LEAK_TEXT_BYTES = 6, 1.0, 256 << 10
 LEAK_SHARE, LEAK_BYTES = 0.05, 32 << 10
 """A step leaks if, round by round, it holds so much more: a share of the text, and bytes."""
 LEAK_RESIDENT_BYTES = 2 << 20
@@ -85,11 +88,14 @@ class Checked:
     repeats: bool = True
 
 
-def checked(step: Step, number: int, documents: pa.RecordBatch, outcomes: Outcomes, beat: Beat, own: bool) -> Checked:
+def checked(
+    step: Step, number: int, documents: pa.RecordBatch, outcomes: Outcomes, beat: Beat, speed: float
+) -> Checked:
     """What is wrong with a step that was never called in this process.
 
     Args:
       documents: as the step is shown them, with ``row`` and ``outcome``.
+      speed: bytes of text that it takes in a CPU second; 0: it is built in, and isn't tried with odd texts.
     """
     caller = Caller(step, number, outcomes, beat, Guard(), own=False)
     with interrupted(beat):
@@ -104,9 +110,9 @@ def checked(step: Step, number: int, documents: pa.RecordBatch, outcomes: Outcom
         repeats = not differs(first, answers_of(caller, documents))
         found = [*_nan(step, first), *findings_of(caller.faults, len(documents))]
         found += _batching(caller, documents, first) if repeats else []
-        if own:
-            found += _odd(step, number, documents, outcomes, beat)
-            found += _leaks(caller, documents)
+        if speed:
+            found += _odd(step, number, documents, outcomes, beat, speed)
+            found += _leaks(caller, documents, speed)
     return Checked(tuple(found), first, repeats)
 
 
@@ -165,9 +171,12 @@ def differs(one: pa.Table, other: pa.Table) -> list[int]:
     return []
 
 
-def _odd(step: Step, number: int, documents: pa.RecordBatch, outcomes: Outcomes, beat: Beat) -> Iterator[Finding]:
+def _odd(
+    step: Step, number: int, documents: pa.RecordBatch, outcomes: Outcomes, beat: Beat, speed: float
+) -> Iterator[Finding]:
     """Faults with odd texts; the other columns are a document's."""
-    texts = list(ODD_TEXTS.values())
+    names = [name for name, text in ODD_TEXTS.items() if len(text) < max(1000, speed * ODD_SECONDS)]
+    texts = [ODD_TEXTS[name] for name in names]
     row = documents.take(pa.array(np.zeros(len(texts), np.int64)))
     columns = dict(zip(row.schema.names, row.columns, strict=True))
     sizes = [len(text.encode()) for text in texts]
@@ -178,27 +187,26 @@ def _odd(step: Step, number: int, documents: pa.RecordBatch, outcomes: Outcomes,
     }
     caller = Caller(step, number, outcomes, beat, Guard(singly=True), own=True)
     caller(pa.RecordBatch.from_pydict(columns))
-    names = list(ODD_TEXTS)
     for fault in caller.faults[:5]:
         what = f"{fault.what}, with an odd text: {names[fault.place]}" if fault.place >= 0 else fault.what
         yield Finding(fault.check, what, code=fault.code)
 
 
-def _leaks(caller: Caller, documents: pa.RecordBatch) -> Iterator[Finding]:
+def _leaks(caller: Caller, documents: pa.RecordBatch, speed: float) -> Iterator[Finding]:
     """Whether memory grows with the documents seen: texts that differ a little, round by round."""
+    own = int(pc.sum(pc.binary_length(documents["text"])).as_py())
+    times = max(1, int(min(LEAK_TEXT_BYTES, speed * LEAK_SECONDS / LEAK_ROUNDS) // max(1, own)))
+    documents = documents.take(pa.array(np.tile(np.arange(len(documents)), times)))
+    text_bytes, place = own * times, documents.schema.get_field_index("text")
     rounds = []
-    began = time.process_time()
-    text_bytes = int(pc.sum(pc.binary_length(documents["text"])).as_py())
-    place = documents.schema.get_field_index("text")
     tracemalloc.start()
     try:
         for number in range(LEAK_ROUNDS):
-            text = pc.binary_join_element_wise(documents["text"], f" {number}", "")
-            answers_of(caller, documents.set_column(place, "text", text))
+            suffix = pa.array([f" {number} {row}" for row in range(len(documents))])
+            text = pc.binary_join_element_wise(documents["text"], suffix, "")
+            caller(documents.set_column(place, "text", text))
             gc.collect()
             rounds.append((tracemalloc.get_traced_memory()[0], resident_bytes(os.getpid())))
-            if time.process_time() - began > LEAK_SECONDS and number >= 3:
-                break
     finally:
         tracemalloc.stop()
     python, resident = (np.diff([each[kind] for each in rounds[1:]]) for kind in (0, 1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import gc
 import mmap
 import os
 import pickle
@@ -28,6 +29,7 @@ START_SECONDS = 300.0
 """A child that is so long at nothing that is known is killed: its own work takes no minute."""
 MEMORY_BYTES = 2 << 30
 """What a child may use beside what it began with."""
+NOTED = 200
 _POLL_SECONDS = 0.005
 _PR_SET_PDEATHSIG = 1
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -52,10 +54,13 @@ class Death(Exception):
 
 
 class Beat:
-    """What a child is at: a step, the places of documents, and since when; in shared memory."""
+    """What a child is at: a step, the places of documents, and since when; in shared memory.
+
+    It also holds the first ``NOTED`` documents at which steps took too long, for the case that the child dies.
+    """
 
     def __init__(self) -> None:
-        self._values = memoryview(mmap.mmap(-1, 64)).cast("d")
+        self._values = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
         self.step = -1
 
     @property
@@ -79,6 +84,19 @@ class Beat:
     def end(self) -> None:
         """The step has answered."""
         self._values[3] = 0.0
+
+    def note_slow(self, place: int) -> None:
+        """The step at work took too long at a document."""
+        number = int(self._values[7])
+        if number < NOTED:
+            self._values[8 + 2 * number], self._values[9 + 2 * number] = self.step, place
+            self._values[7] = number + 1
+
+    @property
+    def slow(self) -> list[tuple[int, int]]:
+        """Steps and places of documents at which they took too long."""
+        at = range(8, 8 + 2 * int(self._values[7]), 2)
+        return [(int(self._values[number]), int(self._values[number + 1])) for number in at]
 
     @property
     def places(self) -> tuple[int, int]:
@@ -128,6 +146,7 @@ def _child(work: Callable[[], Any], answer: Path, output: Path, parent: int) -> 
     status = 1
     try:
         _settle(output, parent)
+        gc.freeze()  # what was there before needn't be looked through again
         try:
             found = ("returned", work())
         except Exception as error:  # noqa: BLE001 - it is the parent's to tell
@@ -213,8 +232,8 @@ class TooSlow(BaseException):
     """A step has been at one call for too long. Not an ``Exception``: user code may catch those."""
 
 
-DOCUMENT_SECONDS = 10.0
-"""CPU time of a document; twice as much on the wall, for a document at which a step waits."""
+DOCUMENT_SECONDS, WAIT_SECONDS = 10.0, 20.0
+"""CPU time of a document; and time on the wall, for one at which a step waits."""
 
 
 @contextlib.contextmanager
@@ -224,7 +243,7 @@ def interrupted(beat: Beat) -> Iterator[None]:
     def look(number: int, frame: object) -> None:
         call = beat.began
         if call is not None and (
-            time.process_time() - call[1] > DOCUMENT_SECONDS or time.monotonic() - call[0] > 2 * DOCUMENT_SECONDS
+            time.process_time() - call[1] > DOCUMENT_SECONDS or time.monotonic() - call[0] > WAIT_SECONDS
         ):
             beat.end()
             raise TooSlow

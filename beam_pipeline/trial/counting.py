@@ -78,11 +78,12 @@ class Counting:
     Args:
       callers: of the steps, in order.
       outcomes: of the recipe.
+      examples: takes the texts to look at.
     """
 
-    def __init__(self, callers: Sequence[Caller], outcomes: Outcomes) -> None:
-        self._callers, self._outcomes = callers, outcomes
-        self._counted, self._examples = Counted(), Examples()
+    def __init__(self, callers: Sequence[Caller], outcomes: Outcomes, examples: Examples) -> None:
+        self._callers, self._outcomes, self._examples = callers, outcomes, examples
+        self._counted = Counted()
         self._warm: set[int] = set()
         self._rows = self._kept_documents = self._kept_bytes = 0
         self._conditions: dict[Condition, None] = {}

@@ -14,7 +14,7 @@ import pyarrow as pa
 from beam_pipeline.trial import conditions
 from beam_pipeline.trial.marks import spans_of
 from beam_pipeline.trial.prepared import Documents
-from beam_pipeline.trial.result import MAX_CHARACTERS, Figure, ShownText
+from beam_pipeline.trial.result import KEPT, MAX_CHARACTERS, Figure, ShownText
 from transforms.kernels.deduplication.blocks import mix
 from transforms.recipe.steps import Step
 
@@ -33,10 +33,15 @@ class _Case:
 
 
 class Examples:
-    """Takes what each step has done with each batch, and holds the texts that are the best to look at."""
+    """Takes what each step has done with each batch, and holds the texts that are the best to look at.
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    Args:
+      most: texts of each kind.
+      only: of this reason, or of the editor or the end of this name; empty: all.
+    """
+
+    def __init__(self, most: int = MOST, only: str = "") -> None:
+        self._most, self._only = most, only
         self._found: dict[Key, list[_Case]] = {}
 
     def add_dropped(
@@ -49,6 +54,8 @@ class Examples:
           dropped, kept: masks of them.
           source: the batch that they are of.
         """
+        if not self._wants(reason):
+            return
         away = conditions.margins(step, reason, shown)
         if away is None:
             self._take(("dropped", step.label, reason, ""), _by_hash(shown), dropped, shown, step, source)
@@ -63,13 +70,20 @@ class Examples:
         self, step: Step, before: pa.RecordBatch, after: pa.Array, changed: np.ndarray, source: Documents
     ) -> None:
         """What an editor has changed."""
+        if not self._wants(step.label):
+            return
         key = ("edited", step.label, "", "")
         self._take(key, _by_hash(before), changed, before, step, source, after)
 
     def add_kept(self, documents: pa.RecordBatch, source: Documents) -> None:
         """What the recipe keeps."""
+        if not self._wants(KEPT):
+            return
         every = np.ones(len(documents), np.bool_)
         self._take(("kept", "", "", ""), _by_hash(documents), every, documents, None, source)
+
+    def _wants(self, name: str) -> bool:
+        return self._most > 0 and self._only in ("", name)
 
     def texts(self) -> tuple[ShownText, ...]:
         """All that are held, by kind and reason in the order in which they came, the best first."""

@@ -21,7 +21,8 @@ from beam_pipeline.trial.counting import Counted, Sums, languages_of
 from beam_pipeline.trial.prepared import Documents, Preparing, stratified
 from beam_pipeline.trial.result import ALL, COSTS, EDITS, FUNNEL, INVALID, KEPT, OVERLAP, Looked, Result
 from beam_pipeline.trial.tokens import TokenRate
-from beam_pipeline.trial.turn import Known, Turn, take_turn
+from beam_pipeline.trial.turn import Known, Turn, Wanted, take_turn
+from beam_pipeline.trial.warming import warm_up
 from beam_pipeline.version import __version__
 from transforms.kernels.text.normalization import UNICODE_VERSION
 from transforms.recipe.spec import StepSpec
@@ -73,20 +74,26 @@ class Trying:
             sample.keep(name, found)
         return found
 
-    def turn(self, specs: Sequence[Any] | None = None, title: str = "recipe", check: bool = True) -> Result:
+    def turn(
+        self,
+        specs: Sequence[Any] | None = None,
+        title: str = "recipe",
+        wanted: Wanted = Wanted(),  # noqa: B008 - it can't be changed
+    ) -> Result:
         """What a recipe does to the documents.
 
         Args:
           specs: its steps (``StepSpec`` or ``GivenStep``); None: those of the settings.
           title: of the result.
-          check: whether steps are checked, too.
+          wanted: what else is to be found out.
 
         Raises:
           NotARecipe: its steps can't be used.
           Death: a step has ended the process in which it was imported.
         """
-        wanted = self._settings.steps() if specs is None else specs
-        turn = take_turn(self._settings, wanted, self._kept, self._batches, self._known, check)
+        given = self._settings.steps() if specs is None else specs
+        warm_up(given, self._kept, self._prepared or [])
+        turn = take_turn(self._settings, given, self._kept, self._batches, self._known, wanted)
         self._known = turn.known
         return self._result(turn, title)
 

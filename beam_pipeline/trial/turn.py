@@ -15,15 +15,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from beam_pipeline.settings import Settings
-from beam_pipeline.trial import checks
-from beam_pipeline.trial.calling import Caller, Fault, Guard
+from beam_pipeline.trial import checks, children
+from beam_pipeline.trial.calling import Caller, Fault, Guard, place_of_function
 from beam_pipeline.trial.children import Beat, Death, apart, interrupted
 from beam_pipeline.trial.counting import Counted, Counting
 from beam_pipeline.trial.duplicates import find_duplicates
 from beam_pipeline.trial.elsewhere import Elsewhere
+from beam_pipeline.trial.examples import Examples
 from beam_pipeline.trial.prepared import Documents
 from beam_pipeline.trial.result import Duplicates, Problem, StepInfo
 from transforms.recipe.given import GivenStep
@@ -67,13 +70,28 @@ class NotARecipe(Exception):
     """The steps can't be imported, or don't go together; the message says why."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a turn.
+
+    Attributes:
+      check: whether steps are checked.
+      texts: how many texts of each kind are to be shown, at most.
+      only: texts of this reason, editor or end only; empty: of all.
+    """
+
+    check: bool = True
+    texts: int = 5
+    only: str = ""
+
+
 def take_turn(
     settings: Settings,
     specs: Sequence[Any],
     kept: Sequence[pa.Field],
     batches: Callable[[], Iterable[Documents]],
     known: Known,
-    check: bool = True,
+    wanted: Wanted = Wanted(),
 ) -> Turn:
     """Imports, counts and checks the steps of a recipe.
 
@@ -82,7 +100,7 @@ def take_turn(
       kept: the source columns that are kept.
       batches: the documents; called again when a step has ended the process that counts.
       known: what earlier turns have found out about steps.
-      check: whether steps are checked.
+      wanted: what else is to be found out.
 
     Raises:
       NotARecipe: the steps can't be used.
@@ -90,7 +108,7 @@ def take_turn(
     """
     beat = Beat()
     with tempfile.TemporaryDirectory(prefix="beam-pipeline-try-") as folder:
-        work = _Turn(settings, specs, kept, batches, known, check, Path(folder), beat)
+        work = _Turn(settings, specs, kept, batches, known, wanted, Path(folder), beat)
         found = apart(work, beat, Path(folder) / "output")
     if isinstance(found, str):
         raise NotARecipe(found)
@@ -107,7 +125,7 @@ class _Turn:
     kept: Sequence[pa.Field]
     batches: Callable[[], Iterable[Documents]]
     known: Known
-    check: bool
+    wanted: Wanted
     folder: Path
     beat: Beat
 
@@ -170,6 +188,13 @@ class _Turn:
             except Death as death:
                 if death.step < 0:
                     raise
+                for step, place in beat.slow:  # they cost much, and would again
+                    self._guards[step].skip.add(place)
+                    self._guards[step].slow += 1
+                    what = f"takes more than {children.DOCUMENT_SECONDS:.0f} s"
+                    deaths.setdefault(step, []).append(
+                        Fault("hangs", what, place, place_of_function(self._steps[step]))
+                    )
                 self._learn(death, deaths.setdefault(death.step, []))
 
     def _count(self, beat: Beat) -> Counted:
@@ -177,8 +202,9 @@ class _Turn:
             Caller(step, number, self._recipe.outcomes, beat, self._guards[number], self._own(number))
             for number, step in enumerate(self._steps)
         ]
+        examples = Examples(self.wanted.texts, self.wanted.only)
         with interrupted(beat):
-            return Counting(callers, self._recipe.outcomes)(self.batches())
+            return Counting(callers, self._recipe.outcomes, examples)(self.batches())
 
     def _learn(self, death: Death, faults: list[Fault]) -> None:
         """Makes sure that a step doesn't end the next process in the same way."""
@@ -199,23 +225,23 @@ class _Turn:
         """What is wrong with each step."""
         found: dict[int, list[Problem]] = {}
         hopeless = {number for number, guard in self._guards.items() if guard.off}
-        hopeless |= {number for number, faults in counted.faults.items() if any(one.check == "hangs" for one in faults)}
         given = {
-            number: documents
+            number: self._to_check(number, documents, counted, deaths)
             for number, documents in counted.checked.items()
-            if self.check and len(documents) and number not in hopeless
+            if self.wanted.check and number not in hopeless
         }
+        given = {number: documents for number, documents in given.items() if len(documents)}
         keys = {number: self._key(number, documents) for number, documents in given.items()}
         new = {number: documents for number, documents in given.items() if keys[number] not in self.known}
-        spawned = {n: documents for n, documents in new.items() if self._is_importable(n)}
+        spawned = {n: documents for n, documents in new.items() if self._is_importable(n) and n not in deaths}
         with Elsewhere(self._recipe.steps, spawned, self._recipe.outcomes, self.folder) as elsewhere:
-            mine = {number: self._checked(number, documents) for number, documents in new.items()}
+            mine = {number: self._checked(number, documents, counted) for number, documents in new.items()}
             answers = elsewhere.answers()
         for number, step in enumerate(self._steps):
             findings = list(checks.findings_of(deaths.get(number, ()), counted.read[0]))
             findings += checks.findings_of(counted.faults.get(number, ()), counted.read[0])
             cost, text_bytes = counted.costs.get(step.label, (None, 0))
-            if cost is not None and self._own(number):
+            if cost is not None and self._own(number) and not findings:
                 findings += checks.slow(step.label, cost.cpu, text_bytes)
             found[number] = self._told(number, findings, counted)
             if number in mine:
@@ -226,16 +252,34 @@ class _Turn:
             found[number] += [one for one in self.known.get(keys.get(number, ""), []) if one.check not in there]
         return found
 
+    def _to_check(
+        self, number: int, documents: pa.RecordBatch, counted: Counted, deaths: Mapping[int, Sequence[Fault]]
+    ) -> pa.RecordBatch:
+        """Documents at which a step is known not to fail, as many as it can take in ``checks.CHECK_SECONDS``."""
+        failing = {fault.place for fault in (*counted.faults.get(number, ()), *deaths.get(number, ()))}
+        fine = [place not in failing for place in documents["row"].to_pylist()]
+        documents = documents.filter(pa.array(fine, pa.bool_()))
+        sizes = pc.binary_length(documents["text"]).to_numpy().astype(np.int64)
+        most = int(np.searchsorted(np.cumsum(sizes), self._speed(number, counted) * checks.CHECK_SECONDS, side="right"))
+        return documents[: max(checks.LEAST_CHECKED, most)]
+
+    def _speed(self, number: int, counted: Counted) -> float:
+        """Bytes of text a CPU second that a step takes, as it was counted."""
+        cost, text_bytes = counted.costs[self._steps[number].label]
+        return text_bytes / max(cost.cpu, 1e-3)
+
     def _is_importable(self, number: int) -> bool:
         return self._own(number) and isinstance(self._named(self._recipe)[number], StepSpec)
 
-    def _checked(self, number: int, documents: pa.RecordBatch) -> tuple[checks.Checked, list[checks.Finding]]:
+    def _checked(
+        self, number: int, documents: pa.RecordBatch, counted: Counted
+    ) -> tuple[checks.Checked, list[checks.Finding]]:
         """What the checks find, in a process of their own, and what the step prints there."""
         beat, output = Beat(), self.folder / f"output-{number}"
-        step, own = self._steps[number], self._own(number)
+        step, speed = self._steps[number], self._speed(number, counted) if self._own(number) else 0.0
 
         def work() -> checks.Checked:
-            return checks.checked(step, number, documents, self._recipe.outcomes, beat, own)
+            return checks.checked(step, number, documents, self._recipe.outcomes, beat, speed)
 
         try:
             found = apart(work, beat, output, self.beat)

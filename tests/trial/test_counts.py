@@ -13,6 +13,7 @@ import pytest
 from beam_pipeline.settings import Settings
 from beam_pipeline.trial.result import ALL, INVALID, KEPT
 from beam_pipeline.trial.trying import Trying
+from beam_pipeline.trial.turn import Wanted
 from tests import runs
 from tests.trial.steps import folder
 
@@ -43,7 +44,7 @@ def test_with_all_documents_counts_are_those_of_a_run_before_duplicates(
             for step in ("without_parentheses", "c4_lines"):
                 edits[step] += row[f"{step}.removed"] or 0
 
-    result = Trying(settings(corpus, folder / "recipe.yaml"), "all").turn(check=False)
+    result = Trying(settings(corpus, folder / "recipe.yaml"), "all").turn(wanted=Wanted(check=False))
 
     found = {
         ({INVALID: "invalid", KEPT: "kept"}.get(row["step"], "dropped"), row["reason"], row["language"]): row
@@ -83,9 +84,9 @@ def test_a_sample_has_as_many_documents_as_asked_for_and_is_the_same_again(corpu
 
 def test_what_a_step_drops_alone_is_what_it_drops_as_the_only_filter(corpus: Path, folder: Path) -> None:
     trying = Trying(settings(corpus, folder / "recipe.yaml"), "all")
-    whole = trying.turn(check=False)
+    whole = trying.turn(wanted=Wanted(check=False))
     (folder / "alone.yaml").write_text('recipe:\n  - "good_steps:without_parentheses"\n  - "good_steps:judge"\n')
-    alone = trying.turn(settings(corpus, folder / "alone.yaml").steps(), check=False)
+    alone = trying.turn(settings(corpus, folder / "alone.yaml").steps(), wanted=Wanted(check=False))
     for name in ("documents", "bytes"):
         in_whole, by_itself = (
             {
