@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         read_documents,
         tokenize,
     )
+    from beam_pipeline.trial.trial import Trial
     from beam_pipeline.version import __version__
     from transforms.apply_recipe import Recipe
     from transforms.batches import Batch
@@ -67,6 +68,7 @@ _PLACES = {
     "StepSpec": "transforms.recipe.spec",
     "Tokenization": "transforms.tokenize",
     "Tokenize": "transforms.tokenize",
+    "Trial": "beam_pipeline.trial.trial",
     "tokenize": "beam_pipeline.tables",
     "__version__": "beam_pipeline.version",
 }
@@ -88,6 +90,7 @@ __all__ = [
     "StepSpec",
     "Tokenization",
     "Tokenize",
+    "Trial",
     "__version__",
     "apply_recipe",
     "estimate",

@@ -13,13 +13,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from beam_pipeline.trial.result import ALL, INVALID, KEPT, Figure, Result, ShownText
+from beam_pipeline.trial.against import against
+from beam_pipeline.trial.result import ALL, INVALID, KEPT, Figure, Result, ShownText, totals
+from beam_pipeline.trial.trying import Trying
 from schemas.outcomes import EDITS
 
 LANGUAGES = 6
 """Languages that have a column of their own with ``--by language``."""
 OVERLAPS = 5
-_AMOUNTS = ("documents", "bytes", "tokens", "documents_alone", "bytes_alone", "tokens_alone")
+TEXT_CHARACTERS = 500
+"""Of a text that only one of two recipes keeps."""
 
 
 def show(console: Console, result: Result) -> None:
@@ -40,16 +43,6 @@ def show(console: Console, result: Result) -> None:
     _overlap(console, result)
     _duplicates(console, result)
     show_problems(console, result)
-
-
-def totals(result: Result) -> dict[tuple[str, str], dict[str, int]]:
-    """The funnel without languages, by step and reason, in order."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
-    for row in result.funnel.to_pylist():
-        sums = found.setdefault((row["step"], row["reason"]), dict.fromkeys(_AMOUNTS, 0))
-        for name in _AMOUNTS:
-            sums[name] += row[name] or 0
-    return found
 
 
 def _steps(result: Result) -> Table:
@@ -143,6 +136,34 @@ def _duplicates(console: Console, result: Result) -> None:
         "in the whole input there are more, as each is compared with all"
     )
     console.print(Text(f"duplicates: {said}"), soft_wrap=True)
+
+
+def show_against(console: Console, trying: Trying, one: Result, other: Result, count: int) -> None:
+    """Two results side by side: languages, and what only one keeps with the beginnings of the texts."""
+    found = against(one, other)
+    table = Table(title=Text(f"{one.title} beside {other.title}"), title_justify="left")
+    table.add_column("language")
+    for name in ("documents", f"kept by {one.title}", f"by {other.title}", "by the first only", "by the second only"):
+        table.add_column(Text(name), justify="right")
+    table.add_column("p", justify="right")
+    for each in found.languages[:1] + tuple(each for each in found.languages[1:] if each.only_one + each.only_other):
+        mark = " *" if each.is_significant else ""
+        counts = [each.documents, each.one, each.other, each.only_one, each.only_other]
+        name = "all" if each is found.languages[0] else each.language or "?"
+        table.add_row(Text(name), *(f"{number:,}" for number in counts), f"{each.p:.2g}{mark}")
+    console.print(table)
+    console.print(
+        Text("* hardly chance (McNemar's exact test, corrected for the number of languages, p < 0.05)"), soft_wrap=True
+    )
+    for mine, theirs, rows in ((one, other, found.only_one), (other, one, found.only_other)):
+        if len(rows):
+            console.rule(Text(f"{len(rows):,} documents that only {mine.title} keeps"), align="left")
+        shown = rows.slice(0, count).to_pylist()
+        texts = trying.texts_of((row["source"], row["row"]) for row in shown)
+        for row in shown:
+            head = f"{row['source']}, row {row['row']}  {row['language']}  {theirs.title} drops it: {row['reason']}"
+            console.print(Text(head, style="bold"), soft_wrap=True)
+            console.print(Text(printable(texts.get((row["source"], row["row"]), "")[:TEXT_CHARACTERS])), soft_wrap=True)
 
 
 def show_problems(console: Console, result: Result) -> None:

@@ -1,23 +1,30 @@
 """``try``: what a recipe does to a sample of the input, in seconds: no run, no database, nothing written.
 
 For each step it says how many documents, bytes and tokens it drops or edits, alone and after the steps before it, and
-what it costs. Your own steps are checked. ``--reason NAME --show 20`` shows texts (docs/trying.md).
+what it costs. Your own steps are checked. ``--reason NAME --show 20`` shows texts, ``--against OTHER``
+compares two recipes, ``--watch`` tries again whenever the recipe or your code changes (docs/trying.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
+from rich.text import Text
 
 from beam_pipeline import failures, options, recipes
 from beam_pipeline.commands.lineage_arguments import print_json
 from beam_pipeline.settings import GROUPS, Settings, group_of
+from beam_pipeline.trial.watching import states, wait_for_change
+from schemas.errors import ToldError
 from transforms.io import storage
 
 if TYPE_CHECKING:
+    from beam_pipeline.trial.trying import Trying
     from beam_pipeline.trial.turn import Wanted
 
 _GROUPS = ("input and output", "normalization", "language", "filters", "deduplication")
@@ -48,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", choices=["language"], default="", help="as many documents of each language")
     parser.add_argument("--reason", metavar="NAME", help="show texts: of a reason, of an editor by its name, or 'kept'")
     parser.add_argument("--show", type=int, default=3, metavar="N", help="texts of each kind (default: 3, 20 at most)")
+    parser.add_argument("--against", metavar="OTHER", help="another recipe, to be compared with on the same sample")
+    parser.add_argument("--watch", action="store_true", help="try again when the recipe or a module of yours changes")
     parser.add_argument("--no-checks", action="store_true", help="count only, don't check your steps")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--config", metavar="FILE", help="YAML with settings; those of RECIPE and flags win over it")
@@ -57,29 +66,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tries the recipe and prints what it does; returns the exit status."""
-    from beam_pipeline.commands import trial_tables
     from beam_pipeline.trial.trying import ALL_DOCUMENTS, Trying
 
-    console = Console()
     with failures.before_work():
         settings = settings_of(args.recipe, args)
         size = ALL_DOCUMENTS if args.sample == ALL_DOCUMENTS else _count(args.sample)
         trying = Trying(settings, size, args.by)
-        result = trying.turn(title=args.recipe, wanted=_wanted(args))
+    if args.watch:
+        _watch(trying, args)
+    else:
+        _try(trying, settings, args)
+    return 0
+
+
+def _try(trying: Trying, settings: Settings, args: argparse.Namespace) -> None:
+    """One turn, printed."""
+    from beam_pipeline.commands import trial_tables
+    from beam_pipeline.trial.turn import Wanted
+
+    console = Console()
+    result = trying.turn(settings.steps(), args.recipe, _wanted(args))
     if args.json:
         print_json(trial_tables.as_json(result))
     elif args.reason:
         trial_tables.show_texts(console, result, args.reason, args.show)
     else:
         trial_tables.show(console, result)
-    return 0
+    if args.against:
+        other = trying.turn(settings_of(args.against, args).steps(), args.against, Wanted(check=False, texts=0))
+        trial_tables.show_against(console, trying, result, other, args.show)
+
+
+def _watch(trying: Trying, args: argparse.Namespace) -> None:
+    """Turn after turn, whenever a file has changed, until Ctrl-C; a recipe that can't be used is told."""
+    console = Console()
+    files: set[Path] = {Path(recipe) for recipe in (args.recipe, args.against) if recipe and Path(recipe).exists()}
+    while True:
+        before, began = states(files), time.perf_counter()
+        try:
+            _try(trying, settings_of(args.recipe, args), args)
+        except ToldError as error:
+            console.print(Text(str(error), style="red"), soft_wrap=True)
+        seconds = time.perf_counter() - began
+        new = set(trying.files) - files
+        files |= new
+        before |= states(new)
+        console.print(
+            Text(f"{seconds:.1f} s; waiting for a change of {', '.join(sorted(map(str, files)))}", style="dim")
+        )
+        wait_for_change(before)
 
 
 def _wanted(args: argparse.Namespace) -> Wanted:
     """What is to be found out: texts only if they are shown."""
     from beam_pipeline.trial.turn import Wanted
 
-    if args.reason:
+    if args.reason and not args.json:
         return Wanted(check=False, texts=args.show, only=args.reason)
     return Wanted(check=not args.no_checks, texts=5 if args.json else 0)
 

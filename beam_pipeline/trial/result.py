@@ -277,3 +277,16 @@ class Result:
     texts: tuple[ShownText, ...] = ()
     duplicates: Duplicates = Duplicates()
     problems: tuple[Problem, ...] = ()
+
+
+AMOUNTS = tuple(FUNNEL.names[3:])
+
+
+def totals(result: Result) -> dict[tuple[str, str], dict[str, int]]:
+    """The funnel without languages, by step and reason, in order: the sums of ``AMOUNTS``."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for row in result.funnel.to_pylist():
+        sums = found.setdefault((row["step"], row["reason"]), dict.fromkeys(AMOUNTS, 0))
+        for name in AMOUNTS:
+            sums[name] += row[name] or 0
+    return found

@@ -8,6 +8,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -39,6 +40,10 @@ class Trying:
       size: documents of the sample; ``"all"``: every document, read anew in each turn.
       by: ``"language"``: as many documents of each language.
 
+    Attributes:
+      sample: the documents; None if all are tried.
+      files: of the user's steps, as of the last turn.
+
     Raises:
       PlanError, UnusableSettings, StorageError: there is nothing to read, or it can't be read.
     """
@@ -51,6 +56,7 @@ class Trying:
         self._reading = dataclasses.replace(settings.reading(), columns=kept)
         self._preparing = Preparing(settings)
         self._known: Known = {}
+        self.files: tuple[Path, ...] = ()
         self._prepared: list[Documents] | None = None
         self._rate = TokenRate(settings)
         self.sample: sample.Sample | None = None
@@ -94,8 +100,18 @@ class Trying:
         given = self._settings.steps() if specs is None else specs
         warm_up(given, self._kept, self._prepared or [])
         turn = take_turn(self._settings, given, self._kept, self._batches, self._known, wanted)
-        self._known = turn.known
+        self._known, self.files = turn.known, turn.files
         return self._result(turn, title)
+
+    def texts_of(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """Texts of documents of the sample by source and row, before the recipe; without ``--sample all``."""
+        left, found = set(wanted), dict[tuple[str, int], str]()
+        for documents in self._prepared or ():
+            places = zip(documents.source.to_pylist(), documents.source_row.to_pylist(), strict=True)
+            for at, place in enumerate(places):
+                if place in left:
+                    found[place] = str(documents.data["text"][at].as_py() or "")
+        return found
 
     def _batches(self) -> Iterable[Documents]:
         if self._prepared is not None:

@@ -29,6 +29,7 @@ from beam_pipeline.trial.elsewhere import Elsewhere
 from beam_pipeline.trial.examples import Examples
 from beam_pipeline.trial.prepared import Documents
 from beam_pipeline.trial.result import Duplicates, Problem, StepInfo
+from schemas.errors import WRONG_USAGE, ToldError
 from transforms.recipe.given import GivenStep
 from transforms.recipe.spec import PlannedRecipe, StepSpec
 from transforms.recipe.steps import Step
@@ -66,8 +67,10 @@ class Turn:
     duplicates: Duplicates
 
 
-class NotARecipe(Exception):
+class NotARecipe(ToldError):
     """The steps can't be imported, or don't go together; the message says why."""
+
+    exit_status = WRONG_USAGE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -103,6 +104,4 @@ def test_what_a_step_drops_alone_is_what_it_drops_as_the_only_filter(corpus: Pat
 
 
 def row_of(result: object, step: str) -> object:
-    import pyarrow.compute as pc
-
     return pc.equal(result.funnel["step"], step)  # type: ignore[attr-defined]

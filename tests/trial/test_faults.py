@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.settings import Settings
-from beam_pipeline.trial import children
+from beam_pipeline.trial import checks, children
 from beam_pipeline.trial.result import ALL, KEPT, Result
 from beam_pipeline.trial.trying import Trying
 from tests import runs
 from tests.trial.steps import forget
 
-DOCUMENTS = 90
+DOCUMENTS = 85
 WORDS = "many words that are put one behind the other until the expression has tried every way to part them "
 MARKED = {
     20: "raise-at-nowhere is a number that isn't one, in a text of some length, so that others don't mind it at all.",
@@ -61,6 +61,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(children, "DOCUMENT_SECONDS", 1.0)
         patch.setattr(children, "HARD_SECONDS", 12.0)
         patch.setattr(children, "MEMORY_BYTES", 400 << 20)
+        patch.setattr(checks, "CHECK_SECONDS", 0.05)
+        patch.setattr(checks, "LEAK_SECONDS", 0.2)
+        patch.setattr(checks, "ODD_SECONDS", 0.05)
         yield folder
     forget(folder)
 
