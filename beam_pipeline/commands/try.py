@@ -8,6 +8,7 @@ compares two recipes, ``--watch`` tries again whenever the recipe or your code c
 from __future__ import annotations
 
 import argparse
+import importlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", type=int, default=3, metavar="N", help="texts of each kind (default: 3, 20 at most)")
     parser.add_argument("--against", metavar="OTHER", help="another recipe, to be compared with on the same sample")
     parser.add_argument("--watch", action="store_true", help="try again when the recipe or a module of yours changes")
+    parser.add_argument("--report", metavar="FILE", help="write a page of HTML that needs no network")
     parser.add_argument("--no-checks", action="store_true", help="count only, don't check your steps")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--config", metavar="FILE", help="YAML with settings; those of RECIPE and flags win over it")
@@ -70,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
     with failures.before_work():
         settings = settings_of(args.recipe, args)
+        if args.report:
+            importlib.import_module("beam_pipeline.report")  # what it needs may not be installed
         size = ALL_DOCUMENTS if args.sample == ALL_DOCUMENTS else _count(args.sample)
         trying = Trying(settings, size, args.by)
     if args.watch:
@@ -86,6 +90,10 @@ def _try(trying: Trying, settings: Settings, args: argparse.Namespace) -> None:
 
     console = Console()
     result = trying.turn(settings.steps(), args.recipe, _wanted(args))
+    if args.report:
+        from beam_pipeline.report import page
+
+        page.write(result, storage.absolute(args.report))
     if args.json:
         print_json(trial_tables.as_json(result))
     elif args.reason:
@@ -121,9 +129,9 @@ def _wanted(args: argparse.Namespace) -> Wanted:
     """What is to be found out: texts only if they are shown."""
     from beam_pipeline.trial.turn import Wanted
 
-    if args.reason and not args.json:
+    if args.reason and not args.report and not args.json:
         return Wanted(check=False, texts=args.show, only=args.reason)
-    return Wanted(check=not args.no_checks, texts=5 if args.json else 0)
+    return Wanted(check=not args.no_checks, texts=5 if args.json or args.report else 0)
 
 
 def settings_of(recipe: str, args: argparse.Namespace) -> Settings:

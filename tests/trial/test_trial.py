@@ -148,7 +148,8 @@ def test_the_command_prints_tables_texts_and_json(
     assert "few_words" in said and "share of each language" in said and "hardly chance" in said
     assert cli.main([*call, "--reason", "few_words", "--show", "1"]) == 0
     assert "(stays: >= 100)" in capsys.readouterr().out
-    assert cli.main([*call, "--json"]) == 0
+    assert cli.main([*call, "--json", "--report", str(folder / "page.html")]) == 0
+    assert "few_words" in (folder / "page.html").read_text()
     assert json.loads(capsys.readouterr().out)["looked"]["documents"] == 200
     assert cli.main([*call, "--reason", "no_such_reason"]) == 0
     assert "there are" in capsys.readouterr().out
