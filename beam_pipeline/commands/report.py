@@ -12,7 +12,7 @@ import sys
 
 from beam_pipeline import failures
 from beam_pipeline.commands.lineage_arguments import locate, opened
-from beam_pipeline.finished_runs import finished_run
+from beam_pipeline.finished_runs import NotUsable, finished_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
         from beam_pipeline.report.run_result import result_of
 
         run = finished_run(args.run)
+        if run.output != args.run:
+            raise NotUsable(f"{args.run} has decisions of `dedup` and no funnel: name the run itself, {run.output}")
         dsn, _ = locate(run.output, None, args.lineage_dsn)
     with opened(dsn) as lineage:
         result, distributions = result_of(run, lineage, texts=not args.no_texts)

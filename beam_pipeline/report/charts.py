@@ -96,7 +96,9 @@ def histogram(found: Distribution, conditions: Sequence[Condition]) -> Markup:
     scale: dict[str, Any] = {"domain": [_rounded(edges[0]), _rounded(edges[-1])], "nice": False}
     if found.axis.is_logarithmic:
         scale["type"] = "symlog"
-    axis = {"tickCount": 8, "format": "~s" if edges[-1] >= 1000 else "~g", "title": None}
+    axis: dict[str, Any] = {"tickCount": 8, "format": "~s" if edges[-1] >= 1000 else "~g", "title": None}
+    if found.axis.is_logarithmic:  # by itself symlog has the ticks of a linear axis
+        axis["values"] = [tick for tick in (0, *(10**power for power in range(16))) if edges[0] <= tick <= edges[-1]]
     x = {"type": "quantitative", "scale": scale, "axis": axis}
     languages = [name for name, counts in found.counts.items() if name != ALL and counts.any()]
     colours = {"domain": languages, "range": list(LANGUAGES[: len(languages)])}

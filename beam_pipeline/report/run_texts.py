@@ -5,12 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from beam_pipeline.finished_runs import FinishedRun
 from beam_pipeline.lineage.documents import count_duplicates, trace
@@ -143,21 +143,27 @@ class RunTexts:
         return Duplicates(exact, near, looked_at, clusters)
 
     def _clusters(self) -> Iterator[Cluster]:
-        of_sample = {
-            key: row
-            for row, key in enumerate(
-                zip(*(self._sample[name].to_pylist() for name in ("shard", "place")), strict=True)
-            )
-        }
+        in_sample = {name: self._rows_in(name) for name in self._shards}
         members: dict[int, list[int]] = {}
-        sizes: Counter[int] = Counter()
+        dropped_for = [np.zeros(0, np.int64)]
         for shard, places, witnesses in witnesses_of(self._lineage, self._run.run, self._shards):
-            sizes.update(witnesses.tolist())
-            for place, witness in zip(places.tolist(), witnesses.tolist(), strict=True):
-                if (row := of_sample.get((shard, place))) is not None and len(members.get(witness, ())) < EACH:
-                    members.setdefault(witness, []).append(row)
-        largest = sorted(members, key=lambda witness: (-sizes[witness], witness))[:CLUSTERS]
+            dropped_for.append(witnesses)
+            sampled, rows = in_sample[shard]
+            _, mine, theirs = np.intersect1d(places, sampled, assume_unique=True, return_indices=True)
+            for witness, row in zip(witnesses[mine].tolist(), rows[theirs].tolist(), strict=True):
+                if len(members.setdefault(witness, [])) < EACH:
+                    members[witness].append(row)
+        known = np.array(sorted(members), np.int64)
+        places_of_known = np.searchsorted(known, np.concatenate(dropped_for))
+        hits = places_of_known[np.isin(np.concatenate(dropped_for), known)]
+        sizes = np.bincount(hits, minlength=len(known))
+        largest = known[np.argsort(-sizes, kind="stable")][:CLUSTERS].tolist()
         yield from (self._cluster(members[witness]) for witness in largest)
+
+    def _rows_in(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
+        """The places in a shard that are in the sample, and their rows there."""
+        rows = np.flatnonzero(pc.equal(self._sample["shard"], shard).to_numpy())
+        return self._sample["place"].to_numpy()[rows], rows
 
     def _cluster(self, rows: Sequence[int]) -> Cluster:
         found = []
