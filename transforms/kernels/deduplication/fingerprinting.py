@@ -30,7 +30,7 @@ from schemas.columns import CONTENT_HASH_BYTES
 from transforms.kernels.deduplication import folding, sketching
 from transforms.kernels.deduplication.folding import MASK64, MULTIPLIER, mix64
 
-MAX_BINS = 1 << 15  # rounds, of which there may be two for each bin, are counted in 16 bits
+MAX_BINS = 1 << 15  # rounds, of which each bin has one of its own, are counted in 16 bits
 BAND_HASH_BYTES = 8
 SHINGLE_BYTES = 4
 
@@ -232,10 +232,10 @@ def sketch_reference(text: str, options: MinHash) -> tuple[bytes, bytes, bytes] 
         return None
     t = options.bins
     sketch: list[int | None] = [None] * t
-    for i in range(2 * t):
+    for i in range(sketching.ROUNDS + t):
         throws = [mix64((h + i * sketching.ROUND_STEP) & MASK64) for h in hashes]
         for throw in throws:
-            chosen = ((throw >> 32) * t) >> 32 if i < t else i - t
+            chosen = ((throw >> 32) * t) >> 32 if i < sketching.ROUNDS else i - sketching.ROUNDS
             value = i << sketching.VALUE_BITS | throw & ((1 << sketching.VALUE_BITS) - 1)
             smallest = sketch[chosen]
             if smallest is None or value < smallest:
