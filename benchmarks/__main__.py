@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=tokenizer_path(), help="a tokenizer.json")
     parser.add_argument("--peer", type=Path, help="Python of an environment with datatrove; without it, no peer")
     parser.add_argument("--generated_mb", type=float, default=200, help="how much text to generate")
+    parser.add_argument("--mb", type=float, default=0, help="how large the input is made (default: as it is)")
     parser.add_argument("--peer_mb", type=float, default=12, help="how much of the text the peer gets, evenly spread")
     parser.add_argument("--longest_mb", type=float, default=100, help="the longest single document")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; medians are shown")
@@ -39,6 +40,7 @@ def main() -> None:
         if arguments.input is None:
             inputs.generate(work / "generated", int(arguments.generated_mb * 1e6))
         table = inputs.read(arguments.input or work / "generated")
+        table = inputs.grown(table, int(arguments.mb * 1e6)) if arguments.mb else table
         spread = inputs.evenly_spread(table, int(arguments.peer_mb * 1e6))
         result["about"] = {
             "input": str(arguments.input or "generated"),
@@ -100,6 +102,8 @@ def _show(result: dict[str, Any]) -> None:
     if whole:
         start, wall = ours["start_up"], ours["wall_seconds"]
         console.print(
+            f"with start-up {ours['mb_per_cpu_second_with_start_up']:.1f} MB/s; on the peer's slice, caches still "
+            f"cold, {ours['mb_per_cpu_second_on_slice']:.1f} MB/s\n"
             f"{whole['documents']:,} documents, {whole['megabytes']['all']:.1f} MB of text; "
             f"peer on {whole['megabytes']['slice']:.1f} MB"
             + (f", ratio on just these {whole['ratio_on_slice']:.0f}" if "ratio_on_slice" in whole else "")

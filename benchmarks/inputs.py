@@ -71,6 +71,34 @@ def read(folder: Path) -> pa.Table:
     return pa.concat_tables(tables).filter(pc.field("text").is_valid())
 
 
+def grown(table: pa.Table, size: int) -> pa.Table:
+    """About ``size`` bytes of text: the documents, and others that have one's first half and another's second half.
+
+    These are natural text, and few are duplicates: two that have a half in common are about one third alike.
+
+    Raises:
+      ValueError: it would take more copies than there are other documents.
+    """
+    copies = max(0, round(size / max(1, text_bytes(table))) - 1)
+    if copies >= max(1, len(table)):
+        raise ValueError(f"{len(table)} documents can't become {size / 1e6:.0f} MB (BENCH_MB): give more of them")
+    texts: list[str] = table["text"].to_pylist()
+    halves = [_halves(text) for text in texts]
+    tables = [table]
+    for copy in range(1, copies + 1):
+        mixed = [halves[row][0] + halves[(row + copy) % len(halves)][1] for row in range(len(halves))]
+        ids = [f"{copy}/{row}" for row in range(len(mixed))]
+        tables.append(pa.table({"id": ids, "text": mixed}, schema=table.schema))
+    return pa.concat_tables(tables)
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """The text cut at the blank before its middle, or at its middle."""
+    cut = text.rfind(" ", 0, len(text) // 2 + 1)
+    cut = len(text) // 2 if cut < 0 else cut
+    return text[:cut], text[cut:]
+
+
 def evenly_spread(table: pa.Table, size: int) -> pa.Table:
     """Every n-th document, so that about ``size`` bytes of text are left."""
     step = max(1, round(text_bytes(table) / size))

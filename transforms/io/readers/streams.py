@@ -7,12 +7,12 @@ import contextlib
 import dataclasses
 import io
 import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Literal
 
 import lz4.frame
 import zstandard
+from isal import isal_zlib
 
 from transforms.io.readers.common import MAX_LINE_BYTES, MIB, UnreadableSource, Warn
 
@@ -24,7 +24,7 @@ MEMBER_MAGIC = {"gzip": GZIP_MAGIC + b"\x08", "zstd": ZSTD_MAGIC}
 MAGIC_BYTES = 6
 XZ_MEMORY = 1 << 30  # the largest dictionary of xz needs 1.5 GB, those of its levels up to 64 MiB
 FETCH_BYTES = MIB
-DECODE_BYTES = MIB  # at most this much comes out of zlib at once
+DECODE_BYTES = MIB  # at most this much of gzip is decompressed at once
 GZIP_FEED_BYTES = 1 << 16  # what follows a member is copied, so little is fed where members are small
 ZSTD_FEED_BYTES = 1 << 14  # zstd's output can't be limited: a block of 4 bytes may become 128 KiB, so it's fed little
 ZSTD_MAX_WINDOW = 1 << 31  # what `zstd --long=31` needs
@@ -191,7 +191,7 @@ def _decode(uri: str, file: BinaryIO, kind: _Kind, warn: Warn, place: int) -> It
 def _gunzip(uri: str, file: BinaryIO, warn: Warn, place: int) -> Iterator[tuple[int, bytes]]:
     """RFC 1952 members; zero bytes after one are padding, as gzip itself takes them."""
     start = place
-    member = zlib.decompressobj(31)
+    member = isal_zlib.decompressobj(31)
     fresh, first = True, True  # nothing of this member was seen yet; it's the first
     before = b""  # the first byte of what may be a member, while the second isn't there
     for fed in _feeds(file, GZIP_FEED_BYTES):
@@ -213,14 +213,14 @@ def _gunzip(uri: str, file: BinaryIO, warn: Warn, place: int) -> Iterator[tuple[
                 start = place - len(chunk)
             try:
                 data = member.decompress(chunk, DECODE_BYTES)
-            except zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc]  # its stub says: an instance
                 raise UnreadableSource(uri, f"corrupt gzip data before byte {place}: {error}") from error
             if data:
                 yield start, data
             fresh, pending, chunk = False, len(data) == DECODE_BYTES, member.unconsumed_tail
             if member.eof:
                 chunk = member.unused_data
-                member, fresh, first, pending = zlib.decompressobj(31), True, False, False
+                member, fresh, first, pending = isal_zlib.decompressobj(31), True, False, False
     if before:
         warn(f"garbage after the last gzip member, at byte {place - len(before)}, is left out")
     elif not fresh:
