@@ -74,7 +74,9 @@ def main(arguments: Sequence[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--verbose"]
     command = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     try:
-        return _command(command, arguments[1:]) if command else _run(console, arguments)
+        if command in ("", "run"):
+            return _run(console, arguments[1:] if command else arguments)
+        return _command(command, arguments[1:])
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, KeyboardInterrupt):
             signal.signal(signal.SIGINT, lambda number, frame: None)  # it may come twice, from impatience or passed on
@@ -128,9 +130,21 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
         default=argparse.SUPPRESS,
         help="print what this run will find and cost, judged by a sample (plan_fraction), as JSON; writes nothing",
     )
+    parser.add_argument(
+        "--corpus",
+        metavar="URI",
+        default=argparse.SUPPRESS,
+        help="instead of --output: a corpus, whose next run this is, over the sources that no run of it has, held "
+        "against all its runs (docs/corpus.md)",
+    )
     if not arguments:
         parser.print_help()
         return WRONG_USAGE
+    corpus, others = _corpus(arguments)
+    if corpus and not {"--plan", "--explain-dedup", "--help", "-h"}.intersection(arguments):
+        from beam_pipeline.corpus import command
+
+        return command.grow(corpus, parser, others, console)
     with failures.before_work():
         if "--plan" in arguments:
             return _predict(parser, [flag for flag in arguments if flag != "--plan"])
@@ -144,6 +158,14 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
         beam = options.fitted(beam, arguments, prepared.plan.source_bytes)
     with local_flink.brought_up(beam) as brought_up:
         return running.carry_out(prepared, brought_up, console)
+
+
+def _corpus(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The value of ``--corpus``, and the other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--corpus", default="")
+    found, others = parser.parse_known_args(arguments)
+    return found.corpus, others
 
 
 def _predict(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:

@@ -16,6 +16,9 @@ With ``near_duplicates`` off, BandRecords, VerifyPairs and AuditDuplicates are l
 With the setting ``max_unknown_tokens``, CheckSpelling stands before Fingerprint. Where editors or token files need kept
 columns or attributes, AddColumns stands behind ReadKept and takes them from the fingerprints.
 
+In a run of a corpus EarlierDuplicates stands before ExactDuplicates, and looks up in the corpus's index what earlier
+runs have kept (``beam_pipeline.corpus``).
+
 A run that decides another one again (``beam_pipeline.decide``) has DecideRules before ReadDocuments, which then reads
 only the documents that stored columns don't decide, and ReuseTokens behind Tokenize, so that ReadKept reads only those
 of which there are no token rows yet.
@@ -37,7 +40,7 @@ from transforms.decide_again import DecideRulesAgain, WriteDecided
 from transforms.deduplication.audit_duplicates import AuditDuplicates
 from transforms.deduplication.check_room import CheckRoom
 from transforms.deduplication.deduplicate import BandRecords, ExactDuplicates, ResolveDuplicates, VerifyPairs
-from transforms.deduplication.stored_fingerprints import StoredFingerprints
+from transforms.deduplication.earlier_duplicates import EarlierDuplicates, decisions_of
 from transforms.io.block_files import NOWHERE, BlockFiles
 from transforms.list_sources import ListSources
 from transforms.read_documents import ReadShards
@@ -85,7 +88,10 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
 
     # Pass 2: which documents are duplicates, from fingerprints alone.
     fingerprinted = fingerprinted | "CheckRoom" >> CheckRoom(files, deduplication.near_duplicates)
-    stored = StoredFingerprints.of(plan.fingerprints.uri, plan.layout.sources)
+    stored = plan.stored_fingerprints
+    if plan.index:  # of a corpus: what earlier runs have kept stays, and what is like it takes no part in what follows
+        how = (plan.layout.earlier, stored, deduplication, plan.index, files)
+        fingerprinted |= "EarlierDuplicates" >> EarlierDuplicates(*how)
     exact = fingerprinted | "ExactDuplicates" >> ExactDuplicates(stored, deduplication, files)
     near: tuple[beam.PCollection, ...] = ()
     if deduplication.near_duplicates:
@@ -103,6 +109,10 @@ def build(root: beam.Pipeline, plan: Plan, files: BlockFiles = NOWHERE) -> None:
             minhash,
             plan.editing,
         )
+
+    if plan.index:
+        of_earlier_runs = fingerprinted | "OfEarlierRuns" >> beam.FlatMap(decisions_of, plan.layout.earlier)
+        decisions = (decisions, of_earlier_runs) | "AllDecisions" >> beam.Flatten()
 
     # Pass 3: read the kept texts again and tokenize them.
     selected = (fingerprinted, decisions) | "SelectKept" >> SelectKept(plan.fingerprints, plan.run)

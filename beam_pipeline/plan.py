@@ -26,11 +26,13 @@ from beam_pipeline.rehearsal import rehearse
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import FORMAT, __version__
 from schemas import columns
+from schemas.fingerprint_index import FingerprintIndex
 from schemas.outcomes import Outcomes
 from schemas.run_layout import Deciding, RunLayout, StoredPlan
 from schemas.shards import Source
 from transforms.decide_again import Parent
 from transforms.deduplication.deduplicate import Deduplication
+from transforms.deduplication.stored_fingerprints import StoredFingerprints, StoredRun
 from transforms.edit import Editing
 from transforms.io import storage
 from transforms.io.deaths import Deaths
@@ -45,6 +47,25 @@ from transforms.recipe.user_code import code_of
 from transforms.tokenize import Tokenization
 
 LOGGER = logging.getLogger(__name__)
+
+_SAME = (
+    "format", "unicode", "near_duplicates",
+    "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
+)  # fmt: skip
+_SAME_DECISIONS = ("min_similarity", "duplicates_within")
+
+
+def same_names(duplicates_within: str) -> tuple[str, ...]:
+    """What of ``Deciding.fingerprints`` two runs must have in common for their fingerprints to be comparable."""
+    return (*_SAME, "language_model_sha256") if duplicates_within == "language" else _SAME
+
+
+def comparable(deciding: Deciding) -> dict[str, Any]:
+    """What the runs of a corpus have in common: their fingerprints, and which pairs are duplicates."""
+    names = same_names(deciding.tokens["duplicates_within"])
+    return {name: deciding.fingerprints.get(name) for name in names} | {
+        name: deciding.tokens.get(name) for name in _SAME_DECISIONS
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +84,7 @@ class Plan:
       resumed: whether the plan was there already.
       prediction: what ``--plan`` has said about this run, if the settings name it.
       parent: the run that this one decides again (``transforms.decide_again``), if it does that.
+      index: of a run of a corpus, what it is held against.
     """
 
     run: str
@@ -81,6 +103,7 @@ class Plan:
     resumed: bool
     prediction: dict[str, Any] | None
     parent: Parent | None = None
+    index: FingerprintIndex | None = None
 
     @property
     def layout(self) -> RunLayout:
@@ -101,6 +124,14 @@ class Plan:
     def tokens(self) -> StageObjects:
         """The objects of pass 3: tokens, or text."""
         return StageObjects(self.layout.kept(self.deciding), self.settings_hash)
+
+    @property
+    def stored_fingerprints(self) -> StoredFingerprints:
+        """The objects of pass 1, as pass 2 reads them."""
+        earlier = self.layout.earlier if self.index else ""
+        return StoredFingerprints(
+            (StoredRun(self.fingerprints.uri, sources_uri=self.layout.sources, earlier_uri=earlier),)
+        )
 
     @property
     def deaths(self) -> Deaths:
@@ -146,18 +177,55 @@ class Plan:
         return self.settings.deduplication(self.documents)
 
 
-def make_plan(settings: Settings, lineage_dsn: str, decides: DecidesAgain | None = None) -> Plan:
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """What a corpus gives one of its runs.
+
+    Attributes:
+      corpus: the corpus's id.
+      number: of the run in it.
+      sources: those that the run has claimed.
+      index: what earlier runs have kept.
+    """
+
+    corpus: str
+    number: int
+    sources: Sequence[Source]
+    index: FingerprintIndex
+
+    def refuse_others(self, deciding: Deciding) -> None:
+        """A run can be held against the index only if its fingerprints are of the same kind.
+
+        Raises:
+          PlanError: something differs.
+        """
+        there, now = self.index.comparable, comparable(deciding)
+        for name in sorted(there.keys() | now.keys() if there else ()):
+            if there.get(name) != now.get(name):
+                raise PlanError(
+                    f"{name}: the corpus has {there.get(name)!r}, but now it is {now.get(name)!r}. Give what "
+                    "the corpus has, or begin another corpus"
+                )
+
+
+def make_plan(
+    settings: Settings, lineage_dsn: str, decides: DecidesAgain | None = None, member: Member | None = None
+) -> Plan:
     """Checks everything that can be checked before work starts, pins the sources and stores the plan.
 
     Args:
       decides: a run that is decided again, whose sources these are.
+      member: of a run of a corpus, its sources and what it is held against.
 
     Raises:
       PlanError: a source or tokenizer can't be used; the output belongs to a run that differs.
       UnusableSettings: settings can't work with this language model or these sources.
       StorageError: the store refuses.
     """
-    sources = list(read_sources(decides.sources_uri)) if decides else list_sources(settings)
+    if member:
+        sources = list(member.sources)
+    else:
+        sources = list(read_sources(decides.sources_uri)) if decides else list_sources(settings)
     language_model = PinnedFile.pin(settings.language_model)
     tokenization = plan_tokenization(settings)
     try:
@@ -172,6 +240,9 @@ def make_plan(settings: Settings, lineage_dsn: str, decides: DecidesAgain | None
     if settings.check_steps and not decides:
         rehearse(settings, recipe, kept, sources, language_model)
     deciding = _deciding(settings, sources, language_model, tokenization, recipe, kept)
+    if member:
+        member.refuse_others(deciding)
+        deciding = deciding.in_corpus(member.corpus, member.number)
     if decides:
         decides.refuse_other_files(deciding)
     prediction = _read_prediction(settings.prediction) if settings.prediction else None
@@ -203,6 +274,7 @@ def make_plan(settings: Settings, lineage_dsn: str, decides: DecidesAgain | None
         resumed=resumed,
         prediction=prediction,
         parent=_with_steps(decides, kept) if decides else None,
+        index=member.index if member and member.index.segments else None,
     )
     if not resumed or not is_listed(layout.sources, deciding.sources_sha256):
         write_sources(layout.sources, sources, settings.reading().shard_bytes)

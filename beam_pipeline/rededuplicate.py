@@ -19,6 +19,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.finished_runs import NotUsable, finished_run, refuse_without_sketches
+from beam_pipeline.plan import same_names
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
 from beam_pipeline.version import __version__
@@ -28,16 +29,10 @@ from schemas.run_layout import RunLayout
 from transforms.deduplication.check_room import CheckRoom
 from transforms.deduplication.deduplicate import Deduplicate, Deduplication, partitions_for
 from transforms.deduplication.stored_fingerprints import ListStoredShards, StoredFingerprints, StoredRun
-from transforms.deduplication.write_decisions import FOR_AN_EARLIER_RUN, WITHOUT_TOKENS, WriteDecisions
+from transforms.deduplication.write_decisions import FOR_AN_EARLIER_RUN, WITHOUT_TOKENS, DecidedRun, WriteDecisions
 from transforms.io import storage
 from transforms.io.block_files import NOWHERE, BlockFiles
 from transforms.io.source_list import read_sources
-
-SAME = (
-    "format", "unicode", "near_duplicates",
-    "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
-)  # fmt: skip
-"""What two runs must have in common for their fingerprints to be comparable."""
 
 
 class Undecided(ToldError):
@@ -93,7 +88,7 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
     refuse_without_sketches(in_work, changed)
     settings = Settings(**{**in_work.plan.settings, **changed})
     earlier = [finished_run(place) for place in against]
-    names = (*SAME, "language_model_sha256") if settings.duplicates_within == "language" else SAME
+    names = same_names(settings.duplicates_within)
     mine = in_work.plan.deciding.fingerprints
     stored: list[StoredRun] = []
     first_source = 0
@@ -129,16 +124,20 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
 
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:
     """Adds the DAG to a Beam pipeline; ``files`` as in ``beam_pipeline.pipeline``."""
-    fingerprints = planned.fingerprints
+    decided = DecidedRun(planned.layout.decisions, planned.outcomes, planned.tokens_uri)
+    runs = {planned.fingerprints.in_work.run: decided}
+    decide(root, WriteDecisions(planned.layout.dedup_counts, planned.fingerprints, runs), planned.options, files)
+
+
+def decide(root: beam.Pipeline, write: WriteDecisions, options: Deduplication, files: BlockFiles = NOWHERE) -> None:
+    """Pass 2 over stored fingerprints, and what it decides written."""
     shards = (
         root
-        | "ListStoredShards" >> ListStoredShards(fingerprints)
-        | "CheckRoom" >> CheckRoom(files, planned.options.near_duplicates)
+        | "ListStoredShards" >> ListStoredShards(write.fingerprints)
+        | "CheckRoom" >> CheckRoom(files, options.near_duplicates)
     )
-    decisions = shards | "Deduplicate" >> Deduplicate(fingerprints, planned.options, files)
-    _ = (shards, decisions) | "WriteDecisions" >> WriteDecisions(
-        planned.layout.decisions, planned.layout.dedup_counts, fingerprints, planned.outcomes, planned.tokens_uri
-    )
+    decisions = shards | "Deduplicate" >> Deduplicate(write.fingerprints, options, files)
+    _ = (shards, decisions) | "WriteDecisions" >> write
 
 
 def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineOptions) -> dict[str, Any]:
@@ -150,7 +149,8 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
     started = time.perf_counter()
     with block_files(beam_options) as files, beam.Pipeline(options=beam_options) as root:
         build(root, planned, files)
-    counts = json.loads(storage.read_bytes(planned.layout.dedup_counts))
+    in_work = planned.fingerprints.in_work
+    counts = dict(json.loads(storage.read_bytes(planned.layout.dedup_counts)).get(in_work.run, {}))
     earlier = counts.pop(FOR_AN_EARLIER_RUN, 0)
     without_tokens = counts.pop(WITHOUT_TOKENS, 0)
     if sum(counts.values()) != planned.documents:
@@ -158,7 +158,6 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
             f"{run_output} has {planned.documents} documents, but its fingerprints {sum(counts.values())}: "
             "run the pipeline over it again"
         )
-    in_work = planned.fingerprints.in_work
     contents = {
         "run": in_work.run,
         "run_output": run_output,

@@ -37,7 +37,7 @@ from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.invalid_sources import mostly_invalid
 from beam_pipeline.lineage.worker_notes import notes_of, token_objects_of
 from beam_pipeline.options import beam_options
-from beam_pipeline.plan import Plan, make_plan
+from beam_pipeline.plan import Member, Plan, make_plan
 from beam_pipeline.poller import Poller, polling
 from beam_pipeline.scratch import block_files
 from beam_pipeline.settings import Settings
@@ -100,11 +100,12 @@ def run(settings: Settings, *beam_flags: str) -> dict[str, Any]:
     return dict(json.loads(storage.read_bytes(prepared.plan.layout.manifest)))
 
 
-def prepare(settings: Settings, decides: DecidesAgain | None = None) -> Prepared:
+def prepare(settings: Settings, decides: DecidesAgain | None = None, member: Member | None = None) -> Prepared:
     """Everything that can fail before any work: settings, sources, output, PostgreSQL.
 
     Args:
       decides: a run that is decided again; otherwise what is stored under the output says whether one is.
+      member: of a run of a corpus.
 
     Raises:
       PlanError, StorageError, LineageUnavailable, BrokerSettingsError: with one sentence that says what to do.
@@ -116,7 +117,7 @@ def prepare(settings: Settings, decides: DecidesAgain | None = None) -> Prepared
         first.check_rights()
     requests = storage.Requests()
     with storage.counted(requests):
-        plan = make_plan(settings, public_dsn(dsn), decides or decided_by(settings.output))
+        plan = make_plan(settings, public_dsn(dsn), decides or decided_by(settings.output), member)
     lineage = Lineage(dsn)
     recorded = settings.model_dump(mode="json") | ({"parent": plan.parent.run} if plan.parent else {})
     planned = {"sources": plan.sources, "source_bytes": plan.source_bytes, "parent": recorded.get("parent")}

@@ -224,7 +224,8 @@ def _without_witness(
         for number in range(len(mine.bits)):
             passing = mine.passes(number)[places]
             lost = passing.copy()
-            for home in np.unique(homes[passing]).tolist():
+            lost[witness < 0] = False  # of an earlier run of the corpus, whose documents stay
+            for home in np.unique(homes[passing & (witness >= 0)]).tolist():
                 here = np.flatnonzero(passing & (homes == home))
                 lost[here] = ~ordered[home].passes(number)[witness[here] - keys[home]]
             gone = places[lost]

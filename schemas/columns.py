@@ -112,6 +112,16 @@ AUDIT = pa.schema(
     ]
 )
 
+# Documents of a shard that a run of a corpus drops for documents that earlier runs have kept, in source order.
+EARLIER = pa.schema(
+    [
+        pa.field("row", pa.uint32()),  # in the shard, from 0
+        pa.field("witness", pa.uint64()),  # its id in the corpus (schemas.fingerprint_index)
+        pa.field("similarity", pa.float32()),  # 1 of the same text; estimated if one of the two is long
+        pa.field("exact", pa.bool_()),  # whether the witness has the same text
+    ]
+)
+
 # What `dedup` decides: one row a document of the shard, in source order.
 DECIDED = pa.schema(
     [

@@ -47,3 +47,11 @@ class CorpusLayout:
     def versions(self) -> str:
         """The folder of the versions."""
         return self._below("versions")
+
+    def version(self, name: str) -> str:
+        """The manifest of a version, written last."""
+        return self._below("versions", name, "version.json")
+
+    def version_of(self, name: str, number: int) -> str:
+        """What a version has decided on a run: an output of ``dedup``."""
+        return self._below("versions", name, f"{number:06}")

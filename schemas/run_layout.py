@@ -5,6 +5,7 @@ Under the output stand, in the order in which they are written:
 - ``plan.json``: the run's id, its settings and all that decides its results (``StoredPlan``);
 - ``sources.parquet``: the pinned sources (``schemas.columns.SOURCES``);
 - ``fingerprints/SHARD.parquet``: one object a shard at the end of pass 1 (``schemas.columns.fingerprints``);
+- ``earlier/SHARD.parquet``: in a run of a corpus, what is dropped for earlier runs (``schemas.columns.EARLIER``);
 - ``deduplication_audit.parquet``: a sample of pairs whose texts were compared (``schemas.columns.AUDIT``);
 - ``tokens/SHARD.parquet``: one object a shard at the end of pass 3 (``schemas.columns.tokens``); in ``text/`` if the
   run writes text;
@@ -28,7 +29,7 @@ from typing import Any
 OWN_NAMES = frozenset(
     {
         "plan.json", "sources.parquet", "run.json", "deduplication_audit.parquet", "fingerprints", "tokens", "text",
-        "rest", "deaths", "decisions", "dedup.json", "counts.json", "README.md",
+        "rest", "deaths", "decisions", "earlier", "dedup.json", "counts.json", "README.md",
     }
 )  # fmt: skip
 """All names that a run, ``dedup`` or ``extract`` gives directly below its output."""
@@ -98,6 +99,11 @@ class RunLayout:
     def fingerprints(self) -> str:
         """The folder of the objects of pass 1."""
         return self._below("fingerprints")
+
+    @property
+    def earlier(self) -> str:
+        """The folder of what a run of a corpus drops for earlier runs."""
+        return self._below("earlier")
 
     @property
     def tokens(self) -> str:
@@ -193,6 +199,16 @@ class Deciding:
         """The same, but for the code of the user's steps."""
         others = {name: value for name, value in self.fingerprints.items() if name != "step_code"}
         return dataclasses.replace(self, fingerprints=others | ({"step_code": dict(code)} if code else {}))
+
+    @property
+    def corpus(self) -> Mapping[str, Any] | None:
+        """Of a run of a corpus, the corpus's id and the run's ``number`` in it."""
+        found: Mapping[str, Any] | None = self.tokens.get("corpus")
+        return found
+
+    def in_corpus(self, corpus: str, number: int) -> Deciding:
+        """The same, of a run of a corpus: what it drops depends on the runs before."""
+        return dataclasses.replace(self, tokens={**self.tokens, "corpus": {"corpus": corpus, "number": number}})
 
     @property
     def format(self) -> int:

@@ -5,6 +5,7 @@ with Corpus.open("s3://bucket/corpus") as corpus:
     corpus.work({"tokenizer": "tokenizer.json"}, options, Console(stderr=True))
 """
 
-from beam_pipeline.corpus.corpus import Claim, Corpus, CorpusError
+from beam_pipeline.corpus.corpus import Corpus
+from beam_pipeline.corpus.opened import Claim, CorpusError
 
 __all__ = ["Claim", "Corpus", "CorpusError"]

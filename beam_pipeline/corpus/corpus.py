@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from beam_pipeline import embedded_postgres
+from beam_pipeline.corpus.opened import Claim, CorpusError, OpenedCorpus
 from schemas.corpus_layout import CorpusLayout
-from schemas.errors import WRONG_USAGE, ToldError
-from schemas.shards import Source
 from transforms.io import storage
-from transforms.io.corpus_ledger import PENDING, CorpusLedger, LedgerRun, Pinned
-from transforms.io.lineage import Lineage
+from transforms.io.corpus_ledger import CorpusLedger, Pinned
+from transforms.io.lineage import Lineage, public_dsn
+
+if TYPE_CHECKING:  # Beam takes a second to be imported
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from rich.console import Console
 
 
-class CorpusError(ToldError):
-    """The corpus can't be used like this; nothing was done."""
-
-    exit_status = WRONG_USAGE
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """A run of a corpus that has its sources and isn't done.
-
-    Attributes:
-      recorded: the run, as the ledger has it.
-      sources: numbered in the order of their URIs.
-    """
-
-    recorded: LedgerRun
-    sources: list[Source]
-
-    @property
-    def number(self) -> int:
-        """Of the run in the corpus, from 1."""
-        return self.recorded.number
-
-    @property
-    def output(self) -> str:
-        """Folder or prefix of what it writes."""
-        return self.recorded.output
-
-
-class Corpus:
+class Corpus(OpenedCorpus):
     """A corpus, opened with ``Corpus.open``; a context manager."""
-
-    def __init__(self, uri: str, corpus: str, dsn: str):
-        self.layout = CorpusLayout(uri)
-        self.id = corpus
-        self.dsn = dsn
-        self._lineage = Lineage(dsn)
-        self.ledger = CorpusLedger(self._lineage, corpus)
 
     @classmethod
     def open(cls, uri: str, dsn: str = "", *, create: bool = True) -> Corpus:
@@ -63,7 +30,7 @@ class Corpus:
 
         Args:
           uri: of the corpus.
-          dsn: PostgreSQL with its ledger; empty: the embedded one.
+          dsn: PostgreSQL with its ledger; empty: as the corpus was begun, or the embedded one.
           create: begin it, if there is none.
 
         Raises:
@@ -74,8 +41,13 @@ class Corpus:
         layout = CorpusLayout(uri)
         if create and storage.stat(layout.identity) is None:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            storage.create(layout.identity, json.dumps({"corpus": str(uuid.uuid4()), "created": now}).encode())
-        corpus = cls(uri, _identity(layout), dsn or embedded_postgres.start())
+            begun = {"corpus": str(uuid.uuid4()), "created": now, "lineage_dsn": dsn and public_dsn(dsn)}
+            storage.create(layout.identity, json.dumps(begun).encode())
+        identity, begun_with = _identity(layout)
+        dsn = dsn or begun_with
+        there = dsn or embedded_postgres.start()
+        lineage = Lineage(there)
+        corpus = cls(layout, identity, there, dsn, lineage, CorpusLedger(lineage, identity))
         try:
             corpus._register()
         except BaseException:
@@ -84,12 +56,12 @@ class Corpus:
         return corpus
 
     def _register(self) -> None:
-        self._lineage.migrate()
+        self.lineage.migrate()
         if self.ledger.registered():
             return
         if _has_objects(self.layout.runs):
             raise CorpusError(
-                f"corpus: the ledger of {self.layout.uri} isn't in the database at {self._lineage.public_dsn}; give "
+                f"corpus: the ledger of {self.layout.uri} isn't in the database at {self.lineage.public_dsn}; give "
                 "the one with which it was begun (--lineage_dsn)"
             )
         self.ledger.register(self.layout.uri)
@@ -104,7 +76,7 @@ class Corpus:
 
     def close(self) -> None:
         """Ends the connection with the ledger."""
-        self._lineage.close()
+        self.lineage.close()
 
     def new(self, sources: Iterable[Pinned]) -> list[Pinned]:
         """Those of the sources that no run of the corpus has, sorted by URI. Nothing is claimed."""
@@ -122,9 +94,11 @@ class Corpus:
         taken = self.ledger.claim(sources, self.layout.runs, inputs)
         return Claim(taken, self.ledger.sources(taken.number)) if taken else None
 
-    def pending(self) -> list[Claim]:
-        """The runs that have sources and aren't done, in the order in which they are to be done."""
-        return [Claim(run, self.ledger.sources(run.number)) for run in self.ledger.runs() if run.state in PENDING]
+    def work(self, values: Mapping[str, Any], options: PipelineOptions, console: Console) -> int:
+        """Carries out every pending run, in order (``beam_pipeline.corpus.growing.work``)."""
+        from beam_pipeline.corpus import growing  # brings Beam
+
+        return growing.work(self, values, options, console)
 
     def release(self, number: int, reason: str) -> None:
         """Gives up a run that isn't done; its sources are new again.
@@ -135,10 +109,11 @@ class Corpus:
         self.ledger.release(number, reason)
 
 
-def _identity(layout: CorpusLayout) -> str:
-    """The id of the corpus, from ``corpus.json``."""
+def _identity(layout: CorpusLayout) -> tuple[str, str]:
+    """The id of the corpus and the DSN of its ledger, empty if that is the embedded one, from ``corpus.json``."""
     try:
-        return str(uuid.UUID(json.loads(storage.read_bytes(layout.identity))["corpus"]))
+        stored = json.loads(storage.read_bytes(layout.identity))
+        return str(uuid.UUID(stored["corpus"])), str(stored.get("lineage_dsn") or "")
     except storage.NotFound:
         raise CorpusError(f"corpus: {layout.uri} has no corpus.json: it isn't a corpus") from None
     except (ValueError, KeyError, TypeError):

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.columns import fingerprints
+from schemas.run_layout import ERROR, ETAG, FIRST_ROW
 from schemas.shards import Shard, Source
 from transforms.kernels.deduplication.blocks import mix
 from transforms.kernels.deduplication.fingerprinting import MinHash
@@ -95,6 +96,7 @@ class World:
             "bands": _fixed(bands),
         }
         schema = fingerprints(MINHASH.bands, MINHASH.signature_size)
+        schema = schema.with_metadata({ETAG: shard.etag.encode(), FIRST_ROW: b"0", ERROR: b""})
         return pa.table([columns.get(field.name, pa.nulls(rows, field.type)) for field in schema], schema=schema)
 
 

@@ -51,11 +51,14 @@ __all__ = [
     "Deduplicate",
     "Deduplication",
     "ExactDuplicates",
+    "ForEachKey",
     "ResolveDuplicates",
     "TooManyOpenEdgesError",
     "VerifyPairs",
     "decisions",
+    "has_documents",
     "partitions_for",
+    "sent",
     "witnesses",
 ]
 
@@ -86,17 +89,17 @@ def _send(keyed: Keyed, files: BlockFiles) -> Keyed:
     return keyed[0], files.left(keyed[1])
 
 
-def _sent(blocks: Iterable[beam.PCollection[Keyed]], files: BlockFiles) -> beam.PCollection[Keyed]:
+def sent(blocks: Iterable[beam.PCollection[Keyed]], files: BlockFiles) -> beam.PCollection[Keyed]:
     """All of these on their way to a GroupByKey, each sent where it is made: a runner may keep what it flattens."""
-    sent = [
+    sending = [
         each | f"Send[{number}]" >> beam.Map(_send, files).with_output_types(Keyed)
         for number, each in enumerate(blocks)
     ]
-    return sent[0] if len(sent) == 1 else sent | beam.Flatten()
+    return sending[0] if len(sending) == 1 else sending | beam.Flatten()
 
 
 @dataclasses.dataclass
-class _ForEachKey(beam.PTransform):
+class ForEachKey(beam.PTransform):
     """From one or more collections of (key, block): ``function(key, blocks)`` for every key that has any."""
 
     function: Step
@@ -104,8 +107,9 @@ class _ForEachKey(beam.PTransform):
     arguments: tuple[object, ...] = ()
 
     def expand(self, blocks: tuple[beam.PCollection[Keyed], ...]) -> beam.PCollection[Keyed]:
+        """Groups by key."""
         return (
-            _sent(blocks, self.files)
+            sent(blocks, self.files)
             | beam.GroupByKey()
             | beam.FlatMap(_for_key, self.function, self.arguments, self.files).with_output_types(Keyed)
         )
@@ -134,9 +138,9 @@ class _ForEachShard(beam.PTransform):
 
     def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[Keyed]:
         shards, *blocks = inputs
-        keyed = shards | beam.Filter(_has_documents) | beam.WithKeys(_key).with_output_types(tuple[int, Shard])
+        keyed = shards | beam.Filter(has_documents) | beam.WithKeys(_key).with_output_types(tuple[int, Shard])
         return (
-            (keyed, _sent(blocks, self.files))
+            (keyed, sent(blocks, self.files))
             | beam.CoGroupByKey()
             | beam.FlatMap(_for_shard, self.function, self.fingerprints, self.options, self.files).with_output_types(
                 Keyed
@@ -148,7 +152,7 @@ def _key(shard: Shard) -> int:
     return shard.key
 
 
-def _has_documents(shard: Shard) -> bool:
+def has_documents(shard: Shard) -> bool:
     """False for a shard without fingerprints: unreadable, or empty.
 
     Raises:
@@ -176,11 +180,11 @@ class ExactDuplicates(beam.PTransform):
         """Within shards, then within hash ranges."""
         hashed = (
             shards
-            | beam.Filter(_has_documents)
+            | beam.Filter(has_documents)
             | beam.FlatMap(metered, steps.content_hashes, (self.fingerprints, self.options)).with_output_types(Keyed)
         )
         within = hashed | "OfShard" >> _only(DUPLICATES)
-        across = (hashed | "OfPartition" >> _only(CONTENT_HASHES),) | _ForEachKey(steps.exact_duplicates, self.files)
+        across = (hashed | "OfPartition" >> _only(CONTENT_HASHES),) | ForEachKey(steps.exact_duplicates, self.files)
         return (within, across) | beam.Flatten()
 
 
@@ -201,7 +205,7 @@ class BandRecords(beam.PTransform):
         bands = (shards, exact | _only(DUPLICATES)) | "Bands" >> _ForEachShard(
             steps.band_records, self.fingerprints, self.options, self.files
         )
-        return (bands,) | "Buckets" >> _ForEachKey(steps.candidate_pairs, self.files, (self.options,))
+        return (bands,) | "Buckets" >> ForEachKey(steps.candidate_pairs, self.files, (self.options,))
 
 
 @dataclasses.dataclass
@@ -221,9 +225,11 @@ class VerifyPairs(beam.PTransform):
         """Later end, earlier end, later end."""
         shards, candidates = inputs
         stored = (self.fingerprints, self.options, self.files)
-        asked = (candidates,) | "Ask" >> _ForEachKey(steps.ask_for_sketches, self.files)
-        sent = (shards, asked | "Wanted" >> _only(WANTED)) | "Send" >> _ForEachShard(steps.send_sketches, *stored)
-        return (shards, asked | "Pairs" >> _only(PAIRS), sent) | "Compare" >> _ForEachShard(steps.verify_pairs, *stored)
+        asked = (candidates,) | "Ask" >> ForEachKey(steps.ask_for_sketches, self.files)
+        sketches = (shards, asked | "Wanted" >> _only(WANTED)) | "Send" >> _ForEachShard(steps.send_sketches, *stored)
+        return (shards, asked | "Pairs" >> _only(PAIRS), sketches) | "Compare" >> _ForEachShard(
+            steps.verify_pairs, *stored
+        )
 
 
 @dataclasses.dataclass
@@ -241,9 +247,9 @@ class ResolveDuplicates(beam.PTransform):
         *pairs, exact = inputs
         kept_edges = self._resolved(pairs[0]) if pairs else ()
         followers = exact | "Followers" >> _only(FOLLOWERS)
-        decided = (*kept_edges, followers) | "Decide" >> _ForEachKey(steps.decide, self.files)
+        decided = (*kept_edges, followers) | "Decide" >> ForEachKey(steps.decide, self.files)
         fates, duplicates = decided | "Fates" >> _only(FATES), exact | "Duplicates" >> _only(DUPLICATES)
-        followed = (fates, duplicates) | "Follow" >> _ForEachKey(steps.follow, self.files)
+        followed = (fates, duplicates) | "Follow" >> ForEachKey(steps.follow, self.files)
         return (decided | "Decided" >> _only(DECISIONS, WITNESSES), followed) | beam.Flatten()
 
     def _resolved(self, pairs: beam.PCollection[Keyed]) -> tuple[beam.PCollection[Keyed], ...]:
@@ -255,15 +261,15 @@ class ResolveDuplicates(beam.PTransform):
         asked = edges | "AskKept" >> beam.FlatMap(_for_block, steps.ask_who_is_kept, partitions).with_output_types(
             Keyed
         )
-        kept = (asked,) | "AnswerKept" >> _ForEachKey(steps.answer, self.files, (False,))
-        settled = (edges, kept) | "Settle" >> _ForEachKey(steps.settle, self.files, partitions)
+        kept = (asked,) | "AnswerKept" >> ForEachKey(steps.answer, self.files, (False,))
+        settled = (edges, kept) | "Settle" >> ForEachKey(steps.settle, self.files, partitions)
 
         # Round 2: a pair whose earlier end is dropped is void.
         asked = settled | "AskDropped" >> _only(KNOWN, QUESTIONS)
-        dropped = (asked,) | "AnswerDropped" >> _ForEachKey(steps.answer, self.files, (True,))
-        still_open = (settled | "Open" >> _only(EDGES), dropped) | "Void" >> _ForEachKey(steps.void, self.files)
+        dropped = (asked,) | "AnswerDropped" >> ForEachKey(steps.answer, self.files, (True,))
+        still_open = (settled | "Open" >> _only(EDGES), dropped) | "Void" >> ForEachKey(steps.void, self.files)
 
-        finished = (still_open,) | "Finish" >> _ForEachKey(steps.finish, self.files, (options.max_open_edges,))
+        finished = (still_open,) | "Finish" >> ForEachKey(steps.finish, self.files, (options.max_open_edges,))
         return settled | "Settled" >> _only(KEPT_EDGES), finished
 
 

@@ -61,7 +61,7 @@ def count(name: str, number: int) -> None:
     Metrics.counter("deduplicate", name).inc(number)
 
 
-def _read_fingerprints(shard: Shard, fingerprints: StoredFingerprints, columns: list[str]) -> list[pa.Array]:
+def read_columns(shard: Shard, fingerprints: StoredFingerprints, columns: list[str]) -> list[pa.Array]:
     """The named columns of a shard's fingerprints.
 
     Raises:
@@ -77,22 +77,24 @@ def _read_fingerprints(shard: Shard, fingerprints: StoredFingerprints, columns: 
     return [table[name].chunk(0) for name in columns]
 
 
-def _tags(languages: list[pa.Array]) -> np.ndarray | None:
+def tags_of(languages: list[pa.Array]) -> np.ndarray | None:
+    """What may not differ between duplicates, from the columns of ``scope_columns``; None if nothing."""
     return deduplication.language_tags(languages[0]) if languages else None
 
 
-def _scope_columns(options: Deduplication) -> list[str]:
+def scope_columns(options: Deduplication) -> list[str]:
+    """The stored columns that say which documents may be duplicates of each other."""
     return ["language"] if options.duplicates_within == "language" else []
 
 
 def content_hashes(shard: Shard, fingerprints: StoredFingerprints, options: Deduplication) -> Iterator[Keyed]:
     """CONTENT_HASHES to partitions, DUPLICATES within the shard to itself."""
-    columns = ["content_hash", *_scope_columns(options)]
-    content_hash, *languages = _read_fingerprints(shard, fingerprints, columns)
-    kept = fingerprints.kept(shard)
-    if kept is not None:
-        content_hash = pc.if_else(pa.array(kept), content_hash, pa.scalar(None, content_hash.type))
-    records, duplicates = deduplication.content_hash_records(content_hash, _tags(languages), shard.key)
+    columns = ["content_hash", *scope_columns(options)]
+    content_hash, *languages = read_columns(shard, fingerprints, columns)
+    there = fingerprints.taking_part(shard)
+    if there is not None:
+        content_hash = pc.if_else(pa.array(there), content_hash, pa.scalar(None, content_hash.type))
+    records, duplicates = deduplication.content_hash_records(content_hash, tags_of(languages), shard.key)
     count("documents", len(content_hash) - content_hash.null_count)
     count("exact_duplicates", len(duplicates))
     yield from DUPLICATES.to(shard.key, shard.key, duplicates)
@@ -112,15 +114,16 @@ def band_records(
 ) -> Iterator[Keyed]:
     """DUPLICATES -> BANDS of all other documents to partitions."""
     column = deduplication.rank_column(options.keep_duplicate)
-    columns = ["bands", *([column] if column else []), *_scope_columns(options)]
-    arrays = dict(zip(columns, _read_fingerprints(shard, fingerprints, columns), strict=True))
+    columns = ["bands", *([column] if column else []), *scope_columns(options)]
+    arrays = dict(zip(columns, read_columns(shard, fingerprints, columns), strict=True))
     ranks = deduplication.ranks_of(arrays[column]) if column else None
     left_out = DUPLICATES.unpack(blocks)[0]["row"]
-    kept = fingerprints.kept(shard)
-    if kept is not None:
-        left_out = np.concatenate([left_out, np.flatnonzero(~kept)])
-        ranks = None if ranks is None else np.full_like(ranks, HIGHEST)
-    tags = _tags([arrays[name] for name in _scope_columns(options)])
+    there = fingerprints.taking_part(shard)
+    if there is not None:
+        left_out = np.concatenate([left_out, np.flatnonzero(~there)])
+    if ranks is not None and fingerprints.is_earlier(shard):
+        ranks = np.full_like(ranks, HIGHEST)
+    tags = tags_of([arrays[name] for name in scope_columns(options)])
     records = deduplication.band_records(arrays["bands"], tags, ranks, left_out)
     layout = deduplication.bands_layout(options.keep_duplicate)
     yield from layout.split(shard.key, records, partition_of(records["bucket"], options.partitions))
@@ -141,9 +144,9 @@ def candidate_pairs(partition: int, blocks: Iterable[bytes], options: Deduplicat
         yield from PAIRS.split(partition, pairs, to)
 
 
-def _read_sketches(shard: Shard, fingerprints: StoredFingerprints) -> Sketches:
+def read_sketches_of(shard: Shard, fingerprints: StoredFingerprints) -> Sketches:
     """What is compared of a shard's documents, by row."""
-    return Sketches.of_columns(*_read_fingerprints(shard, fingerprints, ["signature", "shingles"]))
+    return Sketches.of_columns(*read_columns(shard, fingerprints, ["signature", "shingles"]))
 
 
 def _distinct(shard: int, blocks: Iterable[bytes]) -> np.ndarray:
@@ -183,7 +186,7 @@ def send_sketches(
     sketches = None
     for destination, wanted in WANTED.each(blocks):
         if sketches is None:
-            sketches = _read_sketches(shard, fingerprints)
+            sketches = read_sketches_of(shard, fingerprints)
         for block in SignatureBlock.of(shard.key, wanted["row"], sketches):
             yield destination, block.pack()
 
@@ -229,7 +232,7 @@ def verify_pairs(
     if not len(pairs):
         return
     pairs = pairs[np.argsort(pairs["earlier"], kind="stable")]
-    own = _read_sketches(shard, fingerprints)
+    own = read_sketches_of(shard, fingerprints)
     within = pairs[pairs["earlier"] - pairs["earlier_row"] == np.uint64(shard.key)]
     found = [
         _compare(shard, piece, own, piece["earlier_row"], own, options)

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.columns import EARLIER
 from schemas.run_layout import ERROR, ETAG, FIRST_ROW
 from schemas.shards import Census, Shard, Source, document_id, places_in, split_document_id
 from transforms.io import storage
@@ -36,6 +37,8 @@ class StoredRun:
       run: its id.
       kept_uri: of an earlier run, one object a shard whose rows, or those of them with ``outcome`` "kept", are the
         documents it kept: its tokens or decisions. Empty: every document takes part.
+      earlier_uri: of a run of a corpus, one object a shard with the documents that earlier runs have dropped
+        (``schemas.columns.EARLIER``), which take no part. Empty: there are none.
     """
 
     fingerprints_uri: str
@@ -43,6 +46,7 @@ class StoredRun:
     sources_uri: str = ""
     run: str = ""
     kept_uri: str = ""
+    earlier_uri: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +79,24 @@ class StoredFingerprints:
         run = self.run_of(shard.source.number)
         return storage.join(run.fingerprints_uri, f"{_own(run, shard).name}.parquet")
 
-    def kept(self, shard: Shard) -> np.ndarray | None:
-        """Mask of the documents of a shard that its run has kept; None if the shard is of the run in work."""
+    def is_earlier(self, shard: Shard) -> bool:
+        """Whether a shard is of an earlier run, which has kept the documents of it that take part."""
+        return bool(self.run_of(shard.source.number).kept_uri)
+
+    def taking_part(self, shard: Shard) -> np.ndarray | None:
+        """Mask of the documents of a shard that take part; None: all.
+
+        Of an earlier run those that it has kept; of one that was held against a corpus, those that aren't dropped.
+        """
         run = self.run_of(shard.source.number)
-        if not run.kept_uri:
-            return None
         own = _own(run, shard)
-        return rows_of(storage.join(run.kept_uri, f"{own.name}.parquet"), own, self.census(shard))
+        if run.kept_uri:
+            return rows_of(storage.join(run.kept_uri, f"{own.name}.parquet"), own, self.census(shard))
+        if run.earlier_uri:
+            there = np.ones(shard.rows, np.bool_)
+            there[earlier_duplicates(run.earlier_uri, own)["row"]] = False
+            return there
+        return None
 
     def census(self, shard: Shard) -> Census | None:
         """What each source of a packed shard has; None for any other shard."""
@@ -101,6 +116,20 @@ class StoredFingerprints:
                 position, rows[here] = census.of_places(rows[here])
                 numbers[here] = number + position
         return numbers, rows
+
+
+def earlier_duplicates(earlier_uri: str, shard: Shard) -> np.ndarray:
+    """The documents of a shard that were dropped for documents of earlier runs, by row: records of ``EARLIER``.
+
+    Args:
+      shard: as its run numbers it.
+    """
+    with opened(storage.join(earlier_uri, f"{shard.name}.parquet")) as file:
+        table = pq.read_table(file)
+    records = np.empty(len(table), [(name, table.schema.field(name).type.to_pandas_dtype()) for name in EARLIER.names])
+    for name in EARLIER.names:
+        records[name] = table[name].to_numpy()
+    return records
 
 
 def rows_of(uri: str, shard: Shard, census: Census | None) -> np.ndarray:

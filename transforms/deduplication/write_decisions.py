@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from schemas.columns import DECIDED
 from schemas.outcomes import Outcomes
-from schemas.shards import Shard, places_of
+from schemas.shards import Shard, document_id, places_of
 from transforms.deduplication.deduplicate import decisions, witnesses
 from transforms.deduplication.stored_fingerprints import StoredFingerprints, rows_of
 from transforms.io import storage
@@ -25,6 +25,21 @@ from transforms.shard_outcomes import FINGERPRINT_COLUMNS, ShardOutcomes, decide
 
 Counts = dict[str, int]
 """Documents by outcome and reason, such as ``dropped: near_duplicate``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DecidedRun:
+    """A run whose documents are decided on.
+
+    Attributes:
+      uri: where its objects go.
+      outcomes: what can become of its documents.
+      tokens_uri: its token objects.
+    """
+
+    uri: str
+    outcomes: Outcomes
+    tokens_uri: str
 
 
 @functools.lru_cache(maxsize=8)
@@ -69,9 +84,9 @@ def decided_table(
 
     numbers, source_rows = places_of(shard_outcomes.shard, shard_outcomes.census, np.arange(rows))
     here, which = np.unique(numbers, return_inverse=True)
-    in_work = fingerprints.in_work
+    own = fingerprints.run_of(shard_outcomes.shard.source.number)
     own_uris = [
-        _source_uris(in_work.sources_uri)[number - in_work.first_source]
+        _source_uris(own.sources_uri)[number - own.first_source]
         if shard_outcomes.shard.packed
         else shard_outcomes.shard.source.uri
         for number in here.tolist()
@@ -93,67 +108,66 @@ def decided_table(
 
 def write_shard(
     item: tuple[int, dict[str, Iterable]],
-    uri: str,
     fingerprints: StoredFingerprints,
-    outcomes: Outcomes,
-    tokens_uri: str,
-) -> Iterator[Counts]:
-    """Writes the object of a shard of the run in work; its counts."""
+    runs: Mapping[str, DecidedRun],
+) -> Iterator[dict[str, Counts]]:
+    """Writes the object of a shard of a run that is decided on; its counts, by the run's id."""
     _, joined = item
     for shard in joined["shards"]:
-        if shard.error or shard.source.number < fingerprints.in_work.first_source:
+        run = fingerprints.run_of(shard.source.number)
+        if shard.error or run.run not in runs:
             continue
+        decided_run = runs[run.run]
         blocks = list(joined["decisions"])
         stored = read_fingerprints(fingerprints.uri_of(shard), FINGERPRINT_COLUMNS)
         census = stored.census
         shard_outcomes = decide(shard, stored.table, decisions(blocks), witnesses(blocks), census)
-        number = shard.source.number - fingerprints.in_work.first_source
+        number = shard.source.number - run.first_source
         named = dataclasses.replace(shard, source=dataclasses.replace(shard.source, number=number))
-        has_tokens = rows_of(storage.join(tokens_uri, f"{named.name}.parquet"), named, census)
-        decided = decided_table(shard_outcomes, outcomes, fingerprints, has_tokens)
-        with storage.open_output(storage.join(uri, f"{named.name}.parquet")) as file:
+        has_tokens = rows_of(storage.join(decided_run.tokens_uri, f"{named.name}.parquet"), named, census)
+        decided = decided_table(shard_outcomes, decided_run.outcomes, fingerprints, has_tokens)
+        with storage.open_output(storage.join(decided_run.uri, f"{named.name}.parquet")) as file:
             pq.write_table(decided, file, compression="zstd", compression_level=1)
-        yield _count(shard_outcomes, outcomes, fingerprints.always_kept, has_tokens)
+        yield {run.run: _count(shard_outcomes, decided_run.outcomes, document_id(run.first_source, 0), has_tokens)}
 
 
-def _count(shard_outcomes: ShardOutcomes, outcomes: Outcomes, always_kept: int, has_tokens: np.ndarray) -> Counts:
+def _count(shard_outcomes: ShardOutcomes, outcomes: Outcomes, first_document: int, has_tokens: np.ndarray) -> Counts:
     counts: Counts = {}
     for code, documents in enumerate(np.bincount(shard_outcomes.outcomes).tolist()):
         if documents:
             outcome, reason = outcomes.table[code]
             counts[f"{outcome}: {reason}" if reason else outcome] = documents
-    earlier = int((shard_outcomes.duplicates["witness"] < always_kept).sum())
+    earlier = int((shard_outcomes.duplicates["witness"] < first_document).sum())
     without_tokens = int(np.count_nonzero(shard_outcomes.kept & ~has_tokens))
     return counts | {FOR_AN_EARLIER_RUN: earlier, WITHOUT_TOKENS: without_tokens}
 
 
-def add_counts(counts: Iterable[Counts]) -> Counts:
-    """The sums, by name."""
-    total: collections.Counter[str] = collections.Counter()
+def add_counts(counts: Iterable[dict[str, Counts]]) -> dict[str, Counts]:
+    """The sums, by run and name."""
+    total: dict[str, collections.Counter[str]] = {}
     for part in counts:
-        total.update(part)
-    return dict(sorted(total.items()))
+        for run, counted in part.items():
+            total.setdefault(run, collections.Counter()).update(counted)
+    return {run: dict(sorted(counted.items())) for run, counted in sorted(total.items())}
 
 
-def _write_counts(counts: Counts, uri: str) -> None:
+def _write_counts(counts: dict[str, Counts], uri: str) -> None:
     storage.write(uri, json.dumps(counts).encode())
 
 
 @dataclasses.dataclass
 class WriteDecisions(beam.PTransform):
-    """From (``Shard``, decision blocks by shard key): an object a shard of the run in work, then one with the counts.
+    """From (``Shard``, decision blocks by shard key): an object a shard of some runs, then one with the counts of each.
 
     Attributes:
-      uri, counts_uri: where the objects go, and where the counts.
+      counts_uri: where the counts go.
       fingerprints: those that pass 2 has read.
-      outcomes, tokens_uri: of the run in work: what can become of its documents, and its token objects.
+      runs: those that are decided on, by id.
     """
 
-    uri: str
     counts_uri: str
     fingerprints: StoredFingerprints
-    outcomes: Outcomes
-    tokens_uri: str
+    runs: Mapping[str, DecidedRun]
 
     def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[tuple[int, bytes]]]) -> beam.PCollection:
         """Joins on the shard's key."""
@@ -161,7 +175,7 @@ class WriteDecisions(beam.PTransform):
         return (
             {"shards": shards | "ByKey" >> beam.Map(lambda shard: (shard.key, shard)), "decisions": blocks}
             | "JoinDecisions" >> beam.CoGroupByKey()
-            | "Write" >> beam.FlatMap(write_shard, self.uri, self.fingerprints, self.outcomes, self.tokens_uri)
+            | "Write" >> beam.FlatMap(write_shard, self.fingerprints, self.runs)
             | "Count" >> beam.CombineGlobally(add_counts)
             | "WriteCounts" >> beam.Map(_write_counts, self.counts_uri)
         )

@@ -186,6 +186,16 @@ KEPT_EDGES = BlockLayout.of(b"k", row="<u4", witness="<u8", witness_row="<u4", s
 # Representatives that are dropped, to the shards of their exact duplicates.
 FATES = BlockLayout.of(b"t", representative="<u8", witness="<u8", similarity="<f4")
 
+# Of a corpus (schemas.fingerprint_index), to the part of its index: texts and bands of documents that were kept; and
+# those of new documents that are looked up there. Keys are mixed hashes.
+INDEXED_TEXTS = BlockLayout.of(b"i", key="<u8", low="<u8", document="<u8")
+INDEXED_BANDS = BlockLayout.of(b"j", key="<u8", address="<u8")
+SOUGHT_TEXTS = BlockLayout.of(b"x", key="<u8", low="<u8", row="<u4")
+SOUGHT_BANDS = BlockLayout.of(b"y", key="<u8", row="<u4")
+# What is found, to the shard that has looked: kept documents of earlier runs with the same text, and candidates.
+FOUND_TEXTS = BlockLayout.of(b"X", row="<u4", document="<u8")
+FOUND_PAIRS = BlockLayout.of(b"Y", row="<u4", address="<u8")
+
 # What pass 2 hands on. A document to drop, its kept witness and their similarity, to the document's shard. `exact`: 1
 # if the witness has the same text, 0 if document and witness are a verified pair, or the document's representative and
 # witness are.
