@@ -37,6 +37,7 @@ COMMANDS = {
     "init-db": "make the lineage's tables, where runs may not",
     "export": "write tokens as files that trainers read",
     "decide": "decide on documents again, with another recipe, from what a run has stored",
+    "corpus": "the runs and versions of a corpus that grows, and giving up a run of it",
     "dedup": "decide on duplicates again from stored fingerprints, or against earlier runs",
     "what-if": "what a run would keep with one rule more, from stored attributes",
     "buckets": "ranks of stored scores among the documents of a language",
