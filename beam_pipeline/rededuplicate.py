@@ -125,7 +125,7 @@ def prepare(run: str, output: str, against: Sequence[str], changed: dict[str, An
 def build(root: beam.Pipeline, planned: Rededuplication, files: BlockFiles = NOWHERE) -> None:
     """Adds the DAG to a Beam pipeline; ``files`` as in ``beam_pipeline.pipeline``."""
     decided = DecidedRun(planned.layout.decisions, planned.outcomes, planned.tokens_uri)
-    runs = {planned.fingerprints.in_work.run: decided}
+    runs = {planned.fingerprints.in_work.first_source: decided}
     decide(root, WriteDecisions(planned.layout.dedup_counts, planned.fingerprints, runs), planned.options, files)
 
 
@@ -150,7 +150,7 @@ def carry_out(planned: Rededuplication, run_output: str, beam_options: PipelineO
     with block_files(beam_options) as files, beam.Pipeline(options=beam_options) as root:
         build(root, planned, files)
     in_work = planned.fingerprints.in_work
-    counts = dict(json.loads(storage.read_bytes(planned.layout.dedup_counts)).get(in_work.run, {}))
+    counts = dict(json.loads(storage.read_bytes(planned.layout.dedup_counts)).get(str(in_work.first_source), {}))
     earlier = counts.pop(FOR_AN_EARLIER_RUN, 0)
     without_tokens = counts.pop(WITHOUT_TOKENS, 0)
     if sum(counts.values()) != planned.documents:

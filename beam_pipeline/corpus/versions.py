@@ -80,10 +80,12 @@ def decide_anew(
     )
     outputs = [RunLayout(corpus.layout.version_of(name, known.number)) for known in recorded]
     decided = {
-        run.run: DecidedRun(output.decisions, Outcomes.from_json(run.plan.outcomes), run.layout.kept(run.plan.deciding))
-        for run, output in zip(runs, outputs, strict=True)
+        known.first_source: DecidedRun(
+            output.decisions, Outcomes.from_json(run.plan.outcomes), run.layout.kept(run.plan.deciding)
+        )
+        for known, run, output in zip(recorded, runs, outputs, strict=True)
     }
-    counts_uri = storage.join(corpus.layout.versions, name, "counts.json")
+    counts_uri = RunLayout(storage.join(corpus.layout.versions, name)).dedup_counts
     with block_files(options) as files, beam.Pipeline(options=options) as root:
         decide(root, WriteDecisions(counts_uri, fingerprints, decided), of_pass, files)
     counts = json.loads(storage.read_bytes(counts_uri))
@@ -92,7 +94,11 @@ def decide_anew(
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     contents = []
     for known, run, output in zip(recorded, runs, outputs, strict=True):
-        contents.append(_of_run(known, run, counts.get(run.run, {}), output.output) | shared | {"finished": finished})
+        contents.append(
+            _of_run(known, run, counts.get(str(known.first_source), {}), output.output)
+            | shared
+            | {"finished": finished}
+        )
         storage.write(output.dedup_manifest, json.dumps(contents[-1], indent=2).encode())
     total: collections.Counter[str] = collections.Counter()
     for each in contents:

@@ -109,15 +109,15 @@ def decided_table(
 def write_shard(
     item: tuple[int, dict[str, Iterable]],
     fingerprints: StoredFingerprints,
-    runs: Mapping[str, DecidedRun],
+    runs: Mapping[int, DecidedRun],
 ) -> Iterator[dict[str, Counts]]:
-    """Writes the object of a shard of a run that is decided on; its counts, by the run's id."""
+    """Writes the object of a shard of a run that is decided on; its counts, by the run's first source."""
     _, joined = item
     for shard in joined["shards"]:
         run = fingerprints.run_of(shard.source.number)
-        if shard.error or run.run not in runs:
+        if shard.error or run.first_source not in runs:
             continue
-        decided_run = runs[run.run]
+        decided_run = runs[run.first_source]
         blocks = list(joined["decisions"])
         stored = read_fingerprints(fingerprints.uri_of(shard), FINGERPRINT_COLUMNS)
         census = stored.census
@@ -128,7 +128,11 @@ def write_shard(
         decided = decided_table(shard_outcomes, decided_run.outcomes, fingerprints, has_tokens)
         with storage.open_output(storage.join(decided_run.uri, f"{named.name}.parquet")) as file:
             pq.write_table(decided, file, compression="zstd", compression_level=1)
-        yield {run.run: _count(shard_outcomes, decided_run.outcomes, document_id(run.first_source, 0), has_tokens)}
+        yield {
+            str(run.first_source): _count(
+                shard_outcomes, decided_run.outcomes, document_id(run.first_source, 0), has_tokens
+            )
+        }
 
 
 def _count(shard_outcomes: ShardOutcomes, outcomes: Outcomes, first_document: int, has_tokens: np.ndarray) -> Counts:
@@ -143,7 +147,7 @@ def _count(shard_outcomes: ShardOutcomes, outcomes: Outcomes, first_document: in
 
 
 def add_counts(counts: Iterable[dict[str, Counts]]) -> dict[str, Counts]:
-    """The sums, by run and name."""
+    """The sums, by the first source of a run and name."""
     total: dict[str, collections.Counter[str]] = {}
     for part in counts:
         for run, counted in part.items():
@@ -162,12 +166,12 @@ class WriteDecisions(beam.PTransform):
     Attributes:
       counts_uri: where the counts go.
       fingerprints: those that pass 2 has read.
-      runs: those that are decided on, by id.
+      runs: those that are decided on, by their first source (one may stand among the earlier ones, too).
     """
 
     counts_uri: str
     fingerprints: StoredFingerprints
-    runs: Mapping[str, DecidedRun]
+    runs: Mapping[int, DecidedRun]
 
     def expand(self, inputs: tuple[beam.PCollection[Shard], beam.PCollection[tuple[int, bytes]]]) -> beam.PCollection:
         """Joins on the shard's key."""
