@@ -41,6 +41,10 @@ def hostile_result(documents: int = 300, length: int = 200) -> trial.Result:
         "words": pa.array(numbers.integers(0, 20, documents), mask=numbers.random(documents) < 0.1),
         ATTACKS[2]: pa.array(numbers.random(documents)),
         "domain": pa.array([ATTACKS[row % 6] for row in range(documents)]),
+        "control": pa.array([f"a\x00b\x1b\x85\ufffe{row % 3}" for row in range(documents)]),
+        "huge\x07": pa.array(
+            ([1e308, -1e308, float("inf"), float("nan"), None, 0.5] * documents)[:documents], pa.float64()
+        ),
         "nothing": pa.nulls(documents, pa.float32()),
         FIGURE: pa.array(numbers.normal(0, 1, documents)),
     }

@@ -77,7 +77,7 @@ def test_the_page_says_what_the_result_says(hostile: str) -> None:
     assert "1 exact and 2 near-duplicates among 300 documents" in text
     assert "17 documents" in text
     assert "is 0.25, kept if >= 0.5" in text
-    assert Reader(hostile).charts == 3 + 6  # funnel, languages, cost; the attributes with values
+    assert Reader(hostile).charts == 3 + 8  # funnel, languages, cost; the attributes with values
 
 
 def test_a_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +165,7 @@ def test_distributions_count_every_document() -> None:
     assert found["domain"].values == {attack: documents["domain"].to_pylist().count(attack) for attack in ATTACKS}
     [of_language] = found[FIGURE].beyond
     assert set(of_language.groups) == {ALL, "<b>xx</b>"}
+    assert found["huge\x07"].documents == np.count_nonzero(np.isfinite(documents["huge\x07"].drop_null().to_numpy()))
     assert "nothing" not in found
     assert set(found) & {"row", "outcome", "id", "reason"} == set()
 

@@ -52,6 +52,11 @@ def svg(specification: Mapping[str, Any]) -> Markup:
     return Markup(drawn)
 
 
+def printable(name: str) -> str:
+    """A name as it can stand in XML: without control characters."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+
+
 def bars(rows: Sequence[Mapping[str, Any]], field: str, series: Sequence[tuple[str, str]], title: str) -> Markup:
     """Horizontal bars, a row each, stacked of several series.
 
@@ -62,7 +67,7 @@ def bars(rows: Sequence[Mapping[str, Any]], field: str, series: Sequence[tuple[s
       title: of the numbers.
     """
     values = [
-        {"name": row[field], "series": name, "value": row[name], "order": place}
+        {"name": printable(row[field]), "series": name, "value": row[name], "order": place}
         for row in rows
         for place, (name, _) in enumerate(series)
     ]
@@ -101,7 +106,7 @@ def histogram(found: Distribution, conditions: Sequence[Condition]) -> Markup:
         axis["values"] = [tick for tick in (0, *(10**power for power in range(16))) if edges[0] <= tick <= edges[-1]]
     x = {"type": "quantitative", "scale": scale, "axis": axis}
     languages = [name for name, counts in found.counts.items() if name != ALL and counts.any()]
-    colours = {"domain": languages, "range": list(LANGUAGES[: len(languages)])}
+    colours = {"domain": list(map(printable, languages)), "range": list(LANGUAGES[: len(languages)])}
     stroke = {
         "field": "language",
         "type": "nominal",
@@ -125,7 +130,7 @@ def histogram(found: Distribution, conditions: Sequence[Condition]) -> Markup:
     ]  # fmt: skip
     if languages:
         lines = [
-            {"x": _rounded(edge), "share": _rounded(share), "language": name}
+            {"x": _rounded(edge), "share": _rounded(share), "language": printable(name)}
             for name in languages
             for edge, share in _steps(found.counts[name].sum(axis=0) / found.counts[name].sum(), edges)
         ]
@@ -133,10 +138,14 @@ def histogram(found: Distribution, conditions: Sequence[Condition]) -> Markup:
         line = {"type": "line", "interpolate": "step-after", "strokeWidth": 1.2, "clip": True}
         encoding = {"x": {"field": "x", **x}, "y": share, "stroke": stroke}
         layers.append({"data": {"values": lines}, "mark": line, "encoding": encoding})
-    drawn = [{"x": t.threshold, "language": t.language} for t in conditions if edges[0] <= t.threshold <= edges[-1]]
+    drawn = [
+        {"x": t.threshold, "language": printable(t.language)}
+        for t in conditions
+        if edges[0] <= t.threshold <= edges[-1]
+    ]
     for values, more in (
         ([each for each in drawn if not each["language"]], {"color": {"value": THRESHOLD}}),
-        ([each for each in drawn if each["language"] in languages], {"stroke": stroke}),
+        ([each for each in drawn if each["language"] in colours["domain"]], {"stroke": stroke}),
     ):
         if values:
             rule = {

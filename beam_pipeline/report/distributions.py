@@ -26,6 +26,8 @@ SMALLEST, LARGEST = 0.005, 0.995
 """What lies outside these quantiles is counted in the first and in the last bin."""
 SKEWED = 20.0
 """Numbers that reach so many times as far as their median are drawn on a logarithmic axis (symlog)."""
+MOST = 1e100
+"""Numbers beyond this are drawn there: differences of larger ones are no numbers."""
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -93,8 +95,8 @@ class Distributions:
         self, sample: pa.Table, conditions: Sequence[Condition] = (), weights: Mapping[str, float] | None = None
     ) -> None:
         self._weights = dict(weights or {})
-        self._conditions = conditions
         self.languages = _largest(sample)
+        self._conditions = [each for each in conditions if each.language in ("", *self.languages)]
         own = {name for name in DOCUMENTS.names if name not in ("language_score", "text_bytes")}
         self._found: dict[str, Distribution] = {}
         for field in sample.schema:
@@ -146,19 +148,17 @@ class Distributions:
             for number, language in enumerate(self.languages):
                 of_language = cells[groups[seen] == number]
                 found.counts[language] += np.bincount(of_language, minlength=2 * bins).reshape(2, bins)
-            self._add_beyond(name, numbers, seen, languages, groups)
+            self._add_beyond(name, numbers, seen, groups)
 
-    def _add_beyond(
-        self, name: str, numbers: np.ndarray, seen: np.ndarray, languages: np.ndarray, groups: np.ndarray
-    ) -> None:
+    def _add_beyond(self, name: str, numbers: np.ndarray, seen: np.ndarray, groups: np.ndarray) -> None:
         for number, condition in enumerate(self._conditions):
             if condition.figure != name:
                 continue
-            asked = seen & (languages == condition.language) if condition.language else seen
-            beyond = asked & ~_holds(numbers, condition)
-            for place in range(-1, len(self.languages)):
-                of_group = slice(None) if place < 0 else groups == place
-                self._beyond[number][place] += [np.count_nonzero(asked[of_group]), np.count_nonzero(beyond[of_group])]
+            asked = seen & (groups == self.languages.index(condition.language)) if condition.language else seen
+            for column, documents in enumerate((asked, asked & ~_holds(numbers, condition))):
+                of_groups = np.bincount(groups[documents] + 1, minlength=len(self.languages) + 1)
+                self._beyond[number][:-1, column] += of_groups[1:]
+                self._beyond[number][-1, column] += of_groups.sum()
 
     def results(self) -> list[Distribution]:
         """What was counted, attributes with thresholds first."""
@@ -208,6 +208,7 @@ def _numbers(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 def _axis(name: str, values: npt.NDArray[np.float64], thresholds: Sequence[float], is_whole: bool) -> Axis:
     """Edges that show most of the values, and thresholds that aren't far outside."""
+    values = np.clip(values, -MOST, MOST)
     low, high = np.quantile(values, [SMALLEST, LARGEST]) if len(values) else (0.0, 1.0)
     middle = float(np.median(values)) if len(values) else 0.0
     logarithmic = bool(low >= 0 and high > SKEWED * max(middle, 1.0))
