@@ -7,7 +7,7 @@ CACHE ?= $(HOME)/.cache/beam-pipeline
 
 .PHONY: acceptance bench bench-export bench-extract bench-flink bench-memory bench-rules bench-scale bench-startup \
 	bench-storage clean conformance dedup-peer dedup-truth demo demo-flink extract-kills fidelity format fuzz lint port-example \
-	rules-agreement scale scale-export scale-flink scale-small-files test test-export test-faults test-first-hour \
+	rules-agreement scale scale-corpus scale-export scale-flink scale-small-files test test-export test-faults test-first-hour \
 	test-flink test-k8s test-lineage test-s3 test-wheel
 
 demo: $(VENV)/.installed
@@ -201,6 +201,10 @@ test-s3: $(VENV)/.installed-test
 scale: $(VENV)/.installed-test
 	$(PYTHON) -m tests.scale.deduplication
 	$(PYTHON) -m pytest -s tests/scale/test_shapes.py
+
+# What it costs to add 1 % to a corpus of 1 and of 10 million synthetic documents (9 GB in SCALE_DIR, 10 minutes).
+scale-corpus: $(VENV)/.installed-test
+	$(PYTHON) -m tests.scale.corpus_growth
 
 # Pass 2 alone on DirectRunner and on Flink, in both modes: 2 and 20 million documents, and shapes of duplicates that meet
 # in one place; a TaskManager killed in the middle; then 4 million short documents, text and all (an hour on two cores,

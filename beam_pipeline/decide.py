@@ -41,6 +41,11 @@ def settings_of(run: str, output: str, changed: dict[str, Any]) -> tuple[Decides
     if parent.output != run:
         raise NotUsable(f"run: {run} has decisions only; give the run they are about, {parent.output}")
     refuse_without_sketches(parent, changed)
+    if parent.plan.deciding.corpus:
+        raise NotUsable(
+            f"run: {run} is a run of a corpus, and what it drops depends on the runs before; decide --corpus decides "
+            "on all of them"
+        )
     if storage.join(output, "") == storage.join(run, ""):
         raise NotUsable(f"output: {output} is the output of the run that is decided again")
     stored = read_plan(output)

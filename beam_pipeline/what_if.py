@@ -58,6 +58,14 @@ class Answer:
     expression: str
     groups: dict[str, Stays]
 
+    def __add__(self, other: Answer) -> Answer:
+        """Of the documents of both."""
+        groups = {
+            name: self.groups.get(name, Stays()) + other.groups.get(name, Stays())
+            for name in sorted(self.groups.keys() | other.groups.keys())
+        }
+        return Answer(self.expression, groups)
+
     @property
     def total(self) -> Stays:
         """Of all groups together."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -147,3 +150,101 @@ def test_the_command_takes_what_is_new_and_is_killed_and_goes_on(
     assert check(corpus, embedded_postgres.start())["kept"] > 100
     sources = pq.read_table(corpus / "runs" / "000002" / "sources.parquet")["uri"].to_pylist()
     assert sources == [str(files[2])]
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:
+    """What a command says with --json."""
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def rows_of(grown: Grown) -> list[tuple[Any, ...]]:
+    """The documents that were dropped for documents of earlier runs, as the view has them."""
+    with psycopg.connect(embedded_postgres.start()) as connection:
+        return connection.execute(
+            "SELECT run::text, source_uri, source_row, reason, witness_run::text, witness_uri, witness_row FROM lineage"
+            " WHERE witness_run <> run AND run IN (SELECT run FROM corpus_runs WHERE output LIKE %s) ORDER BY 2, 3",
+            [f"{grown.uri}/%"],
+        ).fetchall()
+
+
+def test_questions_are_asked_of_all_runs(grown: Grown, capsys: pytest.CaptureFixture[str]) -> None:
+    manifests = [runs.manifest(path) for path in sorted(Path(grown.uri, "runs").iterdir())]
+    status = told(capsys, "status", "--corpus", grown.uri)
+    done = [run["run"] for run in status["runs"] if run["state"] == "done"]
+    assert done == [manifest["run"] for manifest in manifests]
+    funnel = told(capsys, "funnel", "--corpus", grown.uri)
+    assert sum(cell["documents"] for cell in funnel) == sum(m["counts"]["documents"] for m in manifests)
+    [kept] = [cell for cell in funnel if cell["outcome"] == "kept"]
+    assert kept["documents"] == sum(manifest["counts"]["kept"] for manifest in manifests)
+    assert kept["tokens"] == sum(manifest["tokens"] for manifest in manifests)
+    [answer] = told(capsys, "what-if", "--corpus", grown.uri, "text_bytes >= 0")
+    assert answer["total"]["kept"]["documents"] == kept["documents"]
+    assert answer["total"]["without_witness"]["documents"] == 0
+    plan = told(capsys, "export", "--corpus", grown.uri, "--output", "unused", "--format", "numpy", "--plan")
+    assert sum(row["available"]["documents"] for row in plan["mixture"]) == kept["documents"]
+    assert main(["export", "--corpus", grown.uri, "--run", "x", "--output", "unused", "--format", "numpy"]) == 2
+    assert main(["status", "--corpus", str(Path(grown.uri).parent)]) == 2
+
+
+def test_a_witness_in_an_earlier_run_is_named(grown: Grown, capsys: pytest.CaptureFixture[str]) -> None:
+    across = rows_of(grown)
+    assert {row[3] for row in across} == {"exact_duplicate", "near_duplicate"}
+    for run, source, row, reason, witness_run, witness_uri, witness_row in (across[0], across[-1]):
+        found = told(capsys, "trace", "--corpus", grown.uri, "--source", source, "--row", str(row), "--text")
+        assert (found["run"], found["reason"], found["witness_run"]) == (run, reason, witness_run)
+        assert (found["witness_uri"], found["witness_row"]) == (witness_uri, witness_row)
+        assert found["text"]["witness"] == pq.read_table(witness_uri)["text"][witness_row].as_py()
+        why = told(capsys, "why", "--run", run, "--source", source, "--row", str(row))
+        assert why["witness"]["outcome"] == "kept"
+        dropped = told(capsys, "duplicates", "--run", witness_run, "--source", witness_uri, "--row", str(witness_row))
+        assert (run, source, row) in [
+            (each["run"], each["source_uri"], each["source_row"]) for each in dropped["dropped"]
+        ]
+
+
+def kept_of_version(grown: Grown, name: str) -> set[tuple[str, int]]:
+    files = sorted(Path(grown.uri, "versions", name).glob("*/decisions/*.parquet"))
+    rows = pa.concat_tables([pq.read_table(file) for file in files]).to_pylist()
+    return {(row["source"], row["source_row"]) for row in rows if row["outcome"] == "kept"}
+
+
+def test_deciding_all_anew_keeps_what_one_run_over_everything_keeps(
+    grown: Grown, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.run(grown.files, tmp_path / "one", "--shard_bytes", "300KiB", "--direct_num_workers", 1)
+    one = {(row["source"], row["source_row"]) for row in runs.tokens(tmp_path / "one").to_pylist()}
+    decide = ["decide", "--corpus", grown.uri, "--direct_num_workers", "1", "--version"]
+    before = {
+        name: digest
+        for number in (1, 2, 3)
+        for name, digest in runs.digests(Path(grown.uri, "runs", f"{number:06}")).items()
+    }
+    assert main([*decide, "anew"]) == 0
+    assert kept_of_version(grown, "anew") == one
+    assert main([*decide, "strict", "--min_similarity", "0.95"]) == 0
+    assert len(kept_of_version(grown, "strict")) > len(one)
+    for wrong in (["anew"], ["as-grown"], ["a/b"], ["x", "--output", "y"], ["x", "--languages", "de"]):
+        assert main([*decide, *wrong]) == 2
+    after = {
+        name: digest
+        for number in (1, 2, 3)
+        for name, digest in runs.digests(Path(grown.uri, "runs", f"{number:06}")).items()
+    }
+    assert after == before
+    assert told(capsys, "status", "--corpus", grown.uri)["versions"] == ["anew", "strict"]
+    compared = told(capsys, "compare", "anew", "strict", "--corpus", grown.uri)["documents"]
+    kept = [sum(row["documents"] for row in compared if row[f"outcome_{side}"] == "kept") for side in "ab"]
+    assert kept == [len(one), len(kept_of_version(grown, "strict"))]
+    as_grown = told(capsys, "compare", "as-grown", "anew", "--corpus", grown.uri)["documents"]
+    assert sum(row["documents"] for row in as_grown) == sum(row["documents"] for row in compared)
+    plan = told(
+        capsys, "export", "--corpus", grown.uri, "--version", "anew", "--output", "x", "--format", "numpy", "--plan"
+    )
+    with_tokens = sum(row["documents"] for row in as_grown if row["outcome_a"] == row["outcome_b"] == "kept")
+    assert sum(row["available"]["documents"] for row in plan["mixture"]) == with_tokens
+
+
+def test_a_run_of_a_corpus_isnt_decided_again_alone(grown: Grown, tmp_path: Path) -> None:
+    assert main(["decide", "--run", f"{grown.uri}/runs/000002", "--output", str(tmp_path / "x")]) == 2

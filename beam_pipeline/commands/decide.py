@@ -9,11 +9,14 @@ Run the same command again. Beam's own flags go beside these.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from beam_pipeline import decide, failures, running
-from beam_pipeline.options import beam_options
+from beam_pipeline.commands.corpus_arguments import opened_corpus
+from beam_pipeline.options import UsageError, beam_options
 from beam_pipeline.settings import Settings, metavar_of
 from runners import local_flink
 from transforms.io import storage
@@ -23,8 +26,11 @@ BEAM_FLAGS = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``decide``."""
-    parser.add_argument("--run", metavar="URI", required=True, help="output of the finished run to decide again")
-    parser.add_argument("--output", metavar="URI", required=True, help="folder or prefix of the new run")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", metavar="URI", help="output of the finished run to decide again")
+    which.add_argument("--corpus", metavar="URI", help="decide on duplicates of all runs of a corpus (docs/corpus.md)")
+    parser.add_argument("--output", metavar="URI", help="with --run: folder or prefix of the new run")
+    parser.add_argument("--version", metavar="NAME", help="with --corpus: name of the version that this makes")
     for name in decide.CHANGEABLE:
         description = f"{Settings.model_fields[name].description} (default: as in the run)"
         parser.add_argument(f"--{name}", metavar=metavar_of(name) or None, default=argparse.SUPPRESS, help=description)
@@ -33,9 +39,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decides and writes the new run; returns the exit status, as for a run."""
     changed = {name: value for name, value in vars(args).items() if name in decide.CHANGEABLE}
+    if args.corpus:
+        return _corpus(args, changed)
     with failures.before_work():
         options = beam_options(args.beam_flags)
+        if not args.output or args.version:
+            raise UsageError("output: with --run, give --output and no --version")
         parent, settings = decide.settings_of(storage.absolute(args.run), storage.absolute(args.output), changed)
         prepared = running.prepare(settings, parent)
     with local_flink.brought_up(options) as brought_up:
         return running.carry_out(prepared, brought_up, Console(stderr=True))
+
+
+def _corpus(args: argparse.Namespace, changed: dict[str, Any]) -> int:
+    """Makes a version of a corpus, and prints what it keeps."""
+    from beam_pipeline.corpus import versions
+
+    with failures.before_work():
+        options = beam_options(args.beam_flags)
+        if not args.version or args.output:
+            raise UsageError("version: with --corpus, give --version and no --output")
+        dsn = changed.pop("lineage_dsn", "")
+        if others := sorted(changed.keys() - set(versions.CHANGEABLE)):
+            raise UsageError(f"{others[0]}: a version decides on duplicates; of a recipe, runs decide (decide --run)")
+        corpus = opened_corpus(args.corpus, dsn)
+    with corpus, local_flink.brought_up(options) as brought_up:
+        contents = versions.decide_anew(corpus, args.version, changed, brought_up)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    table = Table(title=f"version {args.version} of {corpus.layout.uri}", title_justify="left")
+    table.add_column("documents")
+    table.add_column("count", justify="right")
+    table.add_row("in", f"{contents['documents']:,}")
+    for name, count in contents["counts"].items():
+        table.add_row(name.replace("_", " "), f"{count:,}")
+    console.print(table)
+    if contents["kept_without_tokens"]:
+        console.print(
+            f"{contents['kept_without_tokens']:,} of the kept documents have no tokens: their runs dropped them"
+        )
+    return 0

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_pipeline import failures
+from beam_pipeline.commands.corpus_arguments import opened_corpus
 from beam_pipeline.commands.told_products import Product, add_events_arguments
 from beam_pipeline.export import plan as planning
 from beam_pipeline.export import run as running
 from beam_pipeline.export.settings import GROUPS, ExportSettings
-from beam_pipeline.options import add_flags, beam_options, resolve_part
+from beam_pipeline.options import UsageError, add_flags, beam_options, resolve_part
 from runners import local_flink
 
 BEAM_FLAGS = True
@@ -29,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``export``."""
     groups = {name: parser.add_argument_group(name, text) for name, text in GROUPS.items()}
     add_flags(groups, ExportSettings)
+    groups["what"].add_argument("--corpus", metavar="URI", help="instead of --run: all finished runs of a corpus")
+    groups["what"].add_argument("--version", metavar="NAME", help="with --corpus: what this version of it keeps")
     add_events_arguments(parser)
     parser.add_argument("--plan", action="store_true", help="print what would be written, and write nothing")
     parser.add_argument("--json", action="store_true", help="JSON for machines instead of tables")
@@ -40,6 +43,15 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     with failures.before_work():
         options = beam_options(args.beam_flags)
+        if args.corpus:
+            from beam_pipeline.corpus import versions
+
+            if "run" in given:
+                raise UsageError("run: the corpus says which runs are exported; give --corpus or --run, not both")
+            with opened_corpus(args.corpus) as corpus:
+                given["run"] = versions.outputs(corpus, args.version or "")
+        elif args.version:
+            raise UsageError("version: is a version of a corpus; give --corpus, too")
         settings = resolve_part(ExportSettings, given)
         if args.plan:
             _show(planning.draft(settings).contents, args.json, console)

@@ -24,11 +24,17 @@ from transforms.io.lineage import Lineage
 _RETRY_SECONDS = 10.0  # someone is waiting
 
 
-def add_lineage_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--output``, ``--run``, ``--lineage_dsn`` and ``--json``."""
+def add_lineage_arguments(parser: argparse.ArgumentParser, corpus: str = "") -> None:
+    """``--output``, ``--run``, ``--lineage_dsn`` and ``--json``.
+
+    Args:
+      corpus: what ``--corpus`` does, if the command takes it.
+    """
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--output", metavar="URI", help="the run's output folder")
     which.add_argument("--run", metavar="ID", help="the run's id; by default the one that was started last")
+    if corpus:
+        which.add_argument("--corpus", metavar="URI", help=corpus)
     add_dsn_and_json(parser)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from beam_pipeline.commands.corpus_arguments import opened_corpus, show
 from beam_pipeline.commands.events import told
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
 from beam_pipeline.lineage import runs
@@ -24,7 +25,7 @@ _WORKERS_SHOWN = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``status``."""
-    add_lineage_arguments(parser)
+    add_lineage_arguments(parser, "the runs and versions of a corpus instead")
     parser.add_argument("--watch", action="store_true", help="show it again until the run ends; Ctrl-C stops watching")
     parser.add_argument(
         "--every", type=_seconds, default=2.0, metavar="S", help="seconds between two looks (default: 2)"
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints how far a run is, with ``--watch`` until it ends; returns the exit status."""
+    if args.corpus:
+        with opened_corpus(args.corpus, args.lineage_dsn) as corpus:
+            show(corpus, args.json)
+        return 0
 
     def command(lineage: Lineage, run_id: str) -> None:
         progress, outbox = runs.progress(lineage, run_id), runs.outbox(lineage)

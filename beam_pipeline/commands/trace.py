@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from beam_pipeline.commands.corpus_arguments import opened_corpus, run_with
 from beam_pipeline.commands.documents import add_document_arguments, stored_attributes, trace_asked
 from beam_pipeline.commands.export_questions import add_export_arguments, answer
 from beam_pipeline.commands.lineage_arguments import (
@@ -25,7 +26,7 @@ from transforms.io.lineage import Lineage
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``trace``."""
-    add_lineage_arguments(parser)
+    add_lineage_arguments(parser, "with --source or --object: whichever run of a corpus has it")
     add_document_arguments(parser, required=False)
     add_export_arguments(parser)
     parser.add_argument(
@@ -58,6 +59,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not (args.source or args.object or args.user_id) and args.id is None:
         raise Refused("say which document: --source or --object with --row, --id or --user-id; or --export")
+
+    if args.corpus:
+        if args.user_id or args.id is not None:
+            raise Refused(
+                "--corpus: ids are those of one run; give --source or --object with --row, or --run or --output"
+            )
+        with opened_corpus(args.corpus, args.lineage_dsn) as corpus:
+            args.run, args.lineage_dsn = run_with(corpus, args.source, args.object), corpus.dsn
 
     def command(lineage: Lineage, run_id: str) -> None:
         found = trace_asked(lineage, run_id, args)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline import failures
+from beam_pipeline.commands.corpus_arguments import finished_runs_of, opened_corpus
 from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, locate, opened, print_json
 from beam_pipeline.finished_runs import finished_run
 from beam_pipeline.lineage.witnesses import witnesses_of
@@ -27,7 +28,9 @@ SHOWN = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``what-if``."""
-    parser.add_argument("--run", "--output", dest="run", metavar="URI", required=True, help="output of a finished run")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", "--output", dest="run", metavar="URI", help="output of a finished run")
+    which.add_argument("--corpus", metavar="URI", help="all finished runs of a corpus")
     parser.add_argument("expressions", nargs="+", metavar="EXPRESSION", help="a condition, such as 'words >= 100'")
     parser.add_argument(
         "--by", metavar="COLUMN", default="language", help="count by this column of strings (default: language)"
@@ -43,20 +46,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints what would stay; returns the exit status."""
     with failures.before_work():
-        run = finished_run(args.run)
-        count = functools.partial(what_if, run, args.expressions, args.by)
-        if args.before_duplicates:
-            answers = count()
-        else:
-            dsn, run_id = locate(run.output, None, args.lineage_dsn)
-            with opened(dsn) as lineage:
-                answers = count(functools.partial(witnesses_of, lineage, run_id))
+        outputs, dsn = [args.run], args.lineage_dsn
+        if args.corpus:
+            with opened_corpus(args.corpus, dsn) as corpus:
+                outputs, dsn = [run.output for run in finished_runs_of(corpus)], corpus.dsn
+        answers = [Answer(expression, {}) for expression in args.expressions]
+        for output in outputs:
+            of_run = _answers(output, dsn, args)
+            answers = [answer + other for answer, other in zip(answers, of_run, strict=True)]
     if args.json:
         print_json([_as_json(answer, args.by) for answer in answers])
     else:
         for answer in answers:
             _show(answer, args.by, not args.before_duplicates)
     return 0
+
+
+def _answers(output: str, dsn: str, args: argparse.Namespace) -> list[Answer]:
+    """What would stay of one run."""
+    run = finished_run(output)
+    count = functools.partial(what_if, run, args.expressions, args.by)
+    if args.before_duplicates:
+        return count()
+    dsn, run_id = locate(run.output, None, dsn)
+    with opened(dsn) as lineage:
+        return count(functools.partial(witnesses_of, lineage, run_id))
 
 
 def _as_json(answer: Answer, by: str) -> dict[str, Any]:

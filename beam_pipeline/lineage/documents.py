@@ -156,5 +156,7 @@ def in_parent(lineage: Lineage, run_id: str, document: int) -> dict[str, Any]:
         found = trace(lineage, parent, document=document)
     except (NotFoundInLineage, ValueError) as error:
         return {"parent": {"run": parent, "unknown": str(error)}}
-    names = ("outcome", "reason", "witness_uri", "witness_row", "similarity", "token_object", "token_row")
+    names = (
+        "outcome", "reason", "witness_run", "witness_uri", "witness_row", "similarity", "token_object", "token_row",
+    )  # fmt: skip
     return {"parent": {"run": parent} | {name: found[name] for name in names}}

@@ -44,15 +44,21 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = 
         others = f"{dropped:,} other documents were dropped for it." if dropped else "No other was dropped for it."
         return [kept, others], {"duplicates": dropped}
     if found["witness_uri"] is not None:
-        witness = trace(lineage, run_id, source=found["witness_uri"], row=found["witness_row"])
+        other = str(found["witness_run"])
+        witness = trace(lineage, other, source=found["witness_uri"], row=found["witness_row"])
         where = f"row {found['witness_row']} of {found['witness_uri']}"
+        if other != run_id:
+            where += f", which run {other} of the corpus has kept before"
         if reason == "exact_duplicate":
             why = f"{place} was dropped: its normalized text is that of {where}."
             setting = None
         else:
             settings = runs.settings(lineage, run_id)
             setting = {"min_similarity": settings.get("min_similarity")}
-            how = how_compared(settings, [found, witness], output)
+            places = [output or settings["output"], output or settings["output"]]
+            if other != run_id:
+                places[1] = runs.settings(lineage, other)["output"]
+            how = how_compared(settings, [found, witness], places)
             why = (
                 f"{place} was dropped: its similarity to {where} is {found['similarity']:.3f} (Jaccard similarity of "
                 f"their sets of word shingles, {how}; duplicates from {setting['min_similarity']})."
@@ -66,11 +72,11 @@ def explain(lineage: Lineage, run_id: str, found: dict[str, Any], output: str = 
     return [f"{place} was dropped by {what}: {reason}."], {"setting": setting}
 
 
-def how_compared(settings: dict[str, Any], documents: list[dict[str, Any]], output: str) -> str:
-    """Whether the similarity of two documents is exact or estimated, as the run's fingerprints tell."""
+def how_compared(settings: dict[str, Any], documents: list[dict[str, Any]], outputs: list[str]) -> str:
+    """Whether the similarity of two documents is exact or estimated, as the fingerprints in each one's output tell."""
     listed = []
-    for document in documents:
-        uri = RunLayout(output or settings["output"]).fingerprints_of(document["shard"])
+    for document, output in zip(documents, outputs, strict=True):
+        uri = RunLayout(output).fingerprints_of(document["shard"])
         try:
             listed.append(has_all_shingles(uri, document["document"]))
         except (storage.StorageError, DamagedObject):

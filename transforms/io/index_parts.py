@@ -1,8 +1,8 @@
 """The parts of an index of fingerprints: records sorted by a 64-bit key, in which a few of many are found.
 
 A part is one object: a header, a Bloom filter of the keys (``transforms.kernels.deduplication.key_filter``), the first
-key of each page, and pages of 4 KiB of records. A look for keys reads the blocks of the filter that they are in, and
-the pages of those that the filter lets pass. So 10 bits are read of a record that isn't wanted, not 128.
+key of each page, and pages of 512 bytes of records. A look for keys reads the blocks of the filter that they are in,
+and the pages of those that the filter lets pass. So 10 bits are read of a record that isn't wanted, not 128.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from transforms.io import storage
 from transforms.io.own_objects import DamagedObject
 from transforms.io.random_access import RandomAccess
 from transforms.kernels.deduplication import key_filter
+from transforms.kernels.deduplication.blocks import run_starts
 
 TEXTS = np.dtype([("key", "<u8"), ("low", "<u8"), ("document", "<u8")])
 """Both halves of a text's hash, mixed; the second half; the document's id in the corpus."""
@@ -25,10 +26,10 @@ RECORDS = {"texts": TEXTS, "bands": BANDS}
 
 MOST_OF_A_KEY = 8
 """So many of a key's first records are found, and so many of its last: of a bucket, one compares no more."""
-_PAGE_BYTES = 4096
+_PAGE_BYTES = 512
 _HEADER = np.dtype([("magic", "S8"), ("records", "<u8"), ("blocks", "<u8"), ("bits", "<u8"), ("bytes", "<u8")])
 _MAGIC = b"BPINDEX1"
-_KEYS_AT_ONCE, _PAGES_AT_ONCE = 1 << 17, 1 << 13
+_KEYS_AT_ONCE, _PAGES_AT_ONCE = 1 << 17, 1 << 16
 _WRITTEN_AT_ONCE = 1 << 20
 
 
@@ -111,7 +112,8 @@ class Part:
 
     def _find(self, keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         blocks = key_filter.blocks_of(keys, self._bits, self._blocks)
-        needed, at = np.unique(blocks, return_inverse=True)
+        first_of_block = run_starts(blocks)
+        needed, at = blocks[first_of_block], np.cumsum(first_of_block) - 1
         starts = _HEADER.itemsize + key_filter.BLOCK_BYTES * needed
         read = self._file.gather(starts, np.full(len(starts), key_filter.BLOCK_BYTES))
         there = np.flatnonzero(key_filter.may_have(keys, read.view("<u8").reshape(-1, 8), at))
