@@ -140,8 +140,12 @@ def test_the_command_takes_what_is_new_and_is_killed_and_goes_on(
     assert main(arguments) == 0
     late.rename(files[2])
     carry_out = running.carry_out
-    monkeypatch.setattr(running, "carry_out", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    assert main(arguments) == 130
+
+    def fail(*_: object) -> None:
+        raise running.RunFailed("the machine was switched off")
+
+    monkeypatch.setattr(running, "carry_out", fail)
+    assert main(arguments) == 1
     monkeypatch.setattr(running, "carry_out", carry_out)
     assert not (corpus / "runs" / "000002" / "run.json").exists()
     assert main(arguments) == 0
