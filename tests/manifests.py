@@ -1,13 +1,14 @@
 """What is wrong with Kubernetes manifests, found without a cluster: ``make test`` renders and checks all of flink-k8s.
 
-kustomize is built from its Go module and the operator's resource definitions come from its jar on Maven, both once a
-machine; the schemas of Kubernetes are in the package kubernetes-validate.
+kustomize is built from its Go module. The resource definitions of Flink's operator come from its jar on Maven, those of
+RabbitMQ's from its Go module, each once a machine. The schemas of Kubernetes are in the package kubernetes-validate.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import io
 import json
 import subprocess
@@ -35,6 +36,11 @@ MAIN_CONTAINER = "flink-main-container"
 
 FLINK_PLUGIN_KEYS = ("s3.", "metrics.reporter.")
 """Keys whose names Flink doesn't know: it hands them to plugins."""
+
+RABBITMQ_OPERATOR = "v2.16.1"
+_RABBITMQ_SHA256 = "7d9a7aeb34d8971e2ecfe4d775264a2be6c8a64b6bb958ed0b13315b00865913"
+OTHERS_IMAGES = {"docker.io/library/rabbitmq:4.1.3-management"}
+"""Images that the Dockerfile doesn't make: those that RabbitMQ's operator was released with."""
 
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
@@ -75,6 +81,8 @@ def faults(manifests: list[Manifest], version: str) -> list[str]:
 
 def pods_of(manifest: Manifest) -> list[Manifest]:
     """The pods that an object makes, those of Flink as Flink completes their templates."""
+    if manifest["kind"] == "RabbitmqCluster":  # the operator makes pods of its own
+        return []
     if manifest["kind"] != "FlinkDeployment":
         template = manifest.get("spec", {}).get("template")
         return [template] if template else []
@@ -93,9 +101,10 @@ def pods_of(manifest: Manifest) -> list[Manifest]:
 @functools.cache
 def _schema_faults(text: str) -> list[str]:
     manifest = json.loads(text)
+    if manifest["apiVersion"].startswith("rabbitmq.com/"):
+        return _definition_faults(_rabbitmq_schema(), manifest)
     if manifest["apiVersion"].startswith("flink.apache.org/"):
-        errors = _operator_schema(manifest["kind"]).iter_errors(manifest)
-        found = [f"{error.json_path}: {error.message}" for error in errors]
+        found = _definition_faults(_operator_schema(manifest["kind"]), manifest)
         for pod in pods_of(manifest):  # the operator knows the fields of older pods
             found += _schema_faults(json.dumps(pod | {"metadata": pod["metadata"] | {"name": "flink"}}))
         return found
@@ -104,6 +113,10 @@ def _schema_faults(text: str) -> list[str]:
     except kubernetes_validate.ValidationError as error:
         return [f"{'.'.join(map(str, error.path))}: {error.message}"]
     return []
+
+
+def _definition_faults(schema: jsonschema.Draft202012Validator, manifest: Manifest) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in schema.iter_errors(manifest)]
 
 
 def _pod_faults(pod: Manifest) -> Iterator[str]:
@@ -138,6 +151,8 @@ def _pod_faults(pod: Manifest) -> Iterator[str]:
 def _image_faults(pod: Manifest, version: str) -> Iterator[str]:
     for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
         image = container["image"]
+        if image in OTHERS_IMAGES:
+            continue
         name, colon, tag = image.rpartition("/")[2].partition(":")
         if not colon:
             yield f"container {container['name']}: image {image} has no tag"
@@ -188,7 +203,27 @@ def _operator_schema(kind: str) -> jsonschema.Draft202012Validator:
     target = building.made(programs.cache() / f"flink-operator-api-{programs.OPERATOR}", _fetch_operator_api)
     with zipfile.ZipFile(target / jar) as packed:
         text = packed.read(f"META-INF/fabric8/{kind.lower()}s.flink.apache.org-v1.yml")
-        definition = yaml.load(text, yaml.CSafeLoader)
+    return _validator(text)
+
+
+def _fetch_rabbitmq_operator(work: Path) -> None:
+    module = f"github.com/rabbitmq/cluster-operator/v2@{RABBITMQ_OPERATOR}"
+    told = building.call(["env", "GOSUMDB=off", "go", "mod", "download", "-json", module], work)
+    definition = Path(json.loads(told)["Dir"]) / "config" / "crd" / "bases" / "rabbitmq.com_rabbitmqclusters.yaml"
+    (work / definition.name).write_bytes(definition.read_bytes())
+
+
+@functools.cache
+def _rabbitmq_schema() -> jsonschema.Draft202012Validator:
+    """The definition of ``RabbitmqCluster``, strict as Flink's."""
+    target = building.made(programs.cache() / f"rabbitmq-operator-{RABBITMQ_OPERATOR}", _fetch_rabbitmq_operator)
+    data = (target / "rabbitmq.com_rabbitmqclusters.yaml").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == _RABBITMQ_SHA256
+    return _validator(data)
+
+
+def _validator(definition_text: bytes) -> jsonschema.Draft202012Validator:
+    definition = yaml.load(definition_text, yaml.CSafeLoader)
     schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema["properties"] |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {}}
     return jsonschema.Draft202012Validator(_strict(schema))

@@ -124,8 +124,10 @@ class Rabbit:
             )  # fmt: skip
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError, pika.exceptions.AMQPError), self.connected():
-                return True
+            with contextlib.suppress(OSError, pika.exceptions.AMQPError):
+                socket.create_connection(("127.0.0.1", self.port), 1).close()  # which pika says with a stack
+                with self.connected():
+                    return True
             time.sleep(0.2)
         return False
 

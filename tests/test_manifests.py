@@ -24,8 +24,8 @@ from tests.manifests import (
 )
 
 OVERLAYS = sorted(file.parent for file in (FLINK_K8S / "overlays").rglob("kustomization.yaml"))
-CLUSTERS = [overlay for overlay in OVERLAYS if overlay.name != "run"]
-SECRETS = {"s3-credentials", "postgres-credentials"}
+CLUSTERS = [overlay for overlay in OVERLAYS if overlay.name not in ("run", "watch")]
+SECRETS = {"s3-credentials", "postgres-credentials", "amqp-credentials"}
 
 each_overlay = pytest.mark.parametrize(
     "overlay", OVERLAYS, ids=lambda overlay: str(overlay.relative_to(FLINK_K8S / "overlays"))
@@ -43,8 +43,8 @@ def one(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
 
 
 def together(overlay: Path) -> list[Manifest]:
-    """A cluster with its run."""
-    return rendered(overlay) + rendered(overlay / "run")
+    """A cluster with its run, and what watches for new objects."""
+    return rendered(overlay) + rendered(overlay / "run") + rendered(overlay / "watch")
 
 
 def pods(manifests: list[Manifest]) -> list[Manifest]:
@@ -158,6 +158,33 @@ def test_a_fault_is_found(mutate: Callable[[list[Manifest]], Any], said: str) ->
     assert any(said in fault for fault in found), found
 
 
+@pytest.mark.parametrize(
+    ("overlay", "kind", "mutate", "said"),
+    [
+        ("production", "RabbitmqCluster", lambda spec: spec.update(replica=3), "replica"),
+        ("production", "RabbitmqCluster", lambda spec: spec["tls"].update(secret="x"), "secret"),
+        ("production", "RabbitmqCluster", lambda spec: spec.update(replicas="3"), "is not of type"),
+        (
+            "single-node",
+            "StatefulSet",
+            lambda spec: spec["template"]["spec"]["containers"][0].update(image="docker.io/library/rabbitmq:latest"),
+            "isn't of version",
+        ),
+        (
+            "single-node",
+            "StatefulSet",
+            lambda spec: spec["template"]["spec"]["containers"][0]["securityContext"].clear(),
+            "readOnlyRootFilesystem is None",
+        ),
+    ],
+)
+def test_a_fault_of_rabbitmq_is_found(overlay: str, kind: str, mutate: Callable[[Any], Any], said: str) -> None:
+    manifests = copy.deepcopy(rendered(FLINK_K8S / "overlays" / overlay / "watch"))
+    mutate(one(manifests, kind)["spec"])
+    found = faults(manifests, __version__)
+    assert any(said in fault for fault in found), found
+
+
 def test_a_wrong_job_is_found() -> None:
     manifests = copy.deepcopy(rendered(FLINK_K8S / "overlays" / "single-node" / "run"))
     del one(manifests, "Job")["spec"]["podFailurePolicy"]["rules"][0]["onPodConditions"][0]["status"]
@@ -168,7 +195,8 @@ def test_a_wrong_job_is_found() -> None:
 def test_everything_referred_to_is_there(overlay: Path) -> None:
     manifests = together(overlay)
     known = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
-    known |= {("Secret", name) for name in SECRETS}
+    secrets = SECRETS | ({"rabbitmq-tls"} if overlay.name == "production" else set())
+    known |= {("Secret", name) for name in secrets}
     wanted = set()
     for pod in pods(manifests):
         if "serviceAccountName" in pod["spec"]:
@@ -176,15 +204,18 @@ def test_everything_referred_to_is_there(overlay: Path) -> None:
         wanted |= {
             ("ConfigMap", volume["configMap"]["name"]) for volume in pod["spec"]["volumes"] if "configMap" in volume
         }
+        wanted |= {
+            ("Secret", volume["secret"]["secretName"]) for volume in pod["spec"]["volumes"] if "secret" in volume
+        }
         for container in pod["spec"]["containers"]:
             for source in container.get("envFrom", []):
                 wanted |= {(kind[0].upper() + kind[1:-3], ref["name"]) for kind, ref in source.items()}
-            for variable in container.get("env", []):
-                wanted.add(("ConfigMap", variable["valueFrom"]["configMapKeyRef"]["name"]))
+            for source in (variable["valueFrom"] for variable in container.get("env", []) if "valueFrom" in variable):
+                wanted |= {(kind[0].upper() + kind[1:-6], ref["name"]) for kind, ref in source.items()}
     flink = one(manifests, "FlinkDeployment")["spec"]
     wanted.add(("ServiceAccount", flink["serviceAccount"]))
     wanted.add(("ServiceAccount", flink["flinkConfiguration"]["kubernetes.taskmanager.service-account"]))
-    assert {name for kind, name in wanted if kind == "Secret"} == SECRETS
+    assert {name for kind, name in wanted if kind == "Secret"} == secrets
     assert wanted <= known
     assert {manifest["metadata"].get("namespace") for manifest in manifests} == {"beam-pipeline", None}
 
@@ -198,6 +229,8 @@ def test_selectors_and_ports_meet_their_pods(overlay: Path) -> None:
         if manifest["kind"] == "NetworkPolicy":
             rules = [rule for side in ("ingress", "egress") for rule in manifest["spec"].get(side, [])]
             peers = [peer for rule in rules for peer in rule.get("from", rule.get("to"))]
+            if manifest["metadata"]["name"] == "rabbitmq" and overlay.name == "production":
+                labels.append({"app.kubernetes.io/name": "rabbitmq"})  # of the operator's pods
             selectors = [peer["podSelector"] for peer in peers if "podSelector" in peer]
             selectors.append(manifest["spec"]["podSelector"])
             selected += [selector["matchLabels"] for selector in selectors if "matchLabels" in selector]
@@ -256,6 +289,10 @@ def test_a_runs_settings_are_settings_without_secrets(overlay: Path) -> None:
     values = yaml.safe_load(data["settings.yaml"])
     settings = Settings(**(values | {"input": [values["input"]]}))
     assert settings.lineage_dsn, "a database in the pod would go with it"
+    watched = one(rendered(overlay / "watch"), "ConfigMap")["data"]
+    of_watch = yaml.safe_load(watched["settings.yaml"])
+    assert Settings(**of_watch, input=["-"], output="-").lineage_dsn == settings.lineage_dsn
+    assert watched["PARALLELISM"] == data["PARALLELISM"]
     slots = one(rendered(overlay), "FlinkDeployment")["spec"]["flinkConfiguration"]["slotmanager.number-of-slots.max"]
     assert 0 < int(data["PARALLELISM"]) <= int(slots)
 

@@ -257,6 +257,31 @@ class CorpusLedger:
         if not self._lineage.read(release):
             raise LedgerError(f"run {number} of the corpus is {self.run(number).state}: it can't be released")
 
+    def forget(self, number: int, gone: Sequence[Pinned]) -> None:
+        """Takes sources out of a run that isn't planned yet: they are new again. Without sources, it is released."""
+
+        def forget(connection: Connection) -> None:
+            connection.execute("SELECT FROM corpora WHERE corpus = %s FOR UPDATE", (self._corpus,))
+            connection.execute(
+                "DELETE FROM corpus_sources WHERE corpus = %s AND number = %s AND key = ANY(%s)",
+                (self._corpus, number, [key_of(source) for source in gone]),
+            )
+            connection.execute(
+                "UPDATE corpus_sources AS old SET position = new.position FROM ("
+                "SELECT key, row_number() OVER (ORDER BY position) - 1 AS position FROM corpus_sources"
+                " WHERE corpus = %s AND number = %s) AS new WHERE old.corpus = %s AND old.key = new.key",
+                (self._corpus, number, self._corpus),
+            )
+            connection.execute(
+                "UPDATE corpus_runs SET sources = left_over.sources, bytes = left_over.bytes,"
+                " state = CASE WHEN left_over.sources = 0 THEN 'released' ELSE state END FROM ("
+                "SELECT count(*) AS sources, coalesce(sum(bytes), 0) AS bytes FROM corpus_sources"
+                " WHERE corpus = %s AND number = %s) AS left_over WHERE corpus = %s AND number = %s",
+                (self._corpus, number, self._corpus, number),
+            )
+
+        self._lineage.read(forget)
+
     def _stage(self, connection: Connection, sources: Iterable[Pinned]) -> None:
         rows = ((key_of(source), source.uri, source.etag, source.size) for source in sources)
         stage(connection, "corpus_sources", _STAGED, rows)

@@ -1,0 +1,1 @@
+"""A corpus that is watched for an hour of trouble (``make test-watch``)."""
