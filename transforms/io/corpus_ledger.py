@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 from schemas.errors import ToldError
 from schemas.shards import MAX_SOURCES, Source
-from transforms.io.lineage import Lineage, check_text, connect, stage
-from transforms.io.postgres import Connection
+from transforms.io.lineage import RETRY_SECONDS, Lineage, check_text, connect, stage
+from transforms.io.postgres import Connection, retrying
 
 LOGGER = logging.getLogger(__name__)
 
@@ -298,8 +298,11 @@ def alone(dsn: str, corpus: str) -> Iterator[None]:
     """Waits until no other process works on the corpus, and keeps others out until the block ends.
 
     A lock of a session of PostgreSQL: it goes with the process that holds it, however that dies.
+
+    Raises:
+      LineageUnavailable: the database can't be reached.
     """
-    with connect(dsn) as connection:
+    with retrying(lambda: connect(dsn), dsn, RETRY_SECONDS) as connection:
         said = False
         while connection.execute(
             "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"corpus {corpus}",)
