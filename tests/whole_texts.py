@@ -33,7 +33,8 @@ def judge(
 ) -> list[Judged]:
     """Runs the command over the pairs; nothing of it is believed but what it decided.
 
-    Asserts that every dropped document has a kept witness.
+    Asserts that every dropped document has a kept witness, and is as similar to one of another pair as is promised:
+    real texts hold the same sentence twice. Such a pair isn't judged.
     """
     write(pairs, folder / "in")
     runs.run(folder / "in", folder / "run", "--direct_num_workers", 1, timeout=3600)
@@ -43,15 +44,21 @@ def judge(
     assert len(rows) == 2 * len(pairs)
     witness = {n: row["witness_row"] for n, row in enumerate(rows) if row["outcome"] == "dropped"}
     assert not set(witness.values()) & witness.keys()
+    texts = [text for pair in pairs for text in pair]
     judged = []
     for number, (a, b) in enumerate(pairs):
         first, second = 2 * number, 2 * number + 1
         for_each_other = witness.get(second) == first
-        assert first not in witness
-        assert for_each_other or second not in witness, "dropped for a document of another pair"
+        of_others = [row for row in (first, second) if row in witness and witness[row] // 2 != number]
+        for row in of_others:
+            assert similarity(texts[row], texts[witness[row]]) >= PROMISED_LONG, (texts[row], texts[witness[row]])
+        if of_others:
+            continue
+        assert first not in witness, "the later one of a pair is kept"
         judged.append(
             Judged(similarity(a, b), second not in witness, for_each_other, rows[second]["similarity"] or 0.0)
         )
+    assert len(judged) > 0.9 * len(pairs)
     return judged
 
 
