@@ -109,7 +109,7 @@ def checked(
         answers_of(caller, documents[:1])
         repeats = not differs(first, answers_of(caller, documents))
         found = [*_nan(step, first), *findings_of(caller.faults, len(documents))]
-        found += _batching(caller, documents, first) if repeats else []
+        found += _batching(caller, documents, first) if repeats and not caller.faults else []
         if speed:
             found += _odd(step, number, documents, outcomes, beat, speed)
             found += _leaks(caller, documents, speed)
@@ -144,9 +144,8 @@ def _batching(caller: Caller, documents: pa.RecordBatch, first: pa.Table) -> Ite
         ([documents.take(pa.array(shuffled))], "when the documents come in another order"),
         (singly, "when it is called with one document at a time"),
     ):
-        before = len(caller.faults)
         other = pa.concat_tables([answers_of(caller, piece) for piece in pieces]).sort_by("row")
-        if len(caller.faults) > before:
+        if caller.faults:
             how = f"{caller.faults[-1].what}, {how}"
             yield Finding("depends_on_batching", how, code=place_of_function(caller.step))
             return

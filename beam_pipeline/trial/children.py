@@ -155,6 +155,9 @@ def _child(work: Callable[[], Any], answer: Path, output: Path, parent: int) -> 
             pickle.dump(found, file, protocol=5)
         status = 0
     finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
 

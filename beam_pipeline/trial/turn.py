@@ -227,7 +227,8 @@ class _Turn:
     def _problems(self, counted: Counted, deaths: Mapping[int, Sequence[Fault]]) -> dict[int, list[Problem]]:
         """What is wrong with each step."""
         found: dict[int, list[Problem]] = {}
-        hopeless = {number for number, guard in self._guards.items() if guard.off}
+        fills = {number for number, faults in deaths.items() if faults[-1].check == "memory"}  # by a leak, maybe
+        hopeless = {number for number, guard in self._guards.items() if guard.off} - fills
         given = {
             number: self._to_check(number, documents, counted, deaths)
             for number, documents in counted.checked.items()

@@ -93,7 +93,8 @@ def leaking(text: str) -> float:
 
 
 def printing(text: str) -> bool:
-    print("looking at", text[:20])  # noqa: T201
+    if len(text) % 2:
+        print("odd")  # noqa: T201
     return True
 
 

@@ -90,7 +90,6 @@ def test_a_fault_is_named(result: Result, step: str) -> None:
 ALSO = {
     "stateful": {"leaks_memory"},  # it does
     "WrongLength": {"depends_on_batching"},
-    "undeclared": {"depends_on_batching"},
 }
 """What else is said of a step, and is true."""
 
