@@ -25,8 +25,8 @@ from schemas.errors import ToldError
 from transforms.io import storage
 
 if TYPE_CHECKING:
+    from beam_pipeline.trial.asked import Wanted
     from beam_pipeline.trial.trying import Trying
-    from beam_pipeline.trial.turn import Wanted
 
 _GROUPS = ("input and output", "normalization", "language", "filters", "deduplication")
 _ALSO = ("input", "tokenizer", "language_model")
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 def _try(trying: Trying, settings: Settings, args: argparse.Namespace) -> None:
     """One turn, printed."""
     from beam_pipeline.commands import trial_tables
-    from beam_pipeline.trial.turn import Wanted
+    from beam_pipeline.trial.asked import Wanted
 
     console = Console()
     result = trying.turn(settings.steps(), args.recipe, _wanted(args))
@@ -127,7 +127,7 @@ def _watch(trying: Trying, args: argparse.Namespace) -> None:
 
 def _wanted(args: argparse.Namespace) -> Wanted:
     """What is to be found out: texts only if they are shown."""
-    from beam_pipeline.trial.turn import Wanted
+    from beam_pipeline.trial.asked import Wanted
 
     if args.reason and not args.report and not args.json:
         return Wanted(check=False, texts=args.show, only=args.reason)

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from beam_pipeline.settings import Settings
 from beam_pipeline.trial.against import Against, against
+from beam_pipeline.trial.asked import Wanted
 from beam_pipeline.trial.result import ALL, KEPT, Problem, Result, ShownText, totals
 from beam_pipeline.trial.trying import SAMPLE, Trying
-from beam_pipeline.trial.turn import Wanted
 from transforms.recipe.given import specs_of
 
 if TYPE_CHECKING:

@@ -18,11 +18,12 @@ from beam_pipeline import preflight
 from beam_pipeline.planned_sources import list_sources
 from beam_pipeline.settings import Settings
 from beam_pipeline.trial import sample
-from beam_pipeline.trial.counting import Counted, Sums, languages_of
+from beam_pipeline.trial.asked import Known, Turn, Wanted
+from beam_pipeline.trial.judging import Counted, Sums, languages_of
 from beam_pipeline.trial.prepared import Documents, Preparing, stratified
 from beam_pipeline.trial.result import ALL, COSTS, EDITS, FUNNEL, INVALID, KEPT, OVERLAP, Looked, Result
 from beam_pipeline.trial.tokens import TokenRate
-from beam_pipeline.trial.turn import Known, Turn, Wanted, take_turn
+from beam_pipeline.trial.turn import take_turn
 from beam_pipeline.trial.warming import warm_up
 from beam_pipeline.version import __version__
 from transforms.kernels.text.normalization import UNICODE_VERSION

@@ -21,15 +21,16 @@ import pyarrow.compute as pc
 
 from beam_pipeline.settings import Settings
 from beam_pipeline.trial import checks, children
+from beam_pipeline.trial.asked import Known, NotARecipe, Turn, Wanted
 from beam_pipeline.trial.calling import Caller, Fault, Guard, place_of_function
 from beam_pipeline.trial.children import Beat, Death, apart, interrupted
-from beam_pipeline.trial.counting import Counted, Counting
+from beam_pipeline.trial.counting import Counting
 from beam_pipeline.trial.duplicates import find_duplicates
 from beam_pipeline.trial.elsewhere import Elsewhere
 from beam_pipeline.trial.examples import Examples
+from beam_pipeline.trial.judging import Counted
 from beam_pipeline.trial.prepared import Documents
 from beam_pipeline.trial.result import Duplicates, Problem, StepInfo
-from schemas.errors import WRONG_USAGE, ToldError
 from transforms.recipe.given import GivenStep
 from transforms.recipe.spec import PlannedRecipe, StepSpec
 from transforms.recipe.steps import Step
@@ -37,55 +38,6 @@ from transforms.recipe.user_code import code_of, files_of, is_own, place_of
 
 MOST_DEATHS = 3
 """Processes that a step may end before it is left out."""
-
-Known = dict[str, list[Problem]]
-"""Problems of steps by what identifies a step and the documents that it was checked with."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Turn:
-    """What one turn has found.
-
-    Attributes:
-      counted: the counts.
-      steps: of the recipe, those among them that were put in front of families.
-      specs: the same by name.
-      code: SHA-256 of the files of the user's steps, by module.
-      files: these files.
-      problems: of the steps, in their order.
-      known: the same, for the next turn.
-      duplicates: among what is kept.
-    """
-
-    counted: Counted
-    steps: tuple[StepInfo, ...]
-    specs: tuple[Any, ...]
-    code: Mapping[str, str]
-    files: tuple[Path, ...]
-    problems: tuple[Problem, ...]
-    known: Known
-    duplicates: Duplicates
-
-
-class NotARecipe(ToldError):
-    """The steps can't be imported, or don't go together; the message says why."""
-
-    exit_status = WRONG_USAGE
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What is wanted of a turn.
-
-    Attributes:
-      check: whether steps are checked.
-      texts: how many texts of each kind are to be shown, at most.
-      only: texts of this reason, editor or end only; empty: of all.
-    """
-
-    check: bool = True
-    texts: int = 5
-    only: str = ""
 
 
 def take_turn(

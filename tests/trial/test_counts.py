@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipeline.settings import Settings
+from beam_pipeline.trial.asked import Wanted
 from beam_pipeline.trial.result import ALL, INVALID, KEPT
 from beam_pipeline.trial.trying import Trying
-from beam_pipeline.trial.turn import Wanted
 from tests import runs
 from tests.trial.steps import folder
 

@@ -19,9 +19,9 @@ import pytest
 from beam_pipeline import Trial, cli
 from beam_pipeline.trial import conditions, watching
 from beam_pipeline.trial.against import probability
+from beam_pipeline.trial.asked import NotARecipe
 from beam_pipeline.trial.marks import spans_of
 from beam_pipeline.trial.result import totals
-from beam_pipeline.trial.turn import NotARecipe
 from tests import runs
 from tests.trial.steps import folder
 from transforms.recipe.built_in import Rule
