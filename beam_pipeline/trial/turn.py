@@ -46,7 +46,7 @@ def take_turn(
     kept: Sequence[pa.Field],
     batches: Callable[[], Iterable[Documents]],
     known: Known,
-    wanted: Wanted = Wanted(),
+    wanted: Wanted,
 ) -> Turn:
     """Imports, counts and checks the steps of a recipe.
 
