@@ -15,7 +15,7 @@ import pyarrow as pa
 import yaml
 
 from beam_pipeline import preflight
-from beam_pipeline.planned_sources import list_sources
+from beam_pipeline.planned_sources import PlanError, list_sources
 from beam_pipeline.settings import Settings
 from beam_pipeline.trial import sample
 from beam_pipeline.trial.asked import Known, Turn, Wanted
@@ -121,6 +121,8 @@ class Trying:
 
     def _result(self, turn: Turn, title: str) -> Result:
         counted = turn.counted
+        if not counted.read[0]:
+            raise PlanError(f"input: no document can be read in {', '.join(self._settings.input)}; a run says why")
         looked = self._looked(counted)
         steps = [spec.model_dump(exclude_defaults=True) if isinstance(spec, StepSpec) else spec for spec in turn.specs]
         said = json.dumps([steps, sorted(turn.code.items())], sort_keys=True, default=str)

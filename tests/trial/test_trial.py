@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipeline import Trial, cli
+from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.trial import conditions, watching
 from beam_pipeline.trial.against import probability
 from beam_pipeline.trial.asked import NotARecipe
@@ -133,6 +134,13 @@ def test_a_recipe_that_cannot_be_used_is_one_sentence(folder: Path, corpus: Path
     (folder / "broken.py").write_text("import no_such_module\n")
     with pytest.raises(NotARecipe, match="broken:keep can't be imported"):
         Trial("broken:keep", input=str(corpus), sample=10)
+
+
+def test_an_input_without_a_document_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": null}\n')
+    for sample in (10, "all"):
+        with pytest.raises(PlanError, match="no document can be read"):
+            Trial("text_statistics", input=str(tmp_path), sample=sample, check=False)
 
 
 def test_the_command_prints_tables_texts_and_json(
