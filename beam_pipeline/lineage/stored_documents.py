@@ -31,7 +31,7 @@ def stored_row(uri: str, document: int, columns: Sequence[str] | None = None) ->
     number, row = split_document_id(document)
     with opened(uri) as file:
         parquet = pq.ParquetFile(file)
-        metadata = parquet.schema_arrow.metadata
+        metadata = parquet.metadata.metadata  # the census is known, and written, at the end: the schema hasn't it
         census = census_in(metadata)
         if census is None:
             place = row - int(metadata[FIRST_ROW])

@@ -54,7 +54,7 @@ class RunTexts:
     def texts(self) -> tuple[ShownText, ...]:
         """Of each reason, of each editor and of what is kept some."""
         with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-            return tuple(shown for shown in pool.map(self._shown, self._chosen()) if shown is not None)
+            return tuple(pool.map(self._shown, self._chosen()))
 
     def _chosen(self) -> Iterator[Chosen]:
         sample = self._sample
@@ -89,27 +89,21 @@ class RunTexts:
                 yield from (("kept", label, reason, "closest_kept", row) for row in closest_kept)
         yield from (("kept", "", "", "", row) for row in np.flatnonzero(kept)[: 2 * EACH].tolist())
 
-    def _shown(self, chosen: Chosen) -> ShownText | None:
+    def _shown(self, chosen: Chosen) -> ShownText:
         kind, label, reason, place, row = chosen
         document = self._sample.slice(row, 1)
         values = document.to_pylist()[0]
-        text = self._text(values["source"], values["row"])
+        before, text = self._texts(values["source"], values["row"])
         after = None
         if kind == "edited":
-            found = self._traced(values["source"], values["row"])
-            try:
-                texts = before_and_after(self._settings, found, text, self._run.output)
-            except CannotEdit:
-                texts = None
-            if texts is None:
-                return None
-            text, after = texts
+            text, after = before, text
         step = self._steps.get(label)
         spans = spans_of(conditions.columns_of(step, reason), text) if step is not None and reason else ()
         figures = tuple(self._figures(step, reason, document)) if step is not None and reason else ()
+        edited = None if after is None else after[:MAX_CHARACTERS]
         return ShownText(
             kind, label, reason, place, values["source"], values["row"], values["id"], values["language"] or "",
-            text[:MAX_CHARACTERS], len(text) > MAX_CHARACTERS, after and after[:MAX_CHARACTERS], figures,
+            text[:MAX_CHARACTERS], len(text) > MAX_CHARACTERS, edited, figures,
             tuple((start, min(end, MAX_CHARACTERS)) for start, end in spans if start < MAX_CHARACTERS),
         )  # fmt: skip
 
@@ -124,15 +118,22 @@ class RunTexts:
         with self._asking:
             return trace(self._lineage, self._run.run, source=uri, row=row, output=self._run.output)
 
-    def _text(self, uri: str, row: int) -> str:
-        """A document's text, normalized."""
+    def _texts(self, uri: str, row: int) -> tuple[str, str]:
+        """A document's text, normalized, and as the editors have left it where the recipe was left."""
         try:
             with self._asking:
                 place = find_row(self._lineage, uuid.UUID(self._run.run), self._options, uri, row)
             text = text_in(*place, self._options)
         except UnreadableSource as error:
             raise TextGone(f"{error}; with --no-texts the report doesn't need it") from error
-        return str(normalize(pa.array([text or ""]), self._normalization)[0])
+        before = str(normalize(pa.array([text or ""]), self._normalization)[0])
+        if not any(step.kind == "editor" for step in self._steps.values()):
+            return before, before
+        found = self._traced(uri, row)
+        try:
+            return before_and_after(self._settings, found, before, self._run.output) or (before, before)
+        except CannotEdit:
+            return before, before
 
     def duplicates(self, texts: bool = True) -> Duplicates:
         """How many duplicates the run has dropped, and the largest clusters among those of the sampled shards."""
@@ -177,7 +178,7 @@ class RunTexts:
         ]
         texts = []
         for uri, row, language in places:
-            text = self._text(uri, row)
+            _, text = self._texts(uri, row)
             cut = len(text) > MAX_CHARACTERS
             texts.append(ShownText("duplicate", "", "", "", uri, row, None, language or "", text[:MAX_CHARACTERS], cut))
         size = 1 + count_duplicates(self._lineage, self._run.run, *home)
