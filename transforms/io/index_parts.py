@@ -75,7 +75,7 @@ class Part:
         if (magic, width, self._file.size) != (_MAGIC, kind.itemsize, self._records_at + kind.itemsize * self.count):
             self.close()
             raise DamagedObject(
-                f"{uri}: is cut short or damaged; remove the corpus's folder index/, and the next run makes it again"
+                f"{uri}: is cut short or damaged; restore the folder index/ from a copy, or begin a corpus anew"
             )
         self._fences = self._file.read(self._fences_at, 8 * pages).view("<u8")
 
