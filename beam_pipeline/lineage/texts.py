@@ -60,7 +60,7 @@ def _texts_of(lineage: Lineage, found: dict[str, Any], output: str) -> dict[str,
     if texts["source"] and (edits := edits_of(settings, found, texts["source"], output)):
         texts["edits"] = edits
     if found["witness_uri"] is not None:
-        other = uuid.UUID(str(found["witness_run"]))  # of a corpus, maybe an earlier run
+        other = uuid.UUID(str(found.get("witness_run") or run))  # of a corpus, maybe an earlier run
         options = options if other == run else reading_of(runs.settings(lineage, str(other)))
         texts["witness"] = source_text(lineage, other, options, found["witness_uri"], found["witness_row"])
     if found["token_object"] is None:
