@@ -33,13 +33,13 @@ class UsageError(ToldError):
     exit_status = WRONG_USAGE
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """One flag for each setting, grouped; ``--config`` gives any of them in YAML."""
+def add_settings(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """One flag for each setting, or those of these names, grouped; ``--config`` gives any of them in YAML."""
     groups = {name: parser.add_argument_group(name, text) for name, text in GROUPS.items()}
     groups["input and output"].add_argument(
         "--config", metavar="FILE", help="YAML with any of these settings; flags win over it"
     )
-    add_flags(groups, Settings)
+    add_flags(groups, Settings, names)
 
 
 def add_flags(

@@ -1,7 +1,7 @@
 """``events``: how many events wait to be sent to RabbitMQ; with ``--send``, sends them.
 
-A run sends its own events, and ``watch`` all. This is for what was left when the broker was away. ``AMQP_URL`` and its
-companions in the environment say where RabbitMQ is (docs/events.md).
+Runs and ``watch`` with --events_exchange send what waits, of all runs in the database. This is for what was left when
+RabbitMQ was away. ``AMQP_URL`` and its companions in the environment say where it is (docs/events.md).
 """
 
 from __future__ import annotations

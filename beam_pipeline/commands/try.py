@@ -1,4 +1,4 @@
-"""``try``: what a recipe does to a sample of the input, in seconds: no run, no database, nothing written.
+"""``try``: what a recipe does to a sample of the input, in seconds: no run and no database.
 
 For each step it says how many documents, bytes and tokens it drops or edits, alone and after the steps before it, and
 what it costs. Your own steps are checked. ``--reason NAME --show 20`` shows texts, ``--against OTHER``
@@ -63,7 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--config", metavar="FILE", help="YAML with settings; those of RECIPE and flags win over it")
     groups = {name: parser.add_argument_group(name, text) for name, text in GROUPS.items() if name in _GROUPS}
-    options.add_flags(groups, Settings, _names())
+    options.add_flags(groups, Settings, [name for name in _names() if name != "tokenizer"])
+    groups["input and output"].add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="a Hugging Face tokenizer.json, by which tokens are counted; without it, one is taken for four bytes",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,6 +22,8 @@ LOGGER = logging.getLogger(__name__)
 
 BEAM_FLAGS = True
 _FROM_THE_CORPUS = ("input", "output", "lineage_dsn")
+_REFUSED = ("input", "output")
+"""Settings of a run that are told to be left out, and so aren't in the help."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="so many seconds without a message begin a run (default: 60)",
     )
     group.add_argument("--work", action="store_true", help=argparse.SUPPRESS)  # the process that carries out runs
-    options.add_settings(parser)
+    for name in _REFUSED:
+        group.add_argument(f"--{name}", nargs="+", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    options.add_settings(parser, [name for name in Settings.model_fields if name not in _REFUSED])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     with failures.before_work():
         given = {name: value for name, value in vars(args).items() if name in Settings.model_fields}
         values = (options.read_config(args.config) if args.config else {}) | given
-        for name in ("input", "output"):
+        for name in _REFUSED:
             if name in values:
                 raise failures.Refused(f"{name}: a run of a corpus has it from the corpus; leave it out")
         corpus_uri = storage.absolute(args.corpus)
