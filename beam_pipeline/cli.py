@@ -143,7 +143,10 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
         parser.print_help()
         return WRONG_USAGE
     corpus, others = _corpus(arguments)
-    if corpus and not {"--plan", "--explain-dedup", "--help", "-h"}.intersection(arguments):
+    for flag in ("--plan", "--explain-dedup"):
+        if corpus and flag in arguments:
+            raise failures.Refused(f"{flag}: answers for --output and --input, not for the next run of a corpus")
+    if corpus and not {"--help", "-h"}.intersection(arguments):
         from beam_pipeline.corpus import command
 
         return command.grow(corpus, parser, others, console)

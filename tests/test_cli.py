@@ -31,3 +31,9 @@ def test_an_unknown_command_is_wrong_usage() -> None:
     done = subprocess.run(runs.command("tracer"), cwd=runs.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == cli.WRONG_USAGE
     assert "there is no command 'tracer'" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--plan", "--explain-dedup"])
+def test_what_answers_for_one_run_takes_no_corpus(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--corpus", "/nowhere", "--input", "/nowhere", flag]) == 2
+    assert f"{flag}: answers for --output" in " ".join(capsys.readouterr().err.split())

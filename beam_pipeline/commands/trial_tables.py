@@ -166,6 +166,17 @@ def show_against(console: Console, trying: Trying, one: Result, other: Result, c
             console.print(Text(printable(texts.get((row["source"], row["row"]), "")[:TEXT_CHARACTERS])), soft_wrap=True)
 
 
+def against_as_json(one: Result, other: Result, count: int) -> dict[str, Any]:
+    """What ``show_against`` shows, without texts: documents by source and row."""
+    found = against(one, other)
+    return {
+        "recipe": other.title,
+        "languages": [dataclasses.asdict(each) for each in found.languages],
+        "only_one": found.only_one.slice(0, count).to_pylist(),
+        "only_other": found.only_other.slice(0, count).to_pylist(),
+    }
+
+
 def show_problems(console: Console, result: Result) -> None:
     """What is wrong with the steps."""
     for problem in result.problems:

@@ -100,14 +100,18 @@ def _try(trying: Trying, settings: Settings, args: argparse.Namespace) -> None:
         from beam_pipeline.report import page
 
         page.write(result, storage.absolute(args.report))
+    other = None
+    if args.against:
+        other = trying.turn(settings_of(args.against, args).steps(), args.against, Wanted(check=False, texts=0))
     if args.json:
-        print_json(trial_tables.as_json(result))
-    elif args.reason:
+        compared = {} if other is None else {"against": trial_tables.against_as_json(result, other, args.show)}
+        print_json(trial_tables.as_json(result) | compared)
+        return
+    if args.reason:
         trial_tables.show_texts(console, result, args.reason, args.show)
     else:
         trial_tables.show(console, result)
-    if args.against:
-        other = trying.turn(settings_of(args.against, args).steps(), args.against, Wanted(check=False, texts=0))
+    if other is not None:
         trial_tables.show_against(console, trying, result, other, args.show)
 
 

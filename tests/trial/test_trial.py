@@ -159,6 +159,9 @@ def test_the_command_prints_tables_texts_and_json(
     assert cli.main([*call, "--json", "--report", str(folder / "page.html")]) == 0
     assert "few_words" in (folder / "page.html").read_text()
     assert json.loads(capsys.readouterr().out)["looked"]["documents"] == 200
+    assert cli.main([*call, "--json", "--against", str(folder / "other.yaml")]) == 0
+    compared = json.loads(capsys.readouterr().out)["against"]
+    assert 0 < compared["languages"][0]["documents"] <= 200 and compared["languages"][0]["only_one"] > 0
     assert cli.main([*call, "--reason", "no_such_reason"]) == 0
     assert "there are" in capsys.readouterr().out
 
