@@ -141,6 +141,9 @@ def _duplicates(console: Console, result: Result) -> None:
 def show_against(console: Console, trying: Trying, one: Result, other: Result, count: int) -> None:
     """Two results side by side: languages, and what only one keeps with the beginnings of the texts."""
     found = against(one, other)
+    if len(one.documents) < one.looked.documents:
+        first = f"{len(one.documents):,} of {one.looked.documents:,}"
+        console.print(Text(f"Of the first {first} documents:"), soft_wrap=True)
     table = Table(title=Text(f"{one.title} beside {other.title}"), title_justify="left")
     table.add_column("language")
     for name in ("documents", f"kept by {one.title}", f"by {other.title}", "by the first only", "by the second only"):
@@ -171,6 +174,7 @@ def against_as_json(one: Result, other: Result, count: int) -> dict[str, Any]:
     found = against(one, other)
     return {
         "recipe": other.title,
+        "documents_compared": len(one.documents),
         "languages": [dataclasses.asdict(each) for each in found.languages],
         "only_one": found.only_one.slice(0, count).to_pylist(),
         "only_other": found.only_other.slice(0, count).to_pylist(),

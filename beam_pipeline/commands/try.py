@@ -23,6 +23,7 @@ from beam_pipeline.settings import GROUPS, Settings, group_of
 from beam_pipeline.trial.watching import states, wait_for_change
 from schemas.errors import ToldError
 from transforms.io import storage
+from transforms.recipe.user_code import files_unimported
 
 if TYPE_CHECKING:
     from beam_pipeline.trial.asked import Wanted
@@ -95,7 +96,7 @@ def _try(trying: Trying, settings: Settings, args: argparse.Namespace) -> None:
     from beam_pipeline.trial.asked import Wanted
 
     console = Console()
-    result = trying.turn(settings.steps(), args.recipe, _wanted(args))
+    result = trying.turn(settings.steps(), args.recipe, _wanted(args, settings))
     if args.report:
         from beam_pipeline.report import page
 
@@ -122,7 +123,11 @@ def _watch(trying: Trying, args: argparse.Namespace) -> None:
     while True:
         before, began = states(files), time.perf_counter()
         try:
-            _try(trying, settings_of(args.recipe, args), args)
+            settings = settings_of(args.recipe, args)
+            for recipe in (settings, *([settings_of(args.against, args)] if args.against else [])):
+                files |= files_unimported(recipe.steps())
+            before |= states(files - before.keys())  # as they are before the turn, which may fail
+            _try(trying, settings, args)
         except ToldError as error:
             console.print(Text(str(error), style="red"), soft_wrap=True)
         seconds = time.perf_counter() - began
@@ -135,13 +140,13 @@ def _watch(trying: Trying, args: argparse.Namespace) -> None:
         wait_for_change(before)
 
 
-def _wanted(args: argparse.Namespace) -> Wanted:
-    """What is to be found out: texts only if they are shown."""
+def _wanted(args: argparse.Namespace, settings: Settings) -> Wanted:
+    """What is to be found out: texts only if they are shown, or if tokens are counted in them."""
     from beam_pipeline.trial.asked import Wanted
 
     if args.reason and not args.report and not args.json:
         return Wanted(check=False, texts=args.show, only=args.reason)
-    return Wanted(check=not args.no_checks, texts=5 if args.json or args.report else 0)
+    return Wanted(check=not args.no_checks, texts=5 if args.json or args.report or settings.tokenizer else 0)
 
 
 def settings_of(recipe: str, args: argparse.Namespace) -> Settings:

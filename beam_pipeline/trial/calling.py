@@ -23,6 +23,8 @@ MOST_SLOW, MOST_FAILED = 3, 200
 FIRST_FAILED = 20
 """If so many documents fail and none before has not, the rest isn't tried."""
 
+NOT_CALLED = " (so often that the step wasn't called any more: its counts are too low)"
+
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
@@ -82,9 +84,10 @@ class Caller:
 
     def __post_init__(self) -> None:
         self.faults: list[Fault] = []
-        self.slow = self.called = 0
+        self.slow = self.answered = 0
         self._quiet = False
-        self._unheard: list[Fault] = []
+        self._hung_quietly: list[Fault] = []
+        self._failed_quietly = 0
         self._waiting: list[int] = []
         function = self.step.function
         if isinstance(function, PerDocument):
@@ -96,7 +99,7 @@ class Caller:
         """Whether the step is called no more."""
         if self.guard.off:
             return True
-        hopeless = len(self.faults) >= FIRST_FAILED and self.called <= len(self.faults)
+        hopeless = len(self.faults) >= FIRST_FAILED and not self.answered
         return hopeless or self.slow + self.guard.slow >= MOST_SLOW or len(self.faults) >= MOST_FAILED
 
     def __call__(self, documents: pa.RecordBatch, quiet: bool = False) -> pa.RecordBatch:
@@ -147,10 +150,10 @@ class Caller:
             return self._untouched(documents)
         if fault.check == "hangs":
             return self._singly(documents)
-        before = len(self.faults) + len(self._unheard)
+        before = len(self.faults) + self._failed_quietly
         half = len(documents) // 2
         answer = _joined([self._tried(documents[:half]), self._tried(documents[half:])])
-        if len(self.faults) + len(self._unheard) == before:
+        if len(self.faults) + self._failed_quietly == before:
             what = f"fails with {len(places)} documents at once, and with none of them alone: {fault.what}"
             self._note(dataclasses.replace(fault, what=what, place=-1))
         return answer
@@ -161,11 +164,16 @@ class Caller:
         if self.own and not self.step.per_document:  # what it writes into is nobody else's
             given = documents.take(pa.array(np.arange(len(documents))))
         self.beat.begin(places[0], places[-1])
+        answered = self.answered
         try:
             answer = apply_step(given, self.step, self.outcomes, annotate_all=True)  # keeps the texts
+        except BaseException:
+            self.answered = answered
+            raise
         finally:
             self.beat.end()
-        self.called += len(documents)
+        if not self.step.per_document:
+            self.answered += len(documents)
         names = [*self.step.columns, "outcome", *(["text"] if self.step.kind == "editor" else [])]
         return _with(documents, {name: answer[name] for name in names})
 
@@ -188,7 +196,9 @@ class Caller:
                 return arguments[0] if edits else None
             self.beat.begin(place, place)
             try:
-                return function(*arguments)
+                answer = function(*arguments)
+                self.answered += 1
+                return answer
             except TooSlow:
                 what = f"takes more than {DOCUMENT_SECONDS:.0f} s"
                 self._note(Fault("hangs", what, place, place_of_function(self.step)))
@@ -198,8 +208,18 @@ class Caller:
 
         return watched
 
+    def say_if_off(self) -> None:
+        """If so much has failed that the step isn't called any more, its first fault says it."""
+        if self.off and not self.guard.off:
+            what = f"takes more than {DOCUMENT_SECONDS:.0f} s"
+            first = (self.faults or [Fault("hangs", what, -1, place_of_function(self.step))])[0]
+            self.faults[:1] = [dataclasses.replace(first, what=first.what + NOT_CALLED)]
+
     def _note(self, fault: Fault) -> None:
-        faults = self._unheard if self._quiet else self.faults
+        self._failed_quietly += self._quiet
+        if self._quiet and fault.check != "hangs":
+            return
+        faults = self._hung_quietly if self._quiet else self.faults
         if fault.place < 0 or all(known.place != fault.place for known in faults):
             faults.append(fault)
             if fault.check == "hangs":

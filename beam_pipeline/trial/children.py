@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from schemas.errors import ToldError
+
 HARD_SECONDS = 30.0
 """A child that is so long at one document, and can't be interrupted, is killed."""
 START_SECONDS = 300.0
@@ -35,8 +37,8 @@ _PR_SET_PDEATHSIG = 1
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclasses.dataclass(frozen=True)
-class Death(Exception):
+@dataclasses.dataclass(eq=False)
+class Death(ToldError):
     """A child has ended without an answer.
 
     Attributes:
@@ -51,6 +53,9 @@ class Death(Exception):
     step: int
     first: int
     last: int
+
+    def __str__(self) -> str:
+        return f"recipe: the import of its steps, or their setup, {self.how}: look there first"
 
 
 class Beat:
@@ -73,17 +78,23 @@ class Beat:
         self._values[0] = number
         self._values[3] = 0.0
         self._values[1] = self._values[2] = -1
+        self._values[5] = time.monotonic()
 
     def begin(self, first: int, last: int) -> None:
         """The step is called with the documents between these places."""
         values = self._values
         values[1], values[2] = first, last
         values[4] = time.process_time()
-        values[3] = time.monotonic()
+        values[3] = values[5] = time.monotonic()
 
     def end(self) -> None:
         """The step has answered."""
         self._values[3] = 0.0
+
+    @property
+    def seen(self) -> float:
+        """When a step was begun or called last (``time.monotonic``)."""
+        return self._values[5]
 
     def note_slow(self, place: int) -> None:
         """The step at work took too long at a document."""
@@ -115,7 +126,7 @@ def apart(work: Callable[[], Any], beat: Beat, output: Path, outer: Beat | None 
     Args:
       work: what to do; its answer can be pickled.
       beat: what the child says it is at.
-      output: takes what the child prints, to stdout and stderr.
+      output: takes what the child prints, to stdout and stderr; the answer is held beside it for a while.
       outer: the beat of this process, if it is itself a child; it is kept alive.
 
     Raises:
@@ -123,7 +134,7 @@ def apart(work: Callable[[], Any], beat: Beat, output: Path, outer: Beat | None 
       Exception: what the function raised.
     """
     beat.step = -1
-    with tempfile.TemporaryDirectory(prefix="beam-pipeline-try-") as folder:
+    with tempfile.TemporaryDirectory(prefix="answer-", dir=output.parent) as folder:
         answer = Path(folder) / "answer"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, if Arrow has threads: they are idle
@@ -134,6 +145,8 @@ def apart(work: Callable[[], Any], beat: Beat, output: Path, outer: Beat | None 
             _watch(pid, beat, outer)
         finally:
             _end(pid)
+            if outer is not None:
+                outer.end()
         with answer.open("rb") as file:
             kind, value = pickle.load(file)
     if kind == "raised":
@@ -166,10 +179,7 @@ def _settle(output: Path, parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent ends its children
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    end_with(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
@@ -178,6 +188,14 @@ def _settle(output: Path, parent: int) -> None:
     os.dup2(null, 0)
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+
+
+def end_with(parent: int) -> None:
+    """Has this process end when its parent does, however that ends."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _watch(pid: int, beat: Beat, outer: Beat | None) -> None:
@@ -196,6 +214,7 @@ def _watch(pid: int, beat: Beat, outer: Beat | None) -> None:
         if call is not None and now - call[0] > HARD_SECONDS:
             how = f"doesn't come back: it was ended after {HARD_SECONDS:.0f} s"
             raise Death(how, "hangs", beat.step, *beat.places)
+        began = max(began, beat.seen)
         if call is not None:
             began = now
         elif now - began > START_SECONDS:

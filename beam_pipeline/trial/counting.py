@@ -54,6 +54,8 @@ class Counting:
         for documents in batches:
             self._add(documents)
         found = self._counted
+        for caller in self._callers:
+            caller.say_if_off()
         found.faults = {caller.number: caller.faults for caller in self._callers if caller.faults}
         found.texts, found.conditions = self._examples.texts(), tuple(self._conditions)
         return found
@@ -84,7 +86,9 @@ class Counting:
         step = caller.step
         gone = judged.step[places_of(active, judged.first)] >= 0
         seen, others = active.filter(pa.array(~gone)), active.filter(pa.array(gone))
-        self._counted.checked.setdefault(caller.number, _some(seen))
+        checked = self._counted.checked
+        if not len(checked.get(caller.number, ())):
+            checked[caller.number] = _some(seen)
         if not caller.own and caller.number not in self._warm and len(seen):
             self._warm.add(caller.number)
             caller(seen[:WARMED_UP], quiet=True)  # loading and compiling is no work

@@ -1,7 +1,8 @@
-"""Steps in another interpreter: ``python -m beam_pipeline.trial.elsewhere FOLDER``.
+"""Steps in another interpreter: ``python -m beam_pipeline.trial.elsewhere FOLDER PARENT``.
 
 Forks share the seeds of ``random`` and of ``hash``; workers of a run don't. So what a step says in a fork is held
-against what it says here. ``FOLDER/steps`` has the specs and documents, ``FOLDER/N`` gets the answers of step N.
+against what it says here. ``FOLDER/steps`` has the specs and documents, ``FOLDER/N`` gets the answers of step N. It
+ends with the process ``PARENT``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 
 from beam_pipeline.trial.calling import Caller, Guard
 from beam_pipeline.trial.checks import answers_of
-from beam_pipeline.trial.children import Beat, interrupted
+from beam_pipeline.trial.children import Beat, end_with, interrupted
 from schemas.outcomes import Outcomes
 from transforms.own_process import own_module
 
@@ -41,12 +42,13 @@ class Elsewhere:
     ) -> None:
         self._folder, self._documents = folder, dict(documents)
         if documents:
-            (folder / "steps").write_bytes(pickle.dumps((list(specs), self._documents, outcomes)))
+            called = {number: specs[number] for number in documents}
+            (folder / "steps").write_bytes(pickle.dumps((called, self._documents, outcomes)))
 
     def __enter__(self) -> Elsewhere:
         self._process = None
         if self._documents:
-            command, environment = own_module("beam_pipeline.trial.elsewhere", str(self._folder))
+            command, environment = own_module("beam_pipeline.trial.elsewhere", str(self._folder), str(os.getpid()))
             environment |= {"PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"}
             self._process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -90,4 +92,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    end_with(int(sys.argv[2]))
     main(Path(sys.argv[1]))

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from beam_pipeline.document_estimate import estimate_documents
+from beam_pipeline.planned_sources import PlanError
 from runners.data_folder import data_folder, make
 from schemas.shards import Shard, Source
 from transforms.costs import Costs, spending
@@ -37,7 +38,7 @@ STRATIFIED = 10
 """For a sample with as many documents of each language, so many times the documents are looked at."""
 KEPT_SAMPLES, KEPT_BYTES = 20, 4 << 30
 """What stays in the data folder; the samples that weren't used for longest go."""
-FORM = 1
+FORM = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,20 +120,24 @@ def draw(sources: Sequence[Source], options: ReadOptions, size: int) -> Sample:
       size: documents.
 
     Raises:
+      PlanError: no document can be read.
       StorageError: the store refuses.
     """
     costs: Costs = {}
     places = _places(sources, options)
     with spending(costs, "Read"):
-        pieces = _taken(places, size, options)
+        pieces, is_cut = _taken(places, size, options)
+    if not any(map(len, pieces)):
+        raise PlanError("input: no document can be read in it; a run says why")
     in_order = sorted(range(len(pieces)), key=lambda number: (places[number].source.uri, places[number].begin))
     table = pa.concat_tables([pieces[number] for number in in_order]).unify_dictionaries().combine_chunks()
     of_documents = estimate_documents(sources, options)
     text_bytes = sum(int(string_lengths(chunk).sum()) for chunk in table["text"].chunks)
     rate = text_bytes / max(1, len(table))
-    if len(table) < size:
+    if len(table) < size and not is_cut and len(sources) <= SOURCES:
         of_documents, of_bytes = len(table), text_bytes  # that was all
     else:
+        of_documents = max(of_documents, len(table))
         of_bytes = round(of_documents * rate)
     decoded = sum(place.size if place.rows > 0 else 0 for place in places[: len(pieces)])  # whole row groups
     return Sample(table, of_documents, of_bytes, costs["Read"].cpu / max(1, text_bytes, decoded))
@@ -174,26 +179,32 @@ def _quotas(places: Sequence[Shard], size: int) -> list[int]:
     return [-(-size // min(PLACES, max(1, len(places))))] * len(places)
 
 
-def _documents(place: Shard, wanted: int, options: ReadOptions) -> pa.Table:
-    """So many documents of a place, chosen by hashes of their rows; fewer if it has fewer or can't be read."""
+def _documents(place: Shard, wanted: int, options: ReadOptions) -> tuple[pa.Table, bool]:
+    """So many documents of a place, chosen by hashes of their rows; fewer if it has fewer or can't be read.
+
+    Returns:
+      The documents, and whether the place has more than were looked at.
+    """
     schema = pa.schema([*options.schema, pa.field("source", pa.dictionary(pa.int32(), pa.string()))])
     seed = _seed(place.source.uri, place.begin)
     mask = None
     if place.rows > 0:
         mask = _lowest(np.arange(place.first_row, place.first_row + place.rows), wanted, seed)
-    batches = []
+    batches: list[pa.RecordBatch] = []
+    is_cut = False
     try:
         for batch in read(place, options, mask, lambda message: None):
-            batches.append(batch)
             if mask is None and len(batches) == STREAM_BATCHES:
+                is_cut = True
                 break
+            batches.append(batch)
     except UnreadableSource:
         pass  # the run lists it
     data = pa.Table.from_batches(batches, options.schema)
     if mask is None:
         data = data.filter(pa.array(_lowest(data["row"].to_numpy(), wanted, seed)))
     uri = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(data), np.int32)), pa.array([place.source.uri]))
-    return data.append_column("source", uri).cast(schema)
+    return data.append_column("source", uri).cast(schema), is_cut
 
 
 def _lowest(rows: np.ndarray, wanted: int, seed: np.uint64) -> np.ndarray:
@@ -203,22 +214,29 @@ def _lowest(rows: np.ndarray, wanted: int, seed: np.uint64) -> np.ndarray:
     return mask
 
 
-def _taken(places: Sequence[Shard], size: int, options: ReadOptions) -> list[pa.Table]:
-    """Documents of each place, in the order of the places; where some have too few, the first have more."""
+def _taken(places: Sequence[Shard], size: int, options: ReadOptions) -> tuple[list[pa.Table], bool]:
+    """Documents of each place, in the order of the places; where some have too few, the first have more.
+
+    Returns:
+      The documents, and whether a place has more than were looked at.
+    """
     found: list[pa.Table] = []
+    any_cut = False
     left = size
     for place, wanted in zip(places, _quotas(places, size), strict=True):
         if left <= 0:
             break
-        found.append(_documents(place, min(left, wanted), options))
+        table, is_cut = _documents(place, min(left, wanted), options)
+        found.append(table)
+        any_cut |= is_cut
         left -= len(found[-1])
     for number, place in enumerate(places[: len(found)]):
         if left <= 0:
             break
         before = len(found[number])
-        found[number] = _documents(place, before + left, options)
+        found[number], _ = _documents(place, before + left, options)
         left -= len(found[number]) - before
-    return found
+    return found, any_cut
 
 
 def every(sources: Sequence[Source], options: ReadOptions) -> Iterator[pa.Table]:

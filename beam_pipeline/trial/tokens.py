@@ -43,6 +43,8 @@ class TokenRate:
         if language not in self._rates:
             mine = [text.text for text in texts if text.language == language] or [text.text for text in texts[:50]]
             size = sum(len(text.encode()) for text in mine)
+            if not size:
+                return 1 / BYTES_A_TOKEN
             encoded = self._tokenizer.encode(pa.array(mine, pa.string()))
-            self._rates[language] = len(encoded.flatten()) / size if size else 1 / BYTES_A_TOKEN
+            self._rates[language] = len(encoded.flatten()) / size
         return self._rates[language]

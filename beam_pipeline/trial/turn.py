@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def take_turn(
       Death: a step has ended the process in which it was imported or set up.
     """
     beat = Beat()
-    with tempfile.TemporaryDirectory(prefix="beam-pipeline-try-") as folder:
+    with tempfile.TemporaryDirectory(prefix="beam-pipeline-try-", ignore_cleanup_errors=True) as folder:
         work = _Turn(settings, specs, kept, batches, known, wanted, Path(folder), beat)
         found = apart(work, beat, Path(folder) / "output")
     if isinstance(found, str):
@@ -159,7 +159,13 @@ class _Turn:
         ]
         examples = Examples(self.wanted.texts, self.wanted.only)
         with interrupted(beat):
-            return Counting(callers, self._recipe.outcomes, examples)(self.batches())
+            return Counting(callers, self._recipe.outcomes, examples)(self._batches(beat))
+
+    def _batches(self, beat: Beat) -> Iterator[Documents]:
+        """The documents, each batch a sign of life."""
+        for documents in self.batches():
+            beat.step = -1
+            yield documents
 
     def _learn(self, death: Death, faults: list[Fault]) -> None:
         """Makes sure that a step doesn't end the next process in the same way."""
@@ -171,8 +177,10 @@ class _Turn:
         elif single:
             guard.skip.add(death.first)
         else:
-            guard.singly = True
-            return  # at which document, the next process says
+            guard.singly = True  # at which document, the next process says, if it is a single one
+            faults.append(Fault(death.kind, f"{death.how}, with several documents at once", -1))
+            return
+        faults[:] = [fault for fault in faults if fault.place >= 0]
         left_out = " (the step is left out of the counts)" if guard.off else ""
         faults.append(Fault(death.kind, death.how + left_out, death.first if single else -1))
 
@@ -200,12 +208,15 @@ class _Turn:
             if cost is not None and self._own(number) and not findings:
                 findings += checks.slow(step.label, cost.cpu, text_bytes)
             found[number] = self._told(number, findings, counted)
+            told = self.known.get(keys.get(number, ""), [])
             if number in mine:
                 checked, said = mine[number]
                 more = [*checked.findings, *checks.compared(step, checked, answers.get(number)), *said]
-                self.known[keys[number]] = self._told(number, more, counted)
+                told = self._told(number, more, counted)
+                if keys[number]:
+                    self.known[keys[number]] = told
             there = {problem.check for problem in found[number]}
-            found[number] += [one for one in self.known.get(keys.get(number, ""), []) if one.check not in there]
+            found[number] += [one for one in told if one.check not in there]
         return found
 
     def _to_check(
@@ -225,7 +236,8 @@ class _Turn:
         return text_bytes / max(cost.cpu, 1e-3)
 
     def _is_importable(self, number: int) -> bool:
-        return self._own(number) and isinstance(self._named(self._recipe)[number], StepSpec)
+        spec = self._named(self._recipe)[number]  # elsewhere, __main__ is another module
+        return isinstance(spec, StepSpec) and is_own(spec) and spec.use.partition(":")[0] != "__main__"
 
     def _checked(
         self, number: int, documents: pa.RecordBatch, counted: Counted
@@ -269,7 +281,7 @@ class _Turn:
 
     def _place(self, place: int) -> tuple[str, int, str]:
         """Where a document is from, and the beginning of its text."""
-        for documents in self.batches():
+        for documents in self._batches(self.beat):
             first = documents.data["row"][0].as_py() if len(documents.data) else 0
             if first <= place < first + len(documents.data):
                 at = place - first

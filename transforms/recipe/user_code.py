@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import linecache
 import sysconfig
@@ -51,6 +52,22 @@ def files_of(specs: Iterable[StepSpec]) -> dict[str, Path]:
             if file:
                 _add(name, Path(file), found)
     return dict(sorted(found.items()))
+
+
+def files_unimported(specs: Iterable[StepSpec]) -> set[Path]:
+    """The files of ``files_of``, as far as they are found without an import: those that can't be imported, too."""
+    found: dict[str, Path] = {}
+    for name in {spec.use.partition(":")[0] for spec in specs if is_own(spec)}:
+        try:
+            top = importlib.util.find_spec(name.partition(".")[0])
+        except (ImportError, ValueError):
+            continue
+        places = [] if top is None else [*(top.submodule_search_locations or [top.origin or ""])]
+        for place in places:
+            file = _file_of(Path(place).parent, name)
+            if file is not None:
+                _add(name, file, found)
+    return set(found.values())
 
 
 def _add(name: str, file: Path, found: dict[str, Path]) -> None:
