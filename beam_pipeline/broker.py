@@ -7,11 +7,12 @@ system's, and ``AMQP_CERT_FILE`` with ``AMQP_KEY_FILE`` the client's own certifi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import ssl
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from schemas.errors import WRONG_USAGE, ToldError
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     import pika
 
 ANSWER_SECONDS = 10
-"""How long the broker may take to answer when it is connected to, or asked."""
+"""How long the broker may take to answer when it is connected to."""
+CONFIRM_SECONDS = 30
+"""How long it may take when it is asked, or has to confirm: a quorum queue may have to find a leader first."""
+SHORT_BYTES = 255
+"""Bytes of a name or an id in AMQP at most."""
 HEARTBEAT_SECONDS = 60
+LOGGER = logging.getLogger(__name__)
 _PORTS = {"amqp": 5672, "amqps": 5671}
 
 
@@ -77,11 +83,43 @@ def connect(settings: pika.ConnectionParameters) -> pika.BlockingConnection:
       BrokerUnavailable: there is none to be had.
     """
     import pika
+    from pika.adapters.utils.connection_workflow import AMQPConnectorException  # no AMQPError
 
     try:
         return pika.BlockingConnection(settings)
-    except (pika.exceptions.AMQPError, OSError) as error:
+    except (pika.exceptions.AMQPError, AMQPConnectorException, OSError) as error:
         raise unavailable(settings, error) from error
+
+
+@contextlib.contextmanager
+def answering(connection: pika.BlockingConnection) -> Iterator[None]:
+    """Ends the connection if what is asked in the block isn't answered in time: pika itself waits for ever.
+
+    Raises:
+      pika.exceptions.ConnectionBlockedTimeout: no answer came.
+    """
+    import pika
+
+    of = connection._impl
+    late = pika.exceptions.ConnectionBlockedTimeout(f"no answer within {CONFIRM_SECONDS} s")
+    timer = of._adapter_call_later(CONFIRM_SECONDS, lambda: of._terminate_stream(late))
+    try:
+        yield
+    finally:
+        of._adapter_remove_timeout(timer)
+
+
+def close(connection: pika.BlockingConnection | None) -> None:
+    """Ends a connection, if there is one and it is open."""
+    import pika
+
+    if connection is None or not connection.is_open:
+        return
+    try:
+        with answering(connection):
+            connection.close()
+    except (pika.exceptions.AMQPError, OSError) as error:
+        LOGGER.debug("the connection to RabbitMQ ended by itself: %r", error)
 
 
 def unavailable(settings: pika.ConnectionParameters, error: BaseException) -> BrokerUnavailable:

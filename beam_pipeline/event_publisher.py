@@ -97,32 +97,35 @@ class Publisher:
         """Ends the connection, if there is one."""
         connection, self._connection, self._channel = self._connection, None, None
         self._declared.clear()
-        if connection is not None and connection.is_open:
-            try:
-                connection.close()
-            except (pika.exceptions.AMQPError, OSError) as error:
-                LOGGER.debug("the connection to RabbitMQ ended by itself: %r", error)
+        broker.close(connection)
 
     def _publish(self, event: Event) -> None:
         """Returns when the broker has confirmed the event."""
         properties = pika.BasicProperties(
-            content_type=CONTENT_TYPE, delivery_mode=2, message_id=event.id, type=event.fact.kind
+            content_type=CONTENT_TYPE,
+            delivery_mode=2,
+            message_id=event.id if len(event.id.encode()) <= broker.SHORT_BYTES else None,  # it is in the body, too
+            type=event.fact.kind,
         )
         try:
-            channel = self._opened(event.exchange)
-            channel.basic_publish(event.exchange, event.fact.kind, event.encode(), properties)
+            if self._connection is None or self._channel is None or not self._channel.is_open:
+                self.close()
+                self._connection = broker.connect(self._settings)
+            with broker.answering(self._connection):
+                channel = self._opened(self._connection, event.exchange)
+                channel.basic_publish(event.exchange, event.fact.kind, event.encode(), properties)
         except (pika.exceptions.AMQPError, OSError) as error:
             self.close()
             raise broker.unavailable(self._settings, error) from error
 
-    def _opened(self, exchange: str) -> pika.adapters.blocking_connection.BlockingChannel:
-        if self._connection is None or self._channel is None or not self._channel.is_open:
-            self.close()
-            self._connection = broker.connect(self._settings)
-            self._channel = self._connection.channel()
+    def _opened(
+        self, connection: pika.BlockingConnection, exchange: str
+    ) -> pika.adapters.blocking_connection.BlockingChannel:
+        if self._channel is None:
+            self._channel = connection.channel()
             self._channel.confirm_delivery()
         if exchange not in self._declared:
-            self._declare(self._connection, exchange)
+            self._declare(connection, exchange)
             self._declared.add(exchange)
         return self._channel
 

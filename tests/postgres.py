@@ -13,9 +13,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import psycopg.conninfo
@@ -139,3 +141,22 @@ def lineage(database: str) -> Iterator[Lineage]:
     with Lineage(database, retry_seconds=20) as opened:
         opened.migrate()
         yield opened
+
+
+def waiting_for_lock(connection: psycopg.Connection[Any]) -> list[int]:
+    """Backends of this database that wait for an advisory lock (``corpus_lock.alone``), once there is one.
+
+    Args:
+      connection: in autocommit: a transaction sees the backends of its start.
+    """
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'"
+            " AND query LIKE 'SELECT pg_try_advisory_lock(%' AND NOT EXISTS ("
+            "SELECT FROM pg_locks WHERE pg_locks.pid = pg_stat_activity.pid AND locktype = 'advisory' AND granted)"
+        ).fetchall()
+        if found:
+            return [pid for (pid,) in found]
+        time.sleep(0.05)
+    raise AssertionError("nobody has waited for the lock for 120 s")

@@ -151,6 +151,20 @@ class Rabbit:
             self._process = None
             _until_free(self.port)
 
+    @contextlib.contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Keeps its connections, but answers nothing."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            deadline = time.monotonic() + 120
+            while not _stopped(self._process.pid):  # each thread stops when it is told so
+                assert time.monotonic() < deadline, "RabbitMQ isn't stopped"
+                time.sleep(0.01)
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
     def close(self) -> None:
         """Ends all that it has started."""
         self.kill()
@@ -171,6 +185,16 @@ class Rabbit:
         finally:
             with contextlib.suppress(pika.exceptions.AMQPError):
                 connection.close()
+
+
+def _stopped(group: int) -> bool:
+    """Whether all threads of a group of processes are stopped, or have ended."""
+    for task in Path("/proc").glob("[0-9]*/task/*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, of = task.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state not in "TZX":
+                return False
+    return True
 
 
 def _until_free(port: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import io
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,17 @@ from rich.console import Console
 
 from beam_pipeline import embedded_postgres, running
 from beam_pipeline.cli import main
-from beam_pipeline.corpus import Corpus, indexing
+from beam_pipeline.corpus import Corpus, CorpusError, indexing
 from beam_pipeline.corpus.growing import index_before
+from beam_pipeline.corpus.versions import decide_anew
 from beam_pipeline.options import beam_options
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.sample import tokenizer_path
 from tests import runs
 from tests.corpus_promises import check
+from tests.postgres import waiting_for_lock
 from transforms.io import storage
+from transforms.io.corpus_lock import alone
 from transforms.io.index_parts import BANDS, Part
 
 VALUES: dict[str, Any] = {"tokenizer": str(tokenizer_path()), "shard_bytes": "300KiB"}
@@ -92,7 +97,14 @@ def test_a_run_that_was_killed_before_it_was_indexed_is_indexed_by_the_next(grow
         before = {path: path.read_bytes() for path in index.rglob("*") if path.is_file()}
         (index / "000003.json").unlink()
         corpus.ledger.set_state(3, "running")
+        run = uuid.UUID(corpus.ledger.run(3).run)
+
+        def change(statement: str) -> Any:
+            return corpus.lineage.read(lambda connection: connection.execute(statement.encode(), (run,)))
+
+        change("UPDATE runs SET state = 'running' WHERE run = %s")  # killed before it was recorded as done
         assert work(corpus) == 0
+        assert change("SELECT state FROM runs WHERE run = %s").fetchone() == ("done",)
         assert {path: path.read_bytes() for path in index.rglob("*") if path.is_file()} == before
         assert corpus.pending() == []
 
@@ -248,6 +260,26 @@ def test_deciding_all_anew_keeps_what_one_run_over_everything_keeps(
     )
     with_tokens = sum(row["documents"] for row in as_grown if row["outcome_a"] == row["outcome_b"] == "kept")
     assert sum(row["available"]["documents"] for row in plan["mixture"]) == with_tokens
+
+
+def test_a_version_that_another_command_makes_is_waited_for(grown: Grown) -> None:
+    def decide() -> None:
+        with Corpus.open(grown.uri, create=False) as own:
+            decide_anew(own, "raced", {}, beam_options(["--direct_num_workers=1"]))
+
+    with (
+        Corpus.open(grown.uri, create=False) as corpus,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        psycopg.connect(corpus.dsn, autocommit=True) as other,
+    ):
+        version = corpus.layout.version("raced")
+        with alone(corpus.dsn, f"{corpus.id} version raced"):
+            deciding = pool.submit(decide)
+            waiting_for_lock(other)
+            storage.write(version, b"{}")
+        with pytest.raises(CorpusError, match="there is a version raced"):
+            deciding.result(120)
+        storage.delete(version)
 
 
 def test_a_run_of_a_corpus_isnt_decided_again_alone(grown: Grown, tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ import random
 import uuid
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from beam_pipeline.corpus import Corpus, CorpusError
+from tests.postgres import waiting_for_lock
 from transforms.io.corpus_ledger import CorpusLedger, LedgerError
-from transforms.io.lineage import Lineage
+from transforms.io.corpus_lock import alone
+from transforms.io.lineage import Lineage, LineageUnavailable
 from transforms.io.storage import ObjectInfo
 
 
@@ -65,6 +68,37 @@ def test_a_released_run_gives_its_sources_back(ledger: CorpusLedger) -> None:
         ledger.release(2, "no")
     with pytest.raises(LedgerError, match="has no run 7"):
         ledger.release(7, "no")
+
+
+def test_a_run_is_not_released_while_a_command_works(database: str, lineage: Lineage) -> None:
+    corpus = str(uuid.uuid4())
+    ledger = CorpusLedger(lineage, corpus)
+    ledger.register("s3://bucket/corpus")
+    ledger.claim(objects(1, 2), "runs", [])
+    with alone(database, corpus), pytest.raises(LedgerError, match=r"works on the corpus; stop it.* release run 1"):
+        ledger.release(1, "given up")
+    assert (ledger.run(1).state, len(ledger.sources(1))) == ("claimed", 2)
+    ledger.release(1, "given up")
+    ledger.set_state(1, "done")
+    assert ledger.run(1).state == "released"
+
+
+def test_a_connection_that_is_lost_while_waiting_is_told(database: str) -> None:
+    def wait() -> None:
+        with alone(database, "waited for"):
+            pass
+
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        psycopg.connect(database, autocommit=True) as other,
+        alone(database, "waited for"),
+    ):
+        waiting = pool.submit(wait)
+        other.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", (waiting_for_lock(other),))
+        with pytest.raises(
+            LineageUnavailable, match=r"lost while waiting for the corpus: .*run the same command again"
+        ):
+            waiting.result(120)
 
 
 def test_claims_at_the_same_time_take_each_source_once(database: str, lineage: Lineage) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import re
+import socket
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from beam_pipeline import broker, embedded_postgres
 from beam_pipeline.broker import BrokerSettingsError, BrokerUnavailable
 from beam_pipeline.cli import main
 from beam_pipeline.event_publisher import Publisher
-from schemas.events import KINDS
+from beam_pipeline.watching.broker_queue import Message, Queue
+from schemas.events import KINDS, Event, Fact
 from tests import rabbit, runs
 from tests.event_consumers import VALIDATOR, bind, kinds, once, received
 from tests.lineage_examples import OUTCOMES, RUN, segment
@@ -177,6 +180,48 @@ def test_an_event_that_is_sent_twice_has_the_same_id(amqp: Rabbit, database: str
         assert publisher.send_all(lineage, 120) == 3
     events = received(amqp, "all")
     assert (len(events), len(once(events))) == (6, 3)
+
+
+def _event(stream: str) -> Event:
+    counts = {"documents": 1, "kept": 1, "dropped": {}, "invalid": {}}
+    data = {"run": RUN, "output": "out", "counts": counts, "tokens": 1, "unreadable": 0, "warnings": []}
+    return Event(1, EXCHANGE, stream, 1, Fact("run.done", RUN, data), datetime.datetime.now(datetime.UTC))
+
+
+def test_a_broker_that_does_not_answer_is_given_up(amqp: Rabbit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "ANSWER_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = broker.parameters({"AMQP_URL": f"amqp://127.0.0.1:{silent.getsockname()[1]}"})
+        with pytest.raises(BrokerUnavailable, match=r"RabbitMQ on 127\.0\.0\.1:\d+ .* can't be used"):
+            broker.connect(settings)
+    event = _event(RUN)
+    asked: list[Callable[[Publisher, Queue], Any]] = [
+        lambda publisher, queue: publisher._publish(event),
+        lambda publisher, queue: queue.waiting(),
+        lambda publisher, queue: queue.set_aside(Message(1, b"x", redelivered=False), "isn't JSON"),
+    ]
+    for ask in asked:
+        with (
+            contextlib.closing(Publisher(broker.parameters())) as publisher,
+            contextlib.closing(Queue(broker.parameters(), "unanswered", 1)) as queue,
+        ):
+            publisher._publish(event)
+            queue.connect()
+            with monkeypatch.context() as patient:
+                patient.setattr(broker, "CONFIRM_SECONDS", 1)
+                with amqp.asleep(), pytest.raises(BrokerUnavailable, match="no answer within 1 s"):
+                    ask(publisher, queue)
+            publisher._publish(event)  # over another connection, if need be
+
+
+def test_an_event_with_a_long_id_is_published(amqp: Rabbit) -> None:
+    long = f"s3://lake/{'é' * 200}"
+    with contextlib.closing(Publisher(broker.parameters())) as publisher:
+        publisher._publish(_event(long))
+    with amqp.connected() as connection:
+        _, properties, body = connection.channel().basic_get("all", auto_ack=True)
+    assert properties.message_id is None
+    assert json.loads(body)["id"] == f"{long}#1"
 
 
 def test_tls_and_credentials_from_the_environment(amqp: Rabbit, certificates: Path) -> None:

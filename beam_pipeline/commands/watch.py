@@ -83,7 +83,7 @@ def _watch(args: argparse.Namespace, corpus_uri: str, settings: Settings, of_run
     from beam_pipeline import broker
     from beam_pipeline.corpus import Corpus
     from beam_pipeline.event_publisher import Publisher
-    from beam_pipeline.watching.broker_queue import Queue
+    from beam_pipeline.watching.broker_queue import DEAD, Queue
     from beam_pipeline.watching.claiming import Wanted
     from beam_pipeline.watching.gathering import Limits
     from beam_pipeline.watching.watcher import Watcher
@@ -93,10 +93,13 @@ def _watch(args: argparse.Namespace, corpus_uri: str, settings: Settings, of_run
         with failures.before_work():
             if not args.queue and not args.poll:
                 raise failures.Refused("give --queue, --poll, or both: there is nothing to watch")
+            if len(f"{args.queue}{DEAD}".encode()) > broker.SHORT_BYTES:
+                most = broker.SHORT_BYTES - len(DEAD)
+                raise failures.Refused(f"queue: {args.queue!r} is longer than the {most} bytes that RabbitMQ takes")
             if args.poll_seconds <= 0:
                 raise failures.Refused(f"poll_seconds: {args.poll_seconds:g} isn't above 0")
-            most = int(TypeAdapter(ByteSize).validate_python(args.gather_bytes))
-            limits = Limits(args.gather_messages, most, args.gather_seconds)
+            gathered = int(TypeAdapter(ByteSize).validate_python(args.gather_bytes))
+            limits = Limits(args.gather_messages, gathered, args.gather_seconds)
             parameters = broker.parameters() if args.queue or settings.events_exchange else None
             places = [storage.absolute(place) for place in args.poll]
             wanted = Wanted([*places, *(storage.absolute(place) for place in args.prefix)], corpus_uri)
@@ -120,14 +123,12 @@ def _watch(args: argparse.Namespace, corpus_uri: str, settings: Settings, of_run
 def _work(args: argparse.Namespace, settings: Settings, of_runs: dict[str, object]) -> int:
     """Carries out what waits in the corpus, as a child of ``watch``; returns the exit status."""
     from beam_pipeline.corpus import Corpus
-    from beam_pipeline.corpus.vanished import forget_vanished
     from beam_pipeline.watching.worker import end_with_parent
     from runners import local_flink
 
     end_with_parent()
     with Corpus.open(storage.absolute(args.corpus), settings.lineage_dsn, create=False) as corpus:
-        forget_vanished(corpus)
         largest = max((run.recorded.bytes for run in corpus.pending()), default=0)
         beam = options.fitted(options.beam_options(args.beam_flags), args.beam_flags, largest)
         with local_flink.brought_up(beam) as brought_up:
-            return corpus.work(of_runs, brought_up, Console(stderr=True))
+            return corpus.work(of_runs, brought_up, Console(stderr=True), leave_out_vanished=True)

@@ -94,17 +94,24 @@ class Corpus(OpenedCorpus):
         taken = self.ledger.claim(sources, self.layout.runs, inputs)
         return Claim(taken, self.ledger.sources(taken.number)) if taken else None
 
-    def work(self, values: Mapping[str, Any], options: PipelineOptions, console: Console) -> int:
+    def work(
+        self,
+        values: Mapping[str, Any],
+        options: PipelineOptions,
+        console: Console,
+        *,
+        leave_out_vanished: bool = False,
+    ) -> int:
         """Carries out every pending run, in order (``beam_pipeline.corpus.growing.work``)."""
         from beam_pipeline.corpus import growing  # brings Beam
 
-        return growing.work(self, values, options, console)
+        return growing.work(self, values, options, console, leave_out_vanished=leave_out_vanished)
 
     def release(self, number: int, reason: str) -> None:
         """Gives up a run that isn't done; its sources are new again.
 
         Raises:
-          LedgerError: it is done, or isn't there.
+          LedgerError: it is done, or isn't there, or a command works on the corpus.
         """
         self.ledger.release(number, reason)
 

@@ -12,23 +12,32 @@ from rich.console import Console
 from beam_pipeline import failures, running
 from beam_pipeline.corpus import indexing
 from beam_pipeline.corpus.opened import Claim, OpenedCorpus
+from beam_pipeline.corpus.vanished import forget_vanished
 from beam_pipeline.finished_runs import FinishedRun, NotUsable, finished_run
 from beam_pipeline.options import resolve_part
 from beam_pipeline.plan import Member
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import Settings
 from schemas.fingerprint_index import FingerprintIndex
-from transforms.io.corpus_ledger import alone
+from transforms.io.corpus_lock import alone
 
 LOGGER = logging.getLogger(__name__)
 
 
-def work(corpus: OpenedCorpus, values: Mapping[str, Any], options: PipelineOptions, console: Console) -> int:
+def work(
+    corpus: OpenedCorpus,
+    values: Mapping[str, Any],
+    options: PipelineOptions,
+    console: Console,
+    *,
+    leave_out_vanished: bool = False,
+) -> int:
     """Carries out every run of a corpus that has sources and isn't done, in order; waits for another process that does.
 
     Args:
       values: settings of the runs by name, without ``input`` and ``output``.
       options: Beam's.
+      leave_out_vanished: sources that were deleted or replaced since their claim aren't missed (``vanished``).
 
     Returns:
       the exit status: 0, or 3 if sources were unreadable.
@@ -38,8 +47,13 @@ def work(corpus: OpenedCorpus, values: Mapping[str, Any], options: PipelineOptio
     """
     status = running.DONE
     with alone(corpus.dsn, corpus.id):
-        for claim in corpus.pending():
+        for pending in corpus.pending():
+            claim = pending
             try:
+                if leave_out_vanished:
+                    claim = forget_vanished(corpus, claim)
+                if not claim.sources:
+                    continue  # released
                 status = max(status, _carry_out(corpus, claim, values, options, console))
             except BaseException as error:
                 corpus.ledger.set_state(claim.number, "failed", failures.of(error).sentence)
@@ -77,6 +91,8 @@ def _carry_out(
             corpus.ledger.set_state(claim.number, "running", run=prepared.plan.run)
             running.carry_out(prepared, options, console)
         finished = finished_run(claim.output)
+    else:  # a command that was killed may have written run.json and no more
+        corpus.lineage.finish_run(finished.run, "done", {name: finished.manifest[name] for name in running.SUMMARY})
     indexing.add_run(index, claim.recorded, finished, options)
     corpus.ledger.set_state(claim.number, "done", run=finished.run)
     return running.DONE_WITH_UNREADABLE_SOURCES if finished.manifest["unreadable"] else running.DONE

@@ -34,6 +34,7 @@ from transforms.deduplication.stored_fingerprints import StoredFingerprints, Sto
 from transforms.deduplication.write_decisions import FOR_AN_EARLIER_RUN, WITHOUT_TOKENS, DecidedRun, WriteDecisions
 from transforms.io import storage
 from transforms.io.corpus_ledger import LedgerRun
+from transforms.io.corpus_lock import alone
 
 CHANGEABLE = ("min_similarity", "duplicates_within", "keep_duplicate", "partitions", "bucket_cap", "max_open_edges")
 AS_GROWN = "as-grown"
@@ -59,6 +60,13 @@ def decide_anew(
         raise CorpusError(
             f"version: {name!r} can't be a name; letters, digits, '.', '_' and '-' can, other than {AS_GROWN}"
         )
+    with alone(corpus.dsn, f"{corpus.id} version {name}"):
+        return _decide_anew(corpus, name, changed, options)
+
+
+def _decide_anew(
+    corpus: OpenedCorpus, name: str, changed: Mapping[str, Any], options: PipelineOptions
+) -> dict[str, Any]:
     if storage.stat(corpus.layout.version(name)) is not None:
         raise CorpusError(f"version: there is a version {name}, and versions don't change; give another name")
     recorded = [run for run in corpus.ledger.runs() if run.state == "done"]

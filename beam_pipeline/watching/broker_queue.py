@@ -18,6 +18,8 @@ from beam_pipeline.broker import BrokerUnavailable
 
 LOGGER = logging.getLogger(__name__)
 
+DEAD = ".dead"
+"""After a queue's name: the queue of its dead letters."""
 _NOT_FOUND = 404
 _DELIVERIES = 1000
 """After so many a message is dead: it has killed its consumer each time."""
@@ -61,16 +63,17 @@ class Queue:
           BrokerUnavailable: it can't.
         """
         self.close()
-        self._connection = broker.connect(self._settings)
+        self._connection = connection = broker.connect(self._settings)
         try:
-            dead = f"{self.name}.dead"
-            self._declare(dead, {})
-            dead_letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead}
-            self._declare(self.name, {**dead_letters, "x-delivery-limit": _DELIVERIES})
-            self._channel = self._connection.channel()
-            self._channel.confirm_delivery()
-            self._channel.basic_qos(prefetch_count=self._prefetch)
-            self._channel.basic_consume(self.name, self._receive)
+            with broker.answering(connection):
+                dead = f"{self.name}{DEAD}"
+                self._declare(connection, dead, {})
+                dead_letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead}
+                self._declare(connection, self.name, {**dead_letters, "x-delivery-limit": _DELIVERIES})
+                self._channel = connection.channel()
+                self._channel.confirm_delivery()
+                self._channel.basic_qos(prefetch_count=self._prefetch)
+                self._channel.basic_consume(self.name, self._receive)
         except (pika.exceptions.AMQPError, OSError) as error:
             raise self._failed(error) from error
 
@@ -81,9 +84,7 @@ class Queue:
           BrokerUnavailable: the connection is lost.
         """
         try:
-            if self._connection is None or not self._channel.is_open:
-                raise pika.exceptions.ConnectionClosed(0, "the channel was closed")
-            self._connection.process_data_events(seconds)
+            self._connected().process_data_events(seconds)
         except (pika.exceptions.AMQPError, OSError) as error:
             raise self._failed(error) from error
         received, self._received = self._received, []
@@ -100,17 +101,29 @@ class Queue:
         except (pika.exceptions.AMQPError, OSError) as error:
             raise self._failed(error) from error
 
+    def give_back(self, message: Message) -> None:
+        """Has RabbitMQ deliver a message once more.
+
+        Raises:
+          BrokerUnavailable: as ``receive``.
+        """
+        try:
+            self._channel.basic_nack(message.tag, requeue=True)
+        except (pika.exceptions.AMQPError, OSError) as error:
+            raise self._failed(error) from error
+
     def set_aside(self, message: Message, reason: str) -> None:
         """Moves a message to the queue of dead letters.
 
         Raises:
           BrokerUnavailable: as ``receive``.
         """
-        LOGGER.warning("a message of queue %s %s; it is in %s.dead now", self.name, reason, self.name)
+        LOGGER.warning("a message of queue %s %s; it goes to %s%s", self.name, reason, self.name, DEAD)
         properties = pika.BasicProperties(delivery_mode=2, headers={"x-reason": reason[:1000]})
         try:
-            self._channel.basic_publish("", f"{self.name}.dead", message.body, properties, mandatory=True)
-            self._channel.basic_ack(message.tag)
+            with broker.answering(self._connected()):
+                self._channel.basic_publish("", f"{self.name}{DEAD}", message.body, properties, mandatory=True)
+                self._channel.basic_ack(message.tag)
         except (pika.exceptions.AMQPError, OSError) as error:
             raise self._failed(error) from error
 
@@ -121,30 +134,31 @@ class Queue:
           BrokerUnavailable: as ``receive``.
         """
         try:
-            return int(self._channel.queue_declare(self.name, passive=True).method.message_count)
+            with broker.answering(self._connected()):
+                return int(self._channel.queue_declare(self.name, passive=True).method.message_count)
         except (pika.exceptions.AMQPError, OSError) as error:
             raise self._failed(error) from error
 
     def close(self) -> None:
         """Ends the connection, if there is one."""
         connection, self._connection, self._received = self._connection, None, []
-        if connection is not None and connection.is_open:
-            try:
-                connection.close()
-            except (pika.exceptions.AMQPError, OSError) as error:
-                LOGGER.debug("the connection to RabbitMQ ended by itself: %r", error)
+        broker.close(connection)
 
-    def _declare(self, name: str, arguments: dict[str, Any]) -> None:
+    def _connected(self) -> pika.BlockingConnection:
+        if self._connection is None or not self._channel.is_open:
+            raise pika.exceptions.ConnectionClosed(0, "the channel was closed")
+        return self._connection
+
+    @staticmethod
+    def _declare(connection: pika.BlockingConnection, name: str, arguments: dict[str, Any]) -> None:
         """Makes a queue; one that is there stays as whoever made it wanted it."""
-        if self._connection is None:
-            return
-        channel = self._connection.channel()
+        channel = connection.channel()
         try:
             channel.queue_declare(name, passive=True)
         except pika.exceptions.ChannelClosedByBroker as error:
             if error.reply_code != _NOT_FOUND:
                 raise
-            channel = self._connection.channel()
+            channel = connection.channel()
             channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
         channel.close()
 

@@ -77,14 +77,15 @@ def _announced(record: Any) -> Iterator[Announced]:
             return
         bucket, thing = s3["bucket"]["name"], s3["object"]
         key = thing["key"]
+        key.encode()  # no lone surrogate
         size = int(thing.get("size") or 0)
         etag = str(thing.get("eTag") or "").strip('"')
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise NotUnderstood(f"a record lacks what it should have: {error!r}") from error
     if not isinstance(bucket, str) or not isinstance(key, str) or not _BUCKET.fullmatch(bucket):
         raise NotUnderstood("a record's bucket or key isn't a name")
     decoded = urllib.parse.unquote_plus(key)
-    if not key or "\0" in decoded or len(decoded.encode(errors="replace")) > _KEY_BYTES:
+    if not key or "\0" in decoded or len(decoded.encode()) > _KEY_BYTES:
         raise NotUnderstood("a record's key isn't one of an object of S3")
     plain = str(record.get("eventSource", "")).startswith(_AS_THEY_ARE) or str(s3.get("configurationId", "")).endswith(
         _VERSITYGW

@@ -166,6 +166,12 @@ class Watcher:
         except BrokerUnavailable as error:
             self._broker_away(error)
 
+    def _lineage_away(self, error: LineageUnavailable) -> None:
+        if self._once:
+            raise error
+        LOGGER.warning("%s. Trying again", error)
+        self._store_pause.failed()
+
     def _store_away(self, error: StorageError) -> None:
         if self._once:
             raise error
@@ -174,19 +180,16 @@ class Watcher:
 
     def _claim(self, objects: Sequence[Pinned], looked_at: int) -> bool | None:
         """Takes what is new; whether something was, or None if the ledger can't be asked now."""
+        self._waits = True  # also for what another process has claimed and left; whether there is any, _work asks
         if not objects:
             return False
         try:
             claim: Claim | None = self._corpus.claim(objects, self._wanted.inputs(info.uri for info in objects))
         except LineageUnavailable as error:
-            if self._once:
-                raise
-            LOGGER.warning("%s. Trying again", error)
-            self._store_pause.failed()
+            self._lineage_away(error)
             return None
         if claim:
             LOGGER.info("run %d: %d new objects of %d", claim.number, len(claim.sources), looked_at)
-            self._waits = True
         return claim is not None
 
     def _list(self) -> None:
@@ -196,6 +199,9 @@ class Watcher:
             found = [info for place in self._places for info in self._listed(place)]
         except StorageError as error:
             self._store_away(error)
+            return
+        except LineageUnavailable as error:
+            self._lineage_away(error)
             return
         self._store_pause.succeeded()
         if self._claim(found, len(found)) is None:
@@ -237,6 +243,8 @@ class Watcher:
         try:
             return any(run.state in PENDING for run in self._corpus.ledger.runs())
         except LineageUnavailable as error:
+            if self._once:
+                raise
             LOGGER.warning("%s. Trying again", error)
             self._work_pause.failed()
             return True

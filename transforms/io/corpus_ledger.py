@@ -6,26 +6,21 @@ the corpus's row, and a primary key holds it. The tables are in ``schemas/sql/00
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import hashlib
-import logging
-import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from schemas.errors import ToldError
 from schemas.shards import MAX_SOURCES, Source
-from transforms.io.lineage import RETRY_SECONDS, Lineage, check_text, connect, stage
-from transforms.io.postgres import Connection, retrying
-
-LOGGER = logging.getLogger(__name__)
+from transforms.io.corpus_lock import nobody_works
+from transforms.io.lineage import Lineage, check_text, stage
+from transforms.io.postgres import Connection
 
 PENDING = ("claimed", "running", "failed")
 """States of runs that have sources and aren't done."""
-_ASK_AGAIN_SECONDS = 2.0
 _STAGED = {"key": "bytea", "uri": "text", "etag": "text", "bytes": "int8"}
 
 
@@ -225,11 +220,12 @@ class CorpusLedger:
         return [number for (number,) in found]
 
     def set_state(self, number: int, state: str, error: str = "", run: str | None = None) -> None:
-        """Records how far a run is; its id, once it has one."""
+        """Records how far a run is; its id, once it has one. A run that is released stays so."""
         self._lineage.read(
             lambda connection: connection.execute(
                 "UPDATE corpus_runs SET state = %s, error = %s, run = coalesce(%s, run),"
-                " finished = CASE WHEN %s IN ('done', 'failed') THEN now() END WHERE corpus = %s AND number = %s",
+                " finished = CASE WHEN %s IN ('done', 'failed') THEN now() END"
+                " WHERE corpus = %s AND number = %s AND state <> 'released'",
                 (state, error, run and uuid.UUID(run), state, self._corpus, number),
             )
         )
@@ -238,11 +234,13 @@ class CorpusLedger:
         """Gives up a run that isn't done: its sources are new again, its number isn't given again.
 
         Raises:
-          LedgerError: it is done, or isn't there.
+          LedgerError: it is done, or isn't there, or a command works on the corpus.
         """
 
         def release(connection: Connection) -> int:
             connection.execute("SELECT FROM corpora WHERE corpus = %s FOR UPDATE", (self._corpus,))
+            if not nobody_works(connection, str(self._corpus)):
+                raise LedgerError(f"a command works on the corpus; stop it, and then release run {number}")
             changed = connection.execute(
                 "UPDATE corpus_runs SET state = 'released', error = %s, finished = now()"
                 " WHERE corpus = %s AND number = %s AND state = ANY(%s)",
@@ -291,24 +289,3 @@ def _ledger_run(row: tuple[Any, ...]) -> LedgerRun:
     values = dict(zip((field.name for field in dataclasses.fields(LedgerRun)), row, strict=True))
     run = values["run"]
     return LedgerRun(**values | {"run": run and str(run), "inputs": tuple(values["inputs"])})
-
-
-@contextlib.contextmanager
-def alone(dsn: str, corpus: str) -> Iterator[None]:
-    """Waits until no other process works on the corpus, and keeps others out until the block ends.
-
-    A lock of a session of PostgreSQL: it goes with the process that holds it, however that dies.
-
-    Raises:
-      LineageUnavailable: the database can't be reached.
-    """
-    with retrying(lambda: connect(dsn), dsn, RETRY_SECONDS) as connection:
-        said = False
-        while connection.execute(
-            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"corpus {corpus}",)
-        ).fetchone() != (True,):
-            if not said:
-                LOGGER.info("another process works on this corpus; waiting for it")
-                said = True
-            time.sleep(_ASK_AGAIN_SECONDS)
-        yield
