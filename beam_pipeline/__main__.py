@@ -1,5 +1,6 @@
 """``python -m beam_pipeline``."""
 
+import os
 import sys
 
 try:
@@ -12,13 +13,17 @@ try:
 
     from beam_pipeline import cli
     from beam_pipeline.supervision import supervised
-except KeyboardInterrupt:  # before anything could be said
-    sys.exit(130)
+except KeyboardInterrupt:  # before anything could be said; at once, as it may come twice
+    os._exit(130)
 
 
 def main() -> None:
     """The console script ``beam-pipeline``."""
-    sys.exit(supervised(lambda: cli.main(sys.argv[1:])))
+    try:
+        status = supervised(lambda: cli.main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        os._exit(130)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

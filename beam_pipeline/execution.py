@@ -13,6 +13,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from beam_pipeline import supervision
 from runners import direct
 from runners.flink_jobs import TEMPORARY, FlinkJob
 from transforms.io.deaths import Deaths
@@ -20,7 +21,6 @@ from transforms.io.deaths import Deaths
 LOGGER = logging.getLogger(__name__)
 
 _WITNESS_SECONDS = 30  # it starts Python's S3 client, on a busy machine
-_TWICE_SECONDS = 2.0
 _NAMES_AN_EXCEPTION = re.compile(r"[\w.]*[A-Z]\w+: \S")
 _JAVA_FRAME = re.compile(r"at [\w.$/]+\(|\.\.\. \d+ (more|common)|(Caused by: |Suppressed: )?(java|org\.apache)\.")
 _JAVA_CAUSE = re.compile(r"(?:Caused by: )?(?:[\w$]+\.)*([A-Z][\w$]*: \S.*)")
@@ -80,21 +80,12 @@ def execute(options: PipelineOptions, build: Callable[[beam.Pipeline], None], jo
 
 
 def _stop_when_told() -> None:
-    """Ctrl-C, SIGTERM and SIGHUP end the waiting, and the workers of DirectRunner at once.
-
-    A signal often comes twice, by the terminal and passed on: once is enough. A later Ctrl-C, of somebody who waits for
-    the end, ends what comes now, too.
-    """
-    first: float | None = None
+    """Ctrl-C, SIGTERM and SIGHUP end the waiting, and the workers of DirectRunner at once."""
 
     def stop(number: int, frame: object) -> None:
-        nonlocal first
-        first, repeated = first or time.monotonic(), first is not None
-        if repeated and (number != signal.SIGINT or time.monotonic() - first < _TWICE_SECONDS):
-            return
-        if not repeated:
+        if not supervision.told_before():
             threading.Thread(target=direct.end_workers, name="end workers", daemon=True).start()
-        raise KeyboardInterrupt
+            raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 INTERRUPTED = 130
@@ -21,11 +22,14 @@ _FROM_THE_TERMINAL = 0x80
 """``si_code`` of a signal that the kernel has sent: to all processes of the terminal, the child included."""
 _OWN_FAULTS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TWICE_SECONDS = 2.0
 
 _shared = mmap.mmap(-1, mmap.PAGESIZE)
 """What the command tells the process above it; empty until it has something to tell."""
 _AT_WORK = b"at work "
 _killed: tuple[int, int] | None = None
+_told_to_stop: float | None = None
+"""When this process was told to stop, on the monotonic clock."""
 
 
 def reading(uri: str) -> None:
@@ -63,6 +67,7 @@ def supervised(command: Callable[[], int]) -> int:
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGKILL)
             sys.unraisablehook = _interrupt_again
+            signal.signal(signal.SIGINT, _interrupt)
             return command()
         status = _end_of(child)
         if os.WIFEXITED(status):
@@ -76,9 +81,29 @@ def supervised(command: Callable[[], int]) -> int:
         _killed = number, int(told.removeprefix(_AT_WORK))
 
 
+def told_before() -> bool:
+    """Whether the signal that is handled repeats one: it comes twice from impatience, or by the terminal and passed on.
+
+    Once is enough. Two seconds later it is of somebody who waits for the end, and ends what comes now, too.
+    """
+    global _told_to_stop
+    now = time.monotonic()
+    before = _told_to_stop is not None and now - _told_to_stop < _TWICE_SECONDS
+    if not before:
+        _told_to_stop = now
+    return before
+
+
+def _interrupt(number: int, frame: object) -> None:
+    if not told_before():
+        raise KeyboardInterrupt
+
+
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
     """Raises a Ctrl-C once more that came where Python ignores exceptions: in a destructor or a callback."""
+    global _told_to_stop
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _told_to_stop = None
         main = threading.main_thread().ident
         again = threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT))  # once the callback is over
         again.daemon = True
