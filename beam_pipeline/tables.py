@@ -133,6 +133,7 @@ def _batch(table: pa.Table, start: int) -> Batch:
     columns["text"] = pa.array(text.to_numpy(zero_copy_only=False), pa.string(), mask=gone)
     columns["row"] = pa.array(np.arange(start, start + len(table), dtype=np.uint32))
     columns.setdefault("id", pa.nulls(len(table), pa.string()))
+    columns.setdefault("text_bytes", pc.binary_length(text).cast(pa.uint32()))
     data = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     return Batch(_NOTEBOOK, 0 if start == 0 else start // ROWS_AT_ONCE, True, data)
 

@@ -131,6 +131,18 @@ def test_the_readmes_settings_are_settings(tmp_path: Path, monkeypatch: pytest.M
         assert [spec.load() for spec in settings.steps()]
 
 
+def shouting(text: str) -> str:
+    return text.replace("of", "OF")
+
+
+def test_a_twin_edits_a_plain_table() -> None:
+    edited = beam_pipeline.apply_recipe(
+        pa.table({"text": ["a text of words", None, "grün of"]}), f"{__name__}:shouting"
+    )
+    assert edited["text"].to_pylist() == ["a text OF words", None, "grün OF"]
+    assert edited["reason"].to_pylist() == [None, "null_text", None]
+
+
 def test_a_twin_of_a_box_leaves_the_reasons_of_earlier_ones() -> None:
     table = pa.table({"text": ["a text of some words", None, "?"], "mine": [1, 2, 3]})
     table = beam_pipeline.identify_language(beam_pipeline.normalize(table))
