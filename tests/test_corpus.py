@@ -102,6 +102,7 @@ def test_a_run_that_was_killed_before_it_was_indexed_is_indexed_by_the_next(grow
         def change(statement: str) -> Any:
             return corpus.lineage.read(lambda connection: connection.execute(statement.encode(), (run,)))
 
+        assert sorted(path.name for path in index.glob("*.json")) == ["000002.json"]
         change("UPDATE runs SET state = 'running' WHERE run = %s")  # killed before it was recorded as done
         assert work(corpus) == 0
         assert change("SELECT state FROM runs WHERE run = %s").fetchone() == ("done",)

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -212,6 +213,29 @@ def test_a_broker_that_does_not_answer_is_given_up(amqp: Rabbit, monkeypatch: py
                 with amqp.asleep(), pytest.raises(BrokerUnavailable, match="no answer within 1 s"):
                     ask(publisher, queue)
             publisher._publish(event)  # over another connection, if need be
+
+
+def test_a_message_that_is_given_back_comes_again(amqp: Rabbit) -> None:
+    with contextlib.closing(Queue(broker.parameters(), "given-back", 1)) as queue:
+        queue.connect()
+        with amqp.connected() as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.basic_publish("", "given-back", b"x", mandatory=True)
+
+        def next_message() -> Message:
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline:
+                for message in queue.receive(0.5):
+                    return message
+            raise AssertionError("no message for 120 s")
+
+        first = next_message()
+        queue.give_back(first)
+        again = next_message()
+        assert (first.body, first.redelivered) == (b"x", False)
+        assert (again.body, again.redelivered) == (b"x", True)
+        queue.acknowledge(again)
 
 
 def test_an_event_with_a_long_id_is_published(amqp: Rabbit) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,10 +13,16 @@ import pytest
 
 from beam_pipeline.corpus import Corpus
 from beam_pipeline.corpus.vanished import forget_vanished
+from beam_pipeline.watching.claiming import Wanted
+from beam_pipeline.watching.gathering import Limits
+from beam_pipeline.watching.watcher import Watcher
+from beam_pipeline.watching.worker import Worker
 from tests import runs
 from tests.event_consumers import kinds, once, received
 from tests.watched import FLAGS, QUEUE, Site, documents, notification, site
 from transforms.io import storage
+from transforms.io.corpus_ledger import CorpusLedger
+from transforms.io.lineage import Lineage, LineageUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +121,36 @@ def test_sources_that_vanish_after_their_claim_do_not_stop_the_corpus(tmp_path: 
         assert forget_vanished(corpus, left) == left
 
 
+def test_a_database_that_is_away_is_waited_for_unless_once(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.jsonl").write_bytes(documents(0))
+    with contextlib.ExitStack() as stack:
+        corpus = stack.enter_context(Corpus.open(str(tmp_path / "corpus")))
+        away = stack.enter_context(Lineage("host=127.0.0.1 port=1 dbname=away", retry_seconds=0))
+        corpus_away = dataclasses.replace(corpus, ledger=CorpusLedger(away, corpus.id))
+        worker = Worker(str(tmp_path / "corpus"), "", {}, [])
+        stack.callback(worker.close)
+
+        def watcher(of: Corpus, *, once: bool) -> Watcher:
+            place = str(tmp_path / "in")
+            wanted = Wanted([place], str(tmp_path / "corpus"))
+            return Watcher(of, wanted, worker, None, Limits(), [place], 300.0, once=once, publisher=None)
+
+        patient, hasty = watcher(corpus_away, once=False), watcher(corpus_away, once=True)
+        patient._list()
+        assert patient._pending()
+        for ask in (hasty._list, hasty._pending):
+            with pytest.raises(LineageUnavailable):
+                ask()
+        found = watcher(corpus, once=False)
+        found._work()
+        assert not found._waits
+        corpus.claim(storage.list_objects(str(tmp_path / "in")), [])  # by a process that died then
+        found._list()
+        assert found._waits
+        assert found._pending()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -121,6 +159,8 @@ def test_sources_that_vanish_after_their_claim_do_not_stop_the_corpus(tmp_path: 
         (["--poll", "s3://a/b", "--poll_seconds", "0"], "poll_seconds: 0 isn't above 0"),
         (["--poll", "s3://a/b", "--output", "out"], "output: a run of a corpus has it from the corpus"),
         (["--poll", "s3://a/b", "--gather_seconds", "0"], "quiet: 0"),
+        (["--poll", "s3://a/b", "--gather_messages", "65536"], "messages: 65536 is above 65535"),
+        (["--queue", "a" * 251], "is longer than the 250 bytes that RabbitMQ takes"),
         (["--poll", "s3://a/b", "--bands", "x"], "bands"),
     ],
 )

@@ -45,7 +45,7 @@ def read_index(uri: str, number: int) -> FingerprintIndex:
     Raises:
       IndexMissing: it isn't there, or is damaged.
     """
-    place = storage.join(uri, f"{number:06}.json")
+    place = _list_of(uri, number)
     try:
         return FingerprintIndex.decode(storage.read_bytes(place), uri)
     except (storage.NotFound, ValueError) as error:
@@ -62,7 +62,7 @@ def add_run(index: FingerprintIndex, recorded: LedgerRun, run: FinishedRun, opti
       recorded: the run in the ledger.
       options: Beam's.
     """
-    place = storage.join(index.uri, f"{recorded.number:06}.json")
+    place = _list_of(index.uri, recorded.number)
     if storage.stat(place) is not None:
         return
     kept = int(run.manifest["counts"]["kept"])
@@ -90,6 +90,8 @@ def add_run(index: FingerprintIndex, recorded: LedgerRun, run: FinishedRun, opti
     merged = merge(grown, recorded.number, settings.bands, options)
     storage.create(place, merged.encode())
     _remove(index.uri, {*grown.segments} - {*merged.segments})
+    if len(index.runs) > 1:  # each list names all runs; the one before is read if this run is recorded again
+        storage.delete(_list_of(index.uri, index.runs[-2].number))
 
 
 def merge(index: FingerprintIndex, number: int, bands: int, options: PipelineOptions) -> FingerprintIndex:
@@ -118,6 +120,11 @@ def merge(index: FingerprintIndex, number: int, bands: int, options: PipelineOpt
                 | "Merge" >> beam.Map(merge_parts, index.uri, merged, parts)
             )
         index = dataclasses.replace(index, segments=(*(each for each in index.segments if each not in parts), merged))
+
+
+def _list_of(uri: str, number: int) -> str:
+    """Where it says what the index is after a run."""
+    return storage.join(uri, f"{number:06}.json")
 
 
 def _remove(uri: str, segments: set[Segment]) -> None:

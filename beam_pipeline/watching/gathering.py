@@ -12,6 +12,8 @@ from beam_pipeline.watching.notifications import Announced
 HELD_SECONDS = 600.0
 """How long messages wait at most while a run is at work; RabbitMQ takes a consumer for stuck after 30 minutes."""
 
+_PREFETCH = 65535
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -31,6 +33,8 @@ class Limits:
         for name in ("messages", "bytes", "quiet"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} isn't above 0")
+        if self.messages > _PREFETCH:
+            raise ValueError(f"messages: {self.messages} is above {_PREFETCH}, the most that RabbitMQ delivers ahead")
 
 
 class Gathering:

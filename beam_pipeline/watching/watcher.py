@@ -156,13 +156,21 @@ class Watcher:
         self._store_pause.succeeded()
         if self._claim(answer.objects, len(gathering.objects)) is None:
             return
+        given_back = False
         try:
             for message, found in gathering.messages:
-                if reasons := [answer.failed[each.names] for each in found if each.names in answer.failed]:
-                    queue.set_aside(message, f"names an object that can't be asked for: {reasons[0]}")
-                else:
+                reasons = [answer.failed[each.names] for each in found if each.names in answer.failed]
+                if not reasons:
                     queue.acknowledge(message)
+                elif message.redelivered:
+                    queue.set_aside(message, f"names an object that can't be asked for: {reasons[0]}")
+                else:  # the store may answer for it a little later
+                    queue.give_back(message)
+                    given_back = True
             gathering.clear()
+            if given_back:
+                self._last_message = time.monotonic()  # it comes again
+                self._store_pause.failed()
         except BrokerUnavailable as error:
             self._broker_away(error)
 
