@@ -67,6 +67,16 @@ def test_a_recipe_can_name_the_statistics_itself() -> None:
             *(StepSpec.model_validate(n).use for n in named),
             "gopher_repetition",
         ]
+    for named in (["text_statistics"], [{"text_statistics": {"repetition": True}}], ["repetition"]):
+        recipe = planned("gopher_quality", *named, "gopher_repetition", {"rule": {"reason": "x", "keep": "words > 1"}})
+        assert [spec.label for spec in recipe.steps] == [
+            "text_statistics", "gopher_quality", "gopher_repetition", "x"
+        ]  # fmt: skip
+    assert planned("gopher_quality", {"text_statistics": {"repetition": True}}).steps[0].arguments == {
+        "repetition": True
+    }
+    with pytest.raises(ValueError, match=r"two steps are called text_statistics \(families of rules bring"):
+        planned("gopher_quality", "c4_lines", "text_statistics")
     recipe = planned({"use": "text_statistics", "name": "mine"}, "gopher_quality")
     assert [spec.label for spec in recipe.steps] == ["mine", "gopher_quality"]
     assert reasons(recipe, ["Too short."]) == ["gopher_few_words"]

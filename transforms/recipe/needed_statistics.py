@@ -13,7 +13,7 @@ PLAIN = ("text_statistics", "repetition")
 
 
 def with_statistics(specs: Sequence[Any], steps: Sequence[Step], make: Callable[..., Any]) -> list[Any]:
-    """The steps of a recipe, with the annotators that its families need and that it doesn't name itself.
+    """The steps of a recipe, with the annotators that its families need, each once.
 
     Behind an editor the text is another: what is needed there is computed again, as ``text_statistics_2`` and so on.
 
@@ -29,12 +29,14 @@ def with_statistics(specs: Sequence[Any], steps: Sequence[Step], make: Callable[
         if step.kind == "editor":
             part, stored = part + 1, {}
         elif step.kind == "annotator" and (spec.use in PLAIN or _is_needed(spec, steps)):
+            if spec.use in PLAIN and not spec.name and stored.keys() >= {*family.columns}:
+                continue  # a family before it has brought them
             stored |= zip(family.columns, step.columns, strict=True)
         if not isinstance(family, Family):
             found.append(spec)
             continue
         for use, arguments in family.needs():
-            annotator = make(use=use, arguments={**arguments, **_wanted_later(use, steps[place:])})
+            annotator = make(use=use, arguments={**arguments, **_wanted_later(use, specs[place:], steps[place:])})
             if part > 1:
                 annotator = annotator.model_copy(update={"name": f"{use}_{part}"})
             made = annotator.load()
@@ -53,12 +55,14 @@ def _is_needed(spec: Any, steps: Sequence[Step]) -> bool:
     return (spec.use, dict(spec.arguments)) in needs
 
 
-def _wanted_later(use: str, steps: Sequence[Step]) -> dict[str, Any]:
-    """What families up to the next editor want of plain statistics, which are computed in one walk over the text."""
+def _wanted_later(use: str, specs: Sequence[Any], steps: Sequence[Step]) -> dict[str, Any]:
+    """What is wanted of plain statistics up to the next editor: they are computed in one walk over the text."""
     wanted: dict[str, Any] = {}
-    for step in steps:
+    for spec, step in zip(specs, steps, strict=True):
         if step.kind == "editor" or use not in PLAIN:
             break
         if isinstance(step.function, Family):
             wanted |= dict(step.function.needs()).get(use, {})
+        elif spec.use == use and not spec.name:
+            wanted |= spec.arguments
     return wanted

@@ -239,7 +239,8 @@ def load(specs: Sequence[StepSpec], columns: Sequence[str] = ()) -> list[Step]:
     reasons: dict[str, str] = {}
     for step in steps:
         if step.label in labels:
-            raise ValueError(f"recipe: two steps are called {step.label}; give one another `name`")
+            brought = " (families of rules bring the statistics that they need)" if step.kind == "annotator" else ""
+            raise ValueError(f"recipe: two steps are called {step.label}{brought}; give one another `name`")
         labels.add(step.label)
         for kind, names, known in (("column", step.columns, taken), ("reason", step.reasons, reasons)):
             for name in names:
