@@ -8,7 +8,7 @@ CACHE ?= $(HOME)/.cache/beam-pipeline
 .PHONY: acceptance bench bench-export bench-extract bench-flink bench-memory bench-rules bench-scale bench-startup \
 	bench-storage clean conformance dedup-peer dedup-truth demo demo-flink extract-kills fidelity format fuzz lint port-example \
 	rules-agreement scale scale-corpus scale-export scale-flink scale-small-files test test-export test-faults test-first-hour \
-	test-flink test-k8s test-lineage test-s3 test-watch test-wheel
+	test-flink test-k8s test-lineage test-s3 test-stores test-watch test-wheel
 
 demo: $(VENV)/.installed
 	$(PYTHON) -m beam_pipeline demo
@@ -201,6 +201,11 @@ test-s3: $(VENV)/.installed-test
 	$(PYTHON) -m pytest tests/test_storage_s3.py tests/test_run_s3.py tests/test_export_s3.py tests/test_clean.py tests/test_estimate.py \
 		tests/faults/s3_faults.py tests/scale/s3_scale.py
 
+# Google Cloud Storage and Azure on fake-gcs-server (Go) and Azurite (npm), both fetched once: what `make test` checks of S3, and runs
+# from bucket to bucket (5 minutes).
+test-stores: $(VENV)/.installed-stores
+	$(PYTHON) -m pytest tests/stores
+
 # Pass 2 alone over 1 and 10 million synthetic fingerprints (4 GB in SCALE_DIR, by default the temporary folder), and
 # clusters of every shape (6 minutes, 8 GB of memory).
 scale: $(VENV)/.installed-test
@@ -252,4 +257,8 @@ $(VENV)/.installed: setup.py constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-stores: $(VENV)/.installed-test
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[azure,google]'
 	touch $@

@@ -39,6 +39,7 @@ setup(
         "fasttext-predict>=0.9.2.4,<0.10",  # the fastText library, inference only: reference and fallback
         "ftfy>=6.3.1,<7",  # mends mojibake (the editor ftfy)
         "gigatoken>=0.10,<0.11",  # byte-pair encoding 25 times faster than tokenizers, used where it gives the same ids
+        "huggingface_hub>=2.4,<3",  # hf:// sources; tokenizers brings it, too
         "isal>=1.9.1,<2",  # gzip at two to three times zlib's speed
         "lz4>=4.4.5,<5",  # JSON Lines in lz4
         "mmh3>=5.3,<6",
@@ -55,6 +56,7 @@ setup(
         "pydantic>=2.14,<3",
         "python-iso639>=2026.7",  # language labels as ISO 639-3; its version is a date
         "pyyaml>=6.0.3,<7",
+        "requests>=2.34,<3",  # https:// sources; Beam brings it, too
         "resiliparse>=2.0.1,<3",  # text and charset of web pages, at 500 pages a second
         "rich>=15,<16",
         "tenacity>=9.2,<10",  # retries with jitter
@@ -64,6 +66,14 @@ setup(
         "zstandard>=0.25,<0.26",
     ],
     extras_require={
+        "azure": [
+            "azure-identity>=1.27,<2",  # credentials that aren't a key: managed and workload identities
+            "azure-storage-blob>=12.31.1,<13",  # az:// and abfss://: ranges with If-Match, which fsspec lacks
+        ],
+        "google": [
+            "google-cloud-storage>=3.17.1,<4",  # gs://: reads pinned by generation
+            "grpcio-status>=1.85,<2",  # else google-api-core warns when it is imported
+        ],
         "openlineage": ["openlineage-python>=1.54,<2"],  # run events for Marquez, DataHub and their like
         "report": REPORT,
         "test": [

@@ -155,10 +155,10 @@ def _requests(settings: Settings, sources: Sequence[Source], shards: int, stored
     """What is asked of the store, every shard alike; of local files only bytes are counted, and none are predicted."""
     requests = dict.fromkeys(FIELDS, 0)
     source_bytes = sum(source.size for source in sources)
-    if any(source.uri.startswith("s3://") for source in sources):
+    if any(storage.is_remote(source.uri) for source in sources):
         requests["list"] += math.ceil(len(sources) / 1000)
         requests["get"] += 2 * len(sources) + 2 * shards * math.ceil(source_bytes / shards / FETCH_BYTES)
-    if settings.output.startswith("s3://"):
+    if storage.is_remote(settings.output):
         of_object = stored_bytes / 2 / shards
         requests["put"] += 2 + 2 * shards * (1 if of_object <= ONE_PUT_BYTES else 2 + math.ceil(of_object / PART_BYTES))
         requests["get"] += GETS_OF_A_SHARD * shards

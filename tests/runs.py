@@ -25,7 +25,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def run(
-    source: Path | list[Path], output: Path, *flags: object, status: int = 0, timeout: float = 300
+    source: Path | str | list[Path], output: Path | str, *flags: object, status: int = 0, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Runs the pipeline to its end and checks the exit status."""
     sources = source if isinstance(source, list) else [source]

@@ -50,7 +50,7 @@ def test_leftovers_are_listed_and_removed(finished: Path, tmp_path: Path, capsys
 
 
 def test_a_place_that_cannot_be_served_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "gs:// isn't supported" in clean(capsys, "gs://bucket/out", status=2)
+    assert "ftp:// isn't supported" in clean(capsys, "ftp://bucket/out", status=2)
 
 
 def test_the_command_is_there() -> None:

@@ -147,4 +147,4 @@ def test_a_read_only_bucket_is_named_before_any_work(store: Store) -> None:
 
 
 def test_uris_of_other_stores_are_refused(store: Store) -> None:
-    refused(store.run("x", "--output", "gs://out/x", status=2), "gs://out/x", "gs:// isn't supported")
+    refused(store.run("x", "--output", "ftp://out/x", status=2), "ftp://out/x", "ftp:// isn't supported")

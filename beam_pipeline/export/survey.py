@@ -64,7 +64,7 @@ class Runs:
                     raise NotExportable(f"{info.uri} wasn't made by run {run.run}: run the pipeline over it again")
                 return look(number, info, opened)
 
-        threads = max(2, len(os.sched_getaffinity(0))) * (8 if self.objects[0][1].uri.startswith("s3:") else 1)
+        threads = max(2, len(os.sched_getaffinity(0))) * (8 if storage.is_remote(self.objects[0][1].uri) else 1)
         with ThreadPoolExecutor(threads) as pool:
             pending = []
             for item in self.objects:

@@ -173,7 +173,7 @@ def _moved(batches: Iterable[pa.RecordBatch], place: int) -> Iterator[pa.RecordB
 
 def _opened(sources: Sequence[Source]) -> Iterator[tuple[Source, BinaryIO]]:
     """Each source with its bytes; several are fetched at the same time where they're far away."""
-    if not any(source.uri.startswith("s3://") for source in sources):
+    if not any(storage.is_remote(source.uri) for source in sources):
         for source in sources:
             yield source, io.BytesIO(_bytes_of(_input(source)))
         return

@@ -1,4 +1,4 @@
-"""Objects by URI: local paths and ``s3://bucket/key`` behind the same few functions.
+"""Objects by URI: local paths and remote stores (``s3://bucket/key`` and others) behind the same few functions.
 
 A local URI is a path (absolute, or relative to the working directory) or ``file:///path``; results always carry
 absolute paths. What is written appears under its name whole or not at all. Names that start with ``_`` or ``.`` are
@@ -10,16 +10,19 @@ Every failure is a :class:`StorageError` that names the URI: :class:`NotFound`, 
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from types import ModuleType
 from typing import BinaryIO
 
+from transforms.io.storage import local
 from transforms.io.storage.errors import AccessDenied, NotFound, SourceChanged, StorageError, WrongUri
 from transforms.io.storage.info import ObjectInfo, Unfinished
 from transforms.io.storage.requests import Requests, counted, current
+from transforms.io.storage.store import Store
 
 __all__ = [
     "AccessDenied",
@@ -36,6 +39,7 @@ __all__ = [
     "current",
     "delete",
     "discard",
+    "is_remote",
     "join",
     "list_objects",
     "list_unfinished",
@@ -48,28 +52,50 @@ __all__ = [
 ]
 
 
-def _backend(uri: str) -> tuple[ModuleType, str]:
-    """The module that serves a URI, and the URI as that module wants it."""
+_FORMS = "a local path, file:///path, s3://, gs://, az://, hf:// or https://"
+
+_STORES = {
+    "s3": ("s3", "S3"),
+    "gs": ("google", "Google"),
+    "az": ("azure", "Azure"),
+    "abfs": ("azure", "Azure"),
+    "abfss": ("azure", "Azure"),
+    "hf": ("hub", "Hub"),
+    "http": ("web", "Web"),
+    "https": ("web", "Web"),
+}
+"""Module and class of the store of a scheme."""
+
+
+@functools.cache
+def _remote(scheme: str) -> Store:
+    """The store of a scheme; its library is imported by those who use it: boto3 takes 0.3 s."""
+    module, name = _STORES[scheme]
+    store: Store = getattr(importlib.import_module(f"{__name__}.{module}"), name)()
+    return store
+
+
+def _backend(uri: str) -> tuple[Store, str]:
+    """The store that serves a URI, and the URI as that store wants it."""
     if not uri:
-        raise WrongUri("(empty URI)", "give a local path, file:///path or s3://bucket/key")
+        raise WrongUri("(empty URI)", f"give {_FORMS}")
     _check_name(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        from transforms.io.storage import local
-
         return local, os.path.abspath(uri)  # noqa: PTH100 - Path.absolute() keeps ".."
     if scheme == "file":
-        from transforms.io.storage import local
-
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
             raise WrongUri(uri, "a file URI has the form file:///absolute/path")
         return local, os.path.abspath("/" + urllib.parse.unquote(path))  # noqa: PTH100
-    if scheme == "s3":
-        from transforms.io.storage import s3  # boto3 takes 0.3 s to import: only for those who use it
+    if scheme in _STORES:
+        return _remote(scheme), uri
+    raise WrongUri(uri, f"{scheme}:// isn't supported; give {_FORMS}")
 
-        return s3, uri
-    raise WrongUri(uri, f"{scheme}:// isn't supported; give a local path, file:///path or s3://bucket/key")
+
+def is_remote(uri: str) -> bool:
+    """Whether it is asked for over the network, where several requests at a time are faster than one."""
+    return _backend(uri)[0] is not local
 
 
 def _check_name(uri: str) -> None:
@@ -94,7 +120,7 @@ def list_objects(uri: str, left_out: Callable[[str], None] | None = None) -> Ite
 
     In a folder or prefix, names of which a part starts with ``_`` or ``.`` are left out. In a glob ``*``, ``?`` and
     ``[...]`` stay within one part of the path and ``**`` stands for any number of parts; only files match, never
-    folders. The order is that of the store. S3 is listed page by page; nothing is held.
+    folders. The order is that of the store. Remote stores are listed page by page; nothing is held.
 
     Args:
       uri: file, folder, prefix or glob.
@@ -103,17 +129,16 @@ def list_objects(uri: str, left_out: Callable[[str], None] | None = None) -> Ite
     Raises:
       NotFound: there is nothing, so a mistyped input can't pass for an empty one.
     """
-    module, place = _backend(uri)
-    for info in module.list_objects(place, left_out or (lambda path: None)):
+    store, place = _backend(uri)
+    for info in store.list_objects(place, left_out or (lambda path: None)):
         _check_name(info.uri)
         yield info
 
 
 def stat(uri: str) -> ObjectInfo | None:
     """The object's ETag and size; None if there is no such object."""
-    module, place = _backend(uri)
-    info: ObjectInfo | None = module.stat(place)
-    return info
+    store, place = _backend(uri)
+    return store.stat(place)
 
 
 def open_input(uri: str, etag: str | None = None, size: int | None = None) -> BinaryIO:
@@ -128,9 +153,8 @@ def open_input(uri: str, etag: str | None = None, size: int | None = None) -> Bi
       SourceChanged: the object isn't the pinned one, when it is opened or at any later read.
       NotFound, AccessDenied, StorageError: it can't be opened, or a read failed.
     """
-    module, place = _backend(uri)
-    file: BinaryIO = module.open_input(place, etag, size)
-    return file
+    store, place = _backend(uri)
+    return store.open_input(place, etag, size)
 
 
 def read_bytes(uri: str) -> bytes:
@@ -145,15 +169,14 @@ def open_output(uri: str) -> AbstractContextManager[BinaryIO]:
     An object of the same name is replaced at that moment. A killed process leaves at most something that no listing
     shows.
     """
-    module, place = _backend(uri)
-    file: AbstractContextManager[BinaryIO] = module.open_output(place)
-    return file
+    store, place = _backend(uri)
+    return store.open_output(place)
 
 
 def write(uri: str, data: bytes | bytearray | memoryview) -> None:
     """Writes a whole object, or nothing; an object of the same name is replaced."""
-    module, place = _backend(uri)
-    module.write(place, data)
+    store, place = _backend(uri)
+    store.write(place, data)
 
 
 def create(uri: str, data: bytes) -> bool:
@@ -162,21 +185,20 @@ def create(uri: str, data: bytes) -> bool:
     Returns:
       Whether it is this one's.
     """
-    module, place = _backend(uri)
-    created: bool = module.create(place, data)
-    return created
+    store, place = _backend(uri)
+    return store.create(place, data)
 
 
 def real(uri: str) -> str:
-    """The place behind all symbolic links; ``s3://`` has none."""
-    module, place = _backend(uri)
-    return os.path.realpath(place) if module.__name__.endswith(".local") else place
+    """The place behind all symbolic links; remote stores have none."""
+    store, place = _backend(uri)
+    return os.path.realpath(place) if store is local else place
 
 
 def delete(uri: str) -> None:
     """Removes an object; one that isn't there is no error."""
-    module, place = _backend(uri)
-    module.delete(place)
+    store, place = _backend(uri)
+    store.delete(place)
 
 
 def list_unfinished(uri: str) -> Iterator[Unfinished]:
@@ -184,14 +206,14 @@ def list_unfinished(uri: str) -> Iterator[Unfinished]:
 
     It belongs to writers that live or have died; nothing here tells which. Nothing there is no error.
     """
-    module, place = _backend(uri)
-    yield from module.list_unfinished(place)
+    store, place = _backend(uri)
+    yield from store.list_unfinished(place)
 
 
 def discard(unfinished: Unfinished) -> None:
     """Removes something unfinished for good; if it is gone, that is no error."""
-    module, _ = _backend(unfinished.uri)
-    module.discard(unfinished)
+    store, _ = _backend(unfinished.uri)
+    store.discard(unfinished)
 
 
 def join(uri: str, *parts: str) -> str:

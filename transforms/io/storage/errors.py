@@ -33,3 +33,16 @@ class AccessDenied(StorageError):
 
 class SourceChanged(StorageError):
     """The object isn't the one that was pinned by its ETag."""
+
+
+class CutShort(StorageError):
+    """An answer broke off; the same request may well succeed."""
+
+
+def changed(uri: str, etag: str | None, found: str) -> SourceChanged:
+    """The error for an object that isn't the pinned one."""
+    return SourceChanged(
+        uri,
+        f"the object was changed during the run: pinned as {etag}, now {found}; "
+        "put the old object back, or start a new run",
+    )

@@ -11,8 +11,9 @@ class ObjectInfo:
     """One stored object.
 
     Attributes:
-      uri: absolute local path, or ``s3://bucket/key``.
-      etag: changes whenever the content does: S3's ETag without quotes, or size and modification time of a file.
+      uri: absolute local path, or the object's URI.
+      etag: changes whenever the content does: the store's ETag without quotes, its generation (Google) or content hash
+        (Hugging Face), or size and modification time of a file.
       size: bytes as stored.
     """
 

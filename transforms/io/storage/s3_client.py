@@ -14,12 +14,8 @@ import botocore.exceptions
 import botocore.session
 
 from transforms.io.storage import requests
-from transforms.io.storage.errors import AccessDenied, NotFound, SourceChanged, StorageError, WrongUri
-
-ATTEMPTS = 20
-"""Attempts for a request unless AWS_MAX_ATTEMPTS says otherwise. The waits between them are random in [0, 2**n] s, and
-in [0, 20] s from the fifth on: 155 s in the mean, with a standard deviation of 27 s. So a minute's outage is survived,
-and a longer one found out in minutes."""
+from transforms.io.storage.errors import AccessDenied, NotFound, StorageError, changed
+from transforms.io.storage.remote import ATTEMPTS
 
 _COUNTED_AS = {"GET": "get", "HEAD": "get", "PUT": "put", "POST": "put"}
 
@@ -31,7 +27,7 @@ def _client_of(process: int) -> Any:
     mode = settings.get_config_variable("retry_mode")
     retries: dict[str, Any] = {"mode": "standard" if mode == "legacy" else mode}  # legacy is what it says if not told
     if settings.get_config_variable("max_attempts") is None:
-        retries["total_max_attempts"] = ATTEMPTS
+        retries["total_max_attempts"] = ATTEMPTS  # AWS_MAX_ATTEMPTS says otherwise
     config = botocore.config.Config(
         retries=retries,
         connect_timeout=10,
@@ -110,28 +106,3 @@ def errors_name(uri: str, etag: str | None = None) -> Iterator[None]:
         raise StorageError(uri, f"the server can't be reached, tried {attempts()} times: {error}") from error
     except botocore.exceptions.BotoCoreError as error:
         raise StorageError(uri, str(error)) from error
-
-
-def changed(uri: str, etag: str | None, found: str) -> SourceChanged:
-    """The error for an object that isn't the pinned one."""
-    return SourceChanged(
-        uri,
-        f"the object was changed during the run: pinned as {etag}, now {found}; "
-        "put the old object back, or start a new run",
-    )
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key; the key may be empty or a prefix."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not bucket:
-        raise WrongUri(uri, "names no bucket; the form is s3://bucket/key")
-    return bucket, key
-
-
-def split_object_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an object."""
-    bucket, key = split_uri(uri)
-    if not key or key.endswith("/"):
-        raise WrongUri(uri, "names no object; the form is s3://bucket/key")
-    return bucket, key

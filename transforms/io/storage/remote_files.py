@@ -1,19 +1,17 @@
-"""S3 objects as files: read in ranges pinned by If-Match, committed by one PUT or one multipart upload."""
+"""Remote objects as files: read in ranges of the pinned object, committed by one request or one upload in parts."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import random
 import time
-from typing import Any
-
-import botocore.exceptions
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from transforms.io.storage import requests
-from transforms.io.storage.errors import NotFound, StorageError
-from transforms.io.storage.s3_client import attempts, changed, client, errors_name, split_object_uri
+from transforms.io.storage.errors import CutShort, StorageError, changed
+from transforms.io.storage.info import ObjectInfo
 
 MIB = 1 << 20
 LEAST_READ_BYTES = 64 * 1024  # what is fetched for a smaller read: a footer or a head comes whole
@@ -21,21 +19,28 @@ READ_AHEAD_BYTES = 8 * MIB  # what is fetched for small reads one after another
 ONE_PUT_BYTES = 64 * MIB  # up to here an object is held and sent by one request: the tokens of a shard take 40 MB
 PART_BYTES = 16 * MIB  # 10,000 parts make 160 GB, far more than a shard's object
 LONGEST_WAIT_SECONDS = 20.0
-# Timeouts and resets are HTTPClientErrors.
-_BROKEN_BODY = (botocore.exceptions.HTTPClientError, botocore.exceptions.IncompleteReadError)
+
+_Said = TypeVar("_Said")
 
 
-class S3Input(io.RawIOBase):
+class Reads(Protocol):
+    """What a file open for reading asks of its store."""
+
+    def attempts(self) -> int: ...  # noqa: D102
+    def look(self, uri: str) -> tuple[bytes, ObjectInfo]: ...  # noqa: D102
+    def get(self, uri: str, start: int, end: int, etag: str) -> tuple[bytes, str]: ...  # noqa: D102
+
+
+class RemoteInput(io.RawIOBase):
     """An object open for reading in ranges; every range insists on the ETag with which it was opened or pinned.
 
-    Opened with ETag and size, nothing is asked before the first read. Without, the object's last 64 KiB are fetched,
-    which say both: one request for a Parquet footer or a small object.
+    Opened with ETag and size, nothing is asked before the first read. Without, the store is asked for both, and may
+    give the object's last bytes with them.
     """
 
-    def __init__(self, uri: str, etag: str | None, size: int | None):
+    def __init__(self, store: Reads, uri: str, etag: str | None, size: int | None):
         super().__init__()
-        self._uri = uri
-        self._bucket, self._key = split_object_uri(uri)
+        self._store, self._uri = store, uri
         self._requests = requests.current()
         self._position = 0
         self._held = b""  # the latest range, for small reads
@@ -43,22 +48,11 @@ class S3Input(io.RawIOBase):
         self._next = -1  # where a read one after another would begin
         self._etag, self._size = etag or "", size or 0
         if etag is None or size is None:
-            self._open()
+            self._held, info = self._again(lambda: store.look(uri))
+            self._etag, self._size = info.etag, info.size
+            self._held_start = self._size - len(self._held)
             if etag is not None and self._etag != etag:
                 raise changed(uri, etag, self._etag)
-
-    def _open(self) -> None:
-        try:
-            self._held, response = self._get(f"bytes=-{LEAST_READ_BYTES}", None)
-        except _EmptyObject:
-            with errors_name(self._uri):
-                response = client().head_object(Bucket=self._bucket, Key=self._key)
-        self._etag = etag_of(response, self._uri)
-        held, _, total = response.get("ContentRange", "").rpartition("/")
-        self._size = int(total or 0)
-        self._held_start = self._size - len(self._held)
-        if self._held and not held:
-            raise StorageError(self._uri, "the server doesn't serve ranges of objects")
 
     def readable(self) -> bool:
         """True."""
@@ -127,53 +121,58 @@ class S3Input(io.RawIOBase):
 
     def _fetch(self, start: int, end: int) -> bytes:
         """One range of the pinned object."""
-        data, response = self._get(f"bytes={start}-{end - 1}", self._etag)
-        # For servers that don't know If-Match or ranges.
-        if etag_of(response, self._uri) != self._etag:
-            raise changed(self._uri, self._etag, etag_of(response, self._uri))
+        data, etag = self._again(lambda: self._store.get(self._uri, start, end, self._etag))
+        # For servers that don't know the condition or ranges.
+        if etag != self._etag:
+            raise changed(self._uri, self._etag, etag)
         if len(data) != end - start:
             raise StorageError(self._uri, f"the server sent {len(data)} bytes for a range of {end - start}")
         return data
 
-    def _get(self, span: str, etag: str | None) -> tuple[bytes, dict[str, Any]]:
-        """One GET. botocore's own retries end where the body begins; a body that breaks off is asked for again."""
-        condition = {"IfMatch": f'"{etag}"'} if etag else {}
-        last_attempt = attempts()
+    def _again(self, ask: Callable[[], tuple[bytes, _Said]]) -> tuple[bytes, _Said]:
+        """What the store answers; an answer that breaks off is asked for again."""
+        last_attempt = self._store.attempts()
         with requests.on_behalf_of(self._requests):
             for attempt in range(1, last_attempt + 1):
-                with errors_name(self._uri, etag):
-                    try:
-                        response = client().get_object(Bucket=self._bucket, Key=self._key, Range=span, **condition)
-                    except botocore.exceptions.ClientError as error:
-                        if error.response.get("Error", {}).get("Code") == "InvalidRange" and etag is None:
-                            raise _EmptyObject from None
+                try:
+                    data, said = ask()
+                    break
+                except CutShort:
+                    if attempt == last_attempt:
                         raise
-                    try:
-                        with contextlib.closing(response["Body"]) as body:
-                            data: bytes = body.read()
-                        break
-                    except _BROKEN_BODY:
-                        if attempt == last_attempt:
-                            raise
                 time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
             requests.count(bytes_read=len(data) * attempt, bytes_reread=len(data) * (attempt - 1))
-        return data, response
+        return data, said
 
 
-class _EmptyObject(Exception):
-    """There is no range of an object without bytes."""
+class Upload(Protocol):
+    """An object that is being written in parts."""
+
+    def send(self, data: bytes) -> None:
+        """Sends the next part: ``PART_BYTES``, the last one less."""
+
+    def commit(self, size: int) -> None:
+        """Makes the object of ``size`` bytes appear, whole."""
+
+    def abort(self) -> None:
+        """Forgets all that was sent."""
 
 
-class S3Output(io.RawIOBase):
-    """An object being written: by one PUT up to ``ONE_PUT_BYTES``, beyond by a multipart upload."""
+class Writes(Protocol):
+    """What a file being written asks of its store."""
 
-    def __init__(self, uri: str):
+    def put(self, uri: str, data: bytes | bytearray | memoryview) -> None: ...  # noqa: D102
+    def upload(self, uri: str) -> Upload: ...  # noqa: D102
+
+
+class RemoteOutput(io.RawIOBase):
+    """An object being written: by one request up to ``ONE_PUT_BYTES``, beyond in parts."""
+
+    def __init__(self, store: Writes, uri: str):
         super().__init__()
-        self._uri = uri
-        self._bucket, self._key = split_object_uri(uri)
+        self._store, self._uri = store, uri
         self._pending = bytearray()
-        self._upload: str | None = None
-        self._parts: list[dict[str, Any]] = []
+        self._upload: Upload | None = None
         self._written = 0
 
     def writable(self) -> bool:
@@ -192,61 +191,28 @@ class S3Output(io.RawIOBase):
         self._pending += view
         self._written += len(view)
         while len(self._pending) > (PART_BYTES if self._upload else ONE_PUT_BYTES):
-            self._send_part(bytes(memoryview(self._pending)[:PART_BYTES]))
-            del self._pending[:PART_BYTES]
+            self._send_part()
         return len(view)
 
-    def _send_part(self, data: bytes) -> None:
-        with errors_name(self._uri):
-            if self._upload is None:
-                created = client().create_multipart_upload(Bucket=self._bucket, Key=self._key)
-                self._upload = created["UploadId"]
-            number = len(self._parts) + 1
-            part = client().upload_part(
-                Bucket=self._bucket, Key=self._key, UploadId=self._upload, PartNumber=number, Body=data
-            )
-            requests.count(bytes_written=len(data))
-            self._parts.append({"ETag": part["ETag"], "PartNumber": number})
+    def _send_part(self) -> None:
+        if self._upload is None:
+            self._upload = self._store.upload(self._uri)
+        part = bytes(memoryview(self._pending)[:PART_BYTES])
+        self._upload.send(part)
+        requests.count(bytes_written=len(part))
+        del self._pending[:PART_BYTES]
 
     def commit(self) -> None:
         """Makes the object appear."""
         if self._upload is None:
-            with errors_name(self._uri):
-                client().put_object(Bucket=self._bucket, Key=self._key, Body=self._pending)
+            self._store.put(self._uri, self._pending)
             requests.count(bytes_written=len(self._pending))
             return
         while self._pending:
-            self._send_part(bytes(memoryview(self._pending)[:PART_BYTES]))
-            del self._pending[:PART_BYTES]
-        try:
-            with errors_name(self._uri):
-                client().complete_multipart_upload(
-                    Bucket=self._bucket,
-                    Key=self._key,
-                    UploadId=self._upload,
-                    MultipartUpload={"Parts": self._parts},
-                )
-        except NotFound:
-            # A repeated request finds no upload when the first did complete it and only its answer was lost.
-            with errors_name(self._uri):
-                found = client().head_object(Bucket=self._bucket, Key=self._key)
-            if found["ContentLength"] != self._written:
-                raise
+            self._send_part()
+        self._upload.commit(self._written)
 
     def abort(self) -> None:
         """Forgets all that was written."""
         if self._upload is not None:
-            with errors_name(self._uri):
-                client().abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload)
-
-
-def etag_of(response: dict[str, Any], uri: str) -> str:
-    """The ETag in an answer, without quotes.
-
-    Raises:
-      StorageError: there is none, so the object can't be pinned.
-    """
-    etag = str(response.get("ETag", "")).strip('"')
-    if not etag:
-        raise StorageError(uri, "the server gives no ETag for it: what can't be pinned isn't read; upload it by S3")
-    return etag
+            self._upload.abort()

@@ -1,0 +1,1 @@
+"""Google Cloud Storage and Azure Blob Storage on servers that speak their protocols: `make test-stores`."""
