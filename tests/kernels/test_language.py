@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transforms.kernels.language import fasttext_inference
+from transforms.kernels.language import fasttext_inference, word_cache
 from transforms.kernels.language import identification as language
 from transforms.kernels.language.fasttext_model import (
     HIERARCHICAL_SOFTMAX,
@@ -251,17 +251,19 @@ def test_the_result_does_not_depend_on_what_came_before(model: LanguageModel, li
 
 
 def test_a_cache_too_small_changes_nothing(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fasttext_inference, "CACHE_SIZE", 0)
+    monkeypatch.setattr(word_cache, "CACHE_SIZE", 0)
     small = LanguageModel.from_file(language.default_model_path())
-    assert len(small._cache.rows) == 16
+    assert small._cache.slots == 16
     lines = [*SENTENCES.values(), " ".join(SENTENCES.values()) * 3]
     assert identify(small, lines) == identify(model, lines)
 
 
 def test_the_cache_is_bounded() -> None:
     for width in (1, 16, 256, 10_000):
-        cache = fasttext_inference.empty_cache(width)
-        assert sum(array.nbytes for array in cache) <= max(fasttext_inference.CACHE_SIZE, 16 * (4 * width + 40))
+        cache = word_cache.empty_cache(width)
+        slot = 4 * width + 128  # at most
+        assert cache.slots * 8 * cache.stride <= max(word_cache.CACHE_SIZE, 16 * slot)
+        assert cache.memory.ctypes.data % 64 == 0 and len(cache.memory) == (cache.slots + 1) * cache.stride
 
 
 def test_compiled_once_for_all(model: LanguageModel) -> None:

@@ -22,6 +22,7 @@ from transforms.io.readers.kept_values import KeptArrays
 from transforms.io.readers.parquet_footer import Footer, names_of, read_footer
 from transforms.io.readers.parquet_schema import Column
 from transforms.io.readers.reader import FirstLook, Look, Reader
+from transforms.kernels.text.utf8 import all_utf8
 
 PIECE_ROWS = 1024  # rows decoded at once: 3 MB of ordinary documents
 PIECE_BYTES = 4 * MIB
@@ -273,12 +274,25 @@ def _as_string(values: pa.Array) -> pa.Array:
 
 
 def invalid_utf8(text: pa.Array) -> np.ndarray:
-    """Mask of the values of a string array that aren't UTF-8 (bool); 5,000 MB/s while there are none."""
+    """Mask of the values of a string array that aren't UTF-8 (bool); 6 GB/s while there are none."""
+    if _all_utf8(text):
+        return np.zeros(len(text), bool)
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
         return invalid_utf8_reference(text)
     return np.zeros(len(text), bool)
+
+
+def _all_utf8(text: pa.StringArray) -> bool:
+    """Whether the bytes of a string array are UTF-8, those under its nulls too."""
+    _, offsets_buffer, values_buffer = text.buffers()
+    if not len(text) or values_buffer is None:
+        return True
+    offsets = np.frombuffer(offsets_buffer, np.int32, len(text) + 1, 4 * text.offset)
+    values = np.frombuffer(values_buffer, np.uint8)
+    values.flags.writeable = offsets.flags.writeable = False  # one compiled version, whatever Arrow says of its buffers
+    return all_utf8(values, offsets)
 
 
 def invalid_utf8_reference(text: pa.Array) -> np.ndarray:

@@ -9,8 +9,6 @@ most over 83,175 real texts.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
@@ -18,38 +16,13 @@ from transforms.kernels.language.fasttext_index import FNV_OFFSET, FNV_PRIME, fi
 from transforms.kernels.language.fasttext_loss import predict, predict_all
 from transforms.kernels.language.fasttext_model import END_OF_LINE, LABEL_PREFIX, ModelArrays
 from transforms.kernels.language.lanes import LANES, add_lanes
+from transforms.kernels.language.word_cache import CACHED_BYTES, COUNTS, SUMS, WordCache, find_words
 
-CACHED_BYTES = 32  # longest word that is cached: four 64-bit halves of its key
-CACHE_SIZE = 8 << 20  # bytes; much more than fits the processor's own caches gains nothing
 _WORDS_AHEAD = 64  # found before they are looked up: the cache's memory is waited for once, not once a word
+_TEXTS_AT_ONCE = 1 << 12  # whose sums are held
 _PREFIX = np.frombuffer(LABEL_PREFIX, np.uint8).copy()
 _END = np.frombuffer(END_OF_LINE, np.uint8).copy()
 _END_HASH = int(np.uint32(fnv1a.py_func(_END, 0, len(_END))).view(np.int32))
-
-
-class WordCache(NamedTuple):
-    """A direct-mapped cache of words' sums; a slot belongs to the last word that came to it."""
-
-    keys: np.ndarray  # uint64 (slots, 4): the word's bytes, zero-padded; no word has a zero byte
-    rows: np.ndarray  # int32 (slots): how many rows were added up
-    hashes: np.ndarray  # int32 (slots): the word's hash, for word n-grams
-    sums: np.ndarray  # float32 ((slots + 1) * width); the last is for words that are too long for a key
-
-
-def empty_cache(width: int) -> WordCache:
-    """A cache of at most CACHE_SIZE bytes, and 16 slots at least, for sums of ``width`` columns."""
-    slots = 1 << max(4, (CACHE_SIZE // (4 * width + CACHED_BYTES + 8)).bit_length() - 1)
-    return WordCache(
-        keys=np.zeros((slots, CACHED_BYTES // 8), np.uint64),
-        rows=np.zeros(slots, np.int32),
-        hashes=np.zeros(slots, np.int32),
-        sums=np.zeros((slots + 1) * width, np.float32),
-    )
-
-
-@njit(cache=True, inline="always")
-def _is_space(byte: int) -> bool:
-    return byte <= 32 and (byte == 32 or byte == 0 or (9 <= byte <= 13))
 
 
 @njit(cache=True, inline="always")
@@ -105,9 +78,9 @@ def has_letters(data: np.ndarray, start: int, stop: int, wanted: int, letters: n
 
 
 @njit(cache=True)
-def _add_rows(total: np.ndarray, start: int, width: int, rows: np.ndarray, matrix: np.ndarray) -> None:
-    """Adds rows of a matrix to ``total[start:start + width]``, one after the other."""
-    for i in range(rows.size):
+def _add_rows(total: np.ndarray, start: int, width: int, rows: np.ndarray, count: int, matrix: np.ndarray) -> None:
+    """Adds the first ``count`` rows of a matrix to ``total[start:start + width]``, one after the other."""
+    for i in range(np.uint64(count)):
         for column in range(0, width, LANES):
             add_lanes(total, start + column, matrix, rows[i] * width + column)
 
@@ -205,169 +178,126 @@ def _starts_with(data: np.ndarray, start: int, stop: int, prefix: np.ndarray) ->
 
 
 @njit(cache=True)
-def _find_words(
-    data: np.ndarray, position: int, stop: int, slots: int, found: np.ndarray, keys: np.ndarray
-) -> tuple[np.int64, np.int64]:
-    """Finds as many words of ``data[position:stop]`` as there is room for; returns how many, and where they end.
-
-    Args:
-      slots: of the cache, a power of two.
-      found: int64 (words, 3), written: where a word starts and ends, and its slot.
-      keys: uint64 (words, 4), written.
-    """
-    count, place, end = np.uint64(0), np.uint64(position), np.uint64(stop)  # unsigned as in _word_rows
-    while count < np.uint64(len(found)):
-        while place < end and _is_space(data[place]):
-            place += np.uint64(1)
-        if place == end:
-            break
-        first = place
-        key_0, key_1, key_2, key_3 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
-        while place < end and not _is_space(data[place]):
-            offset = place - first
-            bits = np.uint64(data[place]) << ((offset & np.uint64(7)) * np.uint64(8))
-            if offset < np.uint64(8):
-                key_0 |= bits
-            elif offset < np.uint64(16):
-                key_1 |= bits
-            elif offset < np.uint64(24):
-                key_2 |= bits
-            elif offset < np.uint64(32):
-                key_3 |= bits
-            place += np.uint64(1)
-        mixed = (key_0 ^ (key_1 * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed ^= (key_2 ^ (key_3 * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0x94D049BB133111EB)
-        mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-        found[count, 0], found[count, 1] = first, place
-        found[count, 2] = np.int64(mixed >> np.uint64(40)) & (slots - 1)
-        keys[count, 0], keys[count, 1], keys[count, 2], keys[count, 3] = key_0, key_1, key_2, key_3
-        count += np.uint64(1)
-    return np.int64(count), np.int64(place)
-
-
-@njit(cache=True)
-def sum_text(
-    total: np.ndarray,
+def _sum_texts(
     data: np.ndarray,
-    start: int,
-    stop: int,
-    bounded: np.ndarray,
-    rows: np.ndarray,
-    hashes: np.ndarray,
-    found: np.ndarray,
-    keys: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    wanted: np.ndarray,
     model: ModelArrays,
     cache: WordCache,
-) -> int:
-    """Sets ``total`` to the sum of all rows of one line of text; returns how many rows they are."""
-    # Once, not in the loop: each look into the tuple counts a reference.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of all rows of texts, each one line, and how many rows they are.
+
+    Args:
+      starts, stops: int32 and int64 (texts, or more): text k is ``data[starts[k]:stops[k]]``.
+      wanted: bool (texts): which; the others have 0 rows.
+
+    Returns:
+      float32 (texts, width) and int64 (texts).
+    """
+    # Once, not in the loops: each look into a tuple counts a reference.
     spellings, spelling_ends, entry_slots = model.spellings, model.spelling_ends, model.entry_slots
-    width, matrix = model.width, model.rows
-    kept_bits, kept_before, kept_rows = model.kept_bits, model.kept_before, model.kept_rows
-    cached_keys, cached_rows, cached_hashes, cached_sums = cache.keys, cache.rows, cache.hashes, cache.sums
-    total[:] = 0
-    row_count = 0
-    words = 0
-    position = start
-    number = count = 0
-    while True:
-        if number == count:
-            count, position = _find_words(data, position, stop, cached_rows.size, found, keys)
-            number = 0
-            if count == 0:
-                break
-        first, last, slot = found[number, 0], found[number, 1], found[number, 2]
-        key_0, key_1, key_2, key_3 = keys[number, 0], keys[number, 1], keys[number, 2], keys[number, 3]
-        number += 1
-        cacheable = last - first <= CACHED_BYTES
-        hit = (
-            cacheable
-            and cached_keys[slot, 0] == key_0
-            and cached_keys[slot, 1] == key_1
-            and cached_keys[slot, 2] == key_2
-            and cached_keys[slot, 3] == key_3
-        )
-        if hit:
-            row_count += cached_rows[slot]
-            if hashes.size > 0:
-                hashes[words] = cached_hashes[slot]
-        else:
-            if last - first == _END.size and _starts_with(data, first, last, _END):
-                break  # a literal </s> ends the line for the library too
-            value = fnv1a(data, first, last)
-            entry, _ = find_entry(data, first, last, value, spellings, spelling_ends, entry_slots)
-            if entry >= model.words or (entry < 0 and _starts_with(data, first, last, _PREFIX)):
-                continue  # a label within the text is no word
-            added = _word_rows(
-                data,
-                first,
-                last,
-                entry,
-                model.words,
-                model.minimum_ngram,
-                model.maximum_ngram,
-                model.buckets,
-                model.pruned,
-                kept_bits,
-                kept_before,
-                kept_rows,
-                bounded,
-                rows,
-            )
-            row_count += added
-            if hashes.size > 0:
-                hashes[words] = np.int32(np.uint32(value))
+    width, matrix, model_words, word_ngrams = model.width, model.rows, model.words, model.word_ngrams
+    minimum_ngram, maximum_ngram, buckets = model.minimum_ngram, model.maximum_ngram, model.buckets
+    kept_bits, kept_before, kept_rows, pruned = model.kept_bits, model.kept_before, model.kept_rows, model.pruned
+    end_of_line = model.end_of_line
+    memory, sums, stride = cache.memory, cache.sums, cache.stride
+    bounded, hashes, rows, found, keys = _room(starts, stops, wanted, model)
+    totals, row_counts = np.zeros((wanted.size, width), np.float32), np.zeros(wanted.size, np.int64)
+    total = totals.reshape(-1)
+    for k in range(wanted.size):
+        if not wanted[k]:
+            continue
+        row_count = np.int64(0)
+        words = 0
+        position = np.int64(starts[k])
+        number = count = np.int64(0)
+        while True:
+            if number == count:
+                count, position = find_words(data, position, stops[k], cache, found, keys)
+                number = np.int64(0)
+                if count == 0:
+                    break
+            at = np.uint64(number)
+            first, last, slot = found[at, 0], found[at, 1], found[at, 2]
+            key_0, key_1, key_2, key_3 = keys[at, 0], keys[at, 1], keys[at, 2], keys[at, 3]
+            number += 1
+            cacheable = last - first <= CACHED_BYTES
             if not cacheable:
-                slot = cached_rows.size
-            cached_sums[slot * width : (slot + 1) * width] = 0
-            _add_rows(cached_sums, slot * width, width, rows[:added], matrix)
-            if cacheable:
-                cached_keys[slot, 0], cached_keys[slot, 1] = key_0, key_1
-                cached_keys[slot, 2], cached_keys[slot, 3] = key_2, key_3
-                cached_rows[slot] = added
-                cached_hashes[slot] = np.int32(np.uint32(value))
-        for column in range(0, width, LANES):
-            add_lanes(total, column, cached_sums, slot * width + column)
-        words += 1
-    count = 0
-    if model.end_of_line >= 0:
-        rows[0] = model.end_of_line
-        count = 1
-        _add_rows(total, 0, width, rows[:1], matrix)
-    if model.word_ngrams > 1:
-        row_count += count
-        hashes[words] = _END_HASH
-        count = _word_ngram_rows(
-            hashes[: words + 1],
-            model.word_ngrams,
-            model.words,
-            model.buckets,
-            model.pruned,
-            kept_bits,
-            kept_before,
-            kept_rows,
-            rows,
-        )
-        _add_rows(total, 0, width, rows[:count], matrix)
-    return row_count + count
+                slot = cache.slots
+            base = np.uint64(slot * stride)
+            differing = (memory[base] ^ key_0) | (memory[base + np.uint64(1)] ^ key_1)
+            differing |= (memory[base + np.uint64(2)] ^ key_2) | (memory[base + np.uint64(3)] ^ key_3)
+            counts = memory[base + np.uint64(COUNTS)]
+            if not cacheable or differing != np.uint64(0):
+                if last - first == _END.size and _starts_with(data, first, last, _END):
+                    break  # a literal </s> ends the line for the library too
+                value = fnv1a(data, first, last)
+                entry, _ = find_entry(data, first, last, value, spellings, spelling_ends, entry_slots)
+                if entry >= model_words or (entry < 0 and _starts_with(data, first, last, _PREFIX)):
+                    continue  # a label within the text is no word
+                added = _word_rows(
+                    data,
+                    first,
+                    last,
+                    entry,
+                    model_words,
+                    minimum_ngram,
+                    maximum_ngram,
+                    buckets,
+                    pruned,
+                    kept_bits,
+                    kept_before,
+                    kept_rows,
+                    bounded,
+                    rows,
+                )
+                counts = np.uint64(added) << np.uint64(32) | np.uint64(value)
+                memory[base], memory[base + np.uint64(1)] = key_0, key_1
+                memory[base + np.uint64(2)], memory[base + np.uint64(3)] = key_2, key_3
+                memory[base + np.uint64(COUNTS)] = counts
+                sum_at = 2 * (slot * stride + SUMS)
+                sums[sum_at : sum_at + width] = 0
+                _add_rows(sums, sum_at, width, rows, added, matrix)
+            row_count += np.int64(counts >> np.uint64(32))
+            if hashes.size > 0:
+                hashes[words] = np.int32(np.uint32(counts & np.uint64(0xFFFFFFFF)))
+            for column in range(0, width, LANES):
+                add_lanes(total, k * width + column, sums, 2 * (slot * stride + SUMS) + column)
+            words += 1
+        count = np.int64(0)
+        if end_of_line >= 0:
+            rows[0] = end_of_line
+            count = np.int64(1)
+            _add_rows(total, k * width, width, rows, count, matrix)
+        if word_ngrams > 1:
+            row_count += count
+            hashes[words] = _END_HASH
+            ngrams = hashes[: words + 1]
+            more = _word_ngram_rows(
+                ngrams, word_ngrams, model_words, buckets, pruned, kept_bits, kept_before, kept_rows, rows
+            )
+            count = np.int64(more)
+            _add_rows(total, k * width, width, rows, count, matrix)
+        row_counts[k] = row_count + count
+    return totals, row_counts
 
 
 @njit(cache=True)
-def room(
-    data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, window: int, model: ModelArrays
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What ``sum_text`` writes to, large enough for each of the texts: total, bounded, hashes, rows, found, keys."""
+def _room(
+    starts: np.ndarray, stops: np.ndarray, wanted: np.ndarray, model: ModelArrays
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What is written to, large enough for each of the texts: bounded, hashes, rows, found, keys."""
     longest = 0
-    for k in range(valid.size):
-        if valid[k]:
-            longest = max(longest, window_end(data, offsets[k], offsets[k + 1], window) - offsets[k])
-    total = np.empty(model.width, np.float32)
+    for k in range(wanted.size):
+        if wanted[k]:
+            longest = max(longest, stops[k] - starts[k])
     bounded = np.empty(longest + 2, np.uint8)
     hashes = np.empty(longest // 2 + 2 if model.word_ngrams > 1 else 0, np.int32)
     ngrams = (longest + 2) * min(longest + 2, model.maximum_ngram) + 1
     rows = np.empty(max(ngrams, hashes.size * min(hashes.size, model.word_ngrams)), np.int32)
     found, keys = np.empty((_WORDS_AHEAD, 3), np.int64), np.empty((_WORDS_AHEAD, CACHED_BYTES // 8), np.uint64)
-    return total, bounded, hashes, rows, found, keys
+    return bounded, hashes, rows, found, keys
 
 
 @njit(cache=True)
@@ -397,22 +327,22 @@ def identify(
       scores: float32 (texts), written.
     """
     count = model.output.shape[1]
-    total, bounded, hashes, rows, found, keys = room(data, offsets, valid, window, model)
+    stops, wanted = np.zeros(valid.size, np.int64), np.zeros(valid.size, np.bool_)
+    for k in range(valid.size):
+        if valid[k]:
+            stops[k] = window_end(data, offsets[k], offsets[k + 1], window)
+            wanted[k] = has_letters(data, offsets[k], stops[k], min_letters, letters)
     logits = np.empty(count, np.float32)
     stack, stack_scores = np.empty(count + 2, np.int64), np.empty(count + 2, np.float32)
-    for k in range(valid.size):
-        labels[k], scores[k] = count, 0
-        if not valid[k]:
-            continue
-        start = offsets[k]
-        stop = window_end(data, start, offsets[k + 1], window)
-        if not has_letters(data, start, stop, min_letters, letters):
-            continue
-        row_count = sum_text(total, data, start, stop, bounded, rows, hashes, found, keys, model, cache)
-        if row_count > 0:
-            best, probability = predict(total, row_count, logits, stack, stack_scores, model)
-            if best >= 0:
-                labels[k], scores[k] = best, probability
+    labels[:], scores[:] = count, 0
+    for first in range(0, valid.size, _TEXTS_AT_ONCE):
+        some = slice(first, first + _TEXTS_AT_ONCE)
+        totals, row_counts = _sum_texts(data, offsets[some], stops[some], wanted[some], model, cache)
+        for k in range(row_counts.size):
+            if row_counts[k] > 0:
+                best, probability = predict(totals[k], row_counts[k], logits, stack, stack_scores, model)
+                if best >= 0:
+                    labels[first + k], scores[first + k] = best, probability
 
 
 @njit(cache=True)
@@ -433,16 +363,18 @@ def score(
       scores: float32 (texts, wanted labels), written; NaN for a text of which the model knows nothing.
     """
     count = model.output.shape[1]
-    total, bounded, hashes, rows, found, keys = room(data, offsets, valid, window, model)
+    stops = np.zeros(valid.size, np.int64)
+    for k in range(valid.size):
+        if valid[k]:
+            stops[k] = window_end(data, offsets[k], offsets[k + 1], window)
     logits, probabilities = np.empty(count, np.float32), np.empty(count, np.float32)
     stack, stack_scores = np.empty(count + 2, np.int64), np.empty(count + 2, np.float32)
-    for k in range(valid.size):
-        scores[k] = np.nan
-        if not valid[k]:
-            continue
-        stop = window_end(data, offsets[k], offsets[k + 1], window)
-        row_count = sum_text(total, data, offsets[k], stop, bounded, rows, hashes, found, keys, model, cache)
-        if row_count > 0:
-            predict_all(total, row_count, logits, stack, stack_scores, probabilities, model)
-            for i in range(wanted.size):
-                scores[k, i] = probabilities[wanted[i]]
+    scores[:] = np.nan
+    for first in range(0, valid.size, _TEXTS_AT_ONCE):
+        some = slice(first, first + _TEXTS_AT_ONCE)
+        totals, row_counts = _sum_texts(data, offsets[some], stops[some], valid[some], model, cache)
+        for k in range(row_counts.size):
+            if row_counts[k] > 0:
+                predict_all(totals[k], row_counts[k], logits, stack, stack_scores, probabilities, model)
+                for i in range(wanted.size):
+                    scores[first + k, i] = probabilities[wanted[i]]

@@ -22,6 +22,7 @@ import pyarrow as pa
 from transforms.kernels.language import fasttext_inference
 from transforms.kernels.language.fasttext_model import LABEL_PREFIX, UnsupportedModelError, read_labels, read_model
 from transforms.kernels.language.iso_codes import ISO_639_3
+from transforms.kernels.language.word_cache import empty_cache
 
 UNDETERMINED = "und"
 WINDOW = 1000
@@ -92,7 +93,7 @@ def _buffers(text: pa.StringArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 class LanguageModel:
     """A fastText model for classification, as arrays.
 
-    Picklable; a copy starts with an empty word cache (8 MiB or less). Not for several threads at once.
+    Picklable; a copy starts with an empty word cache (32 MiB or less). Not for several threads at once.
 
     Attributes:
       labels: as the model has them, without ``__label__``.
@@ -102,7 +103,7 @@ class LanguageModel:
     def __init__(self, data: np.ndarray, name: str, rows_file: Path | None = None) -> None:
         self._model, self.labels = read_model(data, name, rows_file)
         self.sha256 = "" if rows_file else hashlib.sha256(data.data).hexdigest()
-        self._cache = fasttext_inference.empty_cache(self._model.width)
+        self._cache = empty_cache(self._model.width)
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "model") -> LanguageModel:
@@ -187,7 +188,7 @@ class LanguageModel:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._cache = fasttext_inference.empty_cache(self._model.width)
+        self._cache = empty_cache(self._model.width)
 
 
 class LibraryModel:

@@ -32,3 +32,19 @@ def add_lanes(_typing_context: Any, total: Any, position: Any, values: Any, star
         return context.get_dummy_value()
 
     return numba.types.void(total, numba.types.int64, values, numba.types.int64), generate
+
+
+@numba.extending.intrinsic
+def prefetch(_typing_context: Any, array: Any, position: Any) -> Any:
+    """Asks the processor for the memory of an element that will be read soon; changes nothing."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, number(0), number(3), number(1)])  # to be read, often, data
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.int64), generate

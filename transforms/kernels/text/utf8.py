@@ -23,6 +23,49 @@ def load_word(_typing_context: Any, array: Any, position: Any) -> Any:
 
 
 @numba.njit(cache=True, inline="always")
+def _is_wrong(byte: int, before: int, before_2: int, before_3: int) -> bool:
+    """Whether no UTF-8 has this byte after the three before it (Unicode Standard, table 3-7); without a branch."""
+    continues = (byte & 0xC0) == 0x80
+    expected = (before >= 0xC0) | (before_2 >= 0xE0) | (before_3 >= 0xF0)
+    never = (byte == 0xC0) | (byte == 0xC1) | (byte >= 0xF5)
+    too_small = ((before == 0xE0) & (byte < 0xA0)) | ((before == 0xF0) & (byte < 0x90))
+    too_large = ((before == 0xED) & (byte >= 0xA0)) | ((before == 0xF4) & (byte >= 0x90))
+    return (continues != expected) | never | too_small | too_large
+
+
+@numba.njit(cache=True, nogil=True)
+def all_utf8(values: Any, offsets: Any) -> bool:
+    """Whether each text ``values[offsets[i]:offsets[i + 1]]`` is UTF-8.
+
+    That is so if all together are, and none begins within a character. The loop becomes vector code.
+    """
+    start, stop = np.uint64(offsets[0]), np.uint64(offsets[-1])
+    one, two, three, block = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(256)
+    wrong = False
+    before = before_2 = before_3 = np.uint8(0)
+    for i in range(start, min(start + three, stop)):
+        wrong |= _is_wrong(values[i], before, before_2, before_3)
+        before_3, before_2, before = before_2, before, values[i]
+    position = start + three
+    while position < stop:
+        end = min(position + block, stop)
+        high = values[position - one]
+        for i in range(position, end):
+            high |= values[i]
+        if high >= 0x80:
+            for i in range(position, end):
+                wrong |= _is_wrong(values[i], values[i - one], values[i - two], values[i - three])
+        position = end
+    if stop - start >= three:
+        before, before_2, before_3 = values[stop - one], values[stop - two], values[stop - three]
+    wrong |= bool(before >= 0xC0 or before_2 >= 0xE0 or before_3 >= 0xF0)
+    for i in range(len(offsets) - 1):
+        if offsets[i] < offsets[i + 1]:
+            wrong |= (values[np.uint64(offsets[i])] & 0xC0) == 0x80
+    return not wrong
+
+
+@numba.njit(cache=True, inline="always")
 def is_plain_ascii(word: np.uint64) -> bool:
     """Whether eight bytes are printable ASCII (0x20-0x7E), and not all of them spaces.
 
