@@ -12,7 +12,7 @@ import dataclasses
 import datetime
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from beam_pipeline.lineage.progress import Progress
 from beam_pipeline.plan import Plan
 from beam_pipeline.poller import Poller
+from schemas.errors import ToldError
 from transforms.io import storage
 
 if TYPE_CHECKING:
@@ -189,6 +190,26 @@ def reported(plan: Plan, poller: Poller) -> Iterator[Events]:
         raise
     else:
         events.send("COMPLETE")
+    finally:
+        client.close(10)
+
+
+def complete(plan: Callable[[], Plan], contents: Mapping[str, Any]) -> None:
+    """Sends COMPLETE for a run that was done when its command was killed, so that it may not have been sent.
+
+    Args:
+      plan: makes the run's plan; a run that can't be planned any more is a warning.
+      contents: its manifest.
+    """
+    client = _client()
+    if client is None:
+        return
+    try:
+        events = Events(plan(), client)
+        events.done(contents)
+        events.send("COMPLETE")
+    except ToldError as error:
+        _log.warning("the OpenLineage event COMPLETE couldn't be sent: %s", error)
     finally:
         client.close(10)
 

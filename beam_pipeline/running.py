@@ -70,6 +70,10 @@ class RunFailed(ToldError):
     """The run isn't done; what it has committed stays, and the same command goes on from there."""
 
 
+class RunStopped(RunFailed):
+    """It isn't waited for any more, by somebody's wish."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Prepared:
     """A planned run, its lineage database, what planning has asked of the store, and who sends its events, if any."""
@@ -175,10 +179,10 @@ def _attempt(
             ):
                 return execute(options, functools.partial(pipeline.build, plan=plan, files=files), job)
         except StillAtWork as left:
-            raise RunFailed(f"run {plan.run} isn't waited for any more; {left}") from None
+            raise RunStopped(f"run {plan.run} isn't waited for any more; {left}") from None
         except KeyboardInterrupt:
             lineage.finish_run(plan.run, "stopped", {})
-            raise RunFailed(
+            raise RunStopped(
                 f"run {plan.run} was stopped. What is done is kept; run the same command to go on."
             ) from None
         except Exception as error:

@@ -1,9 +1,10 @@
-"""What dead runs have left under an output: unfinished writes, and objects that the plan doesn't know."""
+"""What dead runs have left under an output, or in a corpus: unfinished writes, and objects that nothing knows."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +12,17 @@ import pyarrow.parquet as pq
 
 from beam_pipeline.plan import read_plan
 from schemas import run_layout
+from schemas.corpus_layout import CorpusLayout
+from schemas.fingerprint_index import FingerprintIndex
 from schemas.run_layout import SHARD_OBJECT
 from schemas.shards import Shard
 from transforms.io import storage
 from transforms.io.own_objects import DamagedObject, opened
 from transforms.io.source_list import read_planned
+
+_LIST = re.compile(r"(\d{6,})\.json")
+_OF_A_RUN = re.compile(r"((?:segments|sketches)/(\d{6,})[^/]*)/")
+"""A folder below ``index/``, and the number of the run after which it was written."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,8 +47,12 @@ def stale_objects(output: str, older_than: datetime.timedelta) -> Iterator[Stale
     ``tokens/`` counts if its name is no shard's of the plan, or its footer says other settings or another version of
     the source. That takes a request an object, sometimes two. Without a plan, objects aren't judged.
 
+    Of a corpus, that is asked of each run in its index, and an object under ``index/`` counts if the index doesn't name
+    it. What a run has written that isn't in the index yet is left.
+
     Raises:
       StorageError: the store refuses.
+      ValueError: a list of the index is damaged.
     """
     now = datetime.datetime.now(datetime.UTC)
     for unfinished in storage.list_unfinished(storage.join(output, "")):
@@ -49,6 +60,18 @@ def stale_objects(output: str, older_than: datetime.timedelta) -> Iterator[Stale
         if age >= older_than:
             reason = f"begun {age.total_seconds() / 3600:.1f} hours ago and never committed"
             yield StaleObject(unfinished.uri, reason, unfinished)
+    corpus = CorpusLayout(storage.absolute(output))
+    if storage.stat(corpus.identity) is None:
+        yield from _of_run(output)
+        return
+    lists = _lists(corpus.index)
+    if lists:
+        for run in lists[-1].runs:
+            yield from _of_run(corpus.run(run.number))
+        yield from _of_index(corpus.index, lists)
+
+
+def _of_run(output: str) -> Iterator[StaleObject]:
     plan = read_plan(output)
     if plan is None:
         return
@@ -57,6 +80,33 @@ def stale_objects(output: str, older_than: datetime.timedelta) -> Iterator[Stale
     etags = {(item.source if isinstance(item, Shard) else item).number: item.etag for item in planned}
     yield from _unknown(layout.fingerprints, plan.deciding.fingerprints_hash, etags)
     yield from _unknown(layout.kept(plan.deciding), plan.deciding.settings_hash, etags)
+
+
+def _lists(uri: str) -> list[FingerprintIndex]:
+    """What the index of a corpus is, and what it was a run before: lists are removed late."""
+    try:
+        names = [info.uri.rpartition("/")[2] for info in storage.list_objects(uri)]
+    except storage.NotFound:
+        return []
+    numbered = sorted((name for name in names if _LIST.fullmatch(name)), key=lambda name: int(name.split(".")[0]))
+    found = []
+    for name in numbered[-2:]:
+        place = storage.join(uri, name)
+        try:
+            found.append(FingerprintIndex.decode(storage.read_bytes(place), uri))
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+    return found
+
+
+def _of_index(uri: str, lists: list[FingerprintIndex]) -> Iterator[StaleObject]:
+    latest = lists[-1].runs[-1].number
+    named = {f"segments/{segment.name}" for index in lists for segment in index.segments}
+    named |= {f"sketches/{run.number:06}" for index in lists for run in index.runs}
+    for info in storage.list_objects(uri):
+        of_run = _OF_A_RUN.match(info.uri[len(storage.join(uri, "")) :])
+        if of_run and int(of_run[2]) <= latest and of_run[1] not in named:
+            yield StaleObject(info.uri, "the index doesn't name it")
 
 
 def remove(stale: StaleObject) -> None:

@@ -48,6 +48,14 @@ class CorpusLayout:
         """The folder of the versions."""
         return self._below("versions")
 
+    def run(self, number: int) -> str:
+        """The output of a run."""
+        return self._below("runs", f"{number:06}")
+
+    def version_folder(self, name: str) -> str:
+        """The folder of a version."""
+        return self._below("versions", name)
+
     def version(self, name: str) -> str:
         """The manifest of a version, written last."""
         return self._below("versions", name, "version.json")

@@ -6,6 +6,7 @@ import concurrent.futures
 import dataclasses
 import io
 import json
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,19 @@ from beam_pipeline.cli import main
 from beam_pipeline.corpus import Corpus, CorpusError, indexing
 from beam_pipeline.corpus.growing import index_before
 from beam_pipeline.corpus.versions import decide_anew
+from beam_pipeline.finished_runs import finished_run
 from beam_pipeline.options import beam_options
 from beam_pipeline.planned_sources import PlanError
+from beam_pipeline.report.run_result import result_of
 from beam_pipeline.sample import tokenizer_path
+from beam_pipeline.trial.result import totals
 from tests import runs
 from tests.corpus_promises import check
 from tests.postgres import waiting_for_lock
 from transforms.io import storage
 from transforms.io.corpus_lock import alone
 from transforms.io.index_parts import BANDS, Part
+from transforms.io.lineage import Lineage
 
 VALUES: dict[str, Any] = {"tokenizer": str(tokenizer_path()), "shard_bytes": "300KiB"}
 
@@ -91,7 +96,12 @@ def test_the_runs_are_told_apart_in_the_ledger_and_all_are_done(grown: Grown) ->
         assert corpus.claim([info for file in grown.files if (info := storage.stat(str(file)))], []) is None
 
 
-def test_a_run_that_was_killed_before_it_was_indexed_is_indexed_by_the_next(grown: Grown) -> None:
+def test_a_run_that_was_killed_before_it_was_indexed_is_indexed_by_the_next(
+    grown: Grown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "openlineage.jsonl"
+    transport = {"type": "file", "log_file_path": str(told), "append": True}
+    monkeypatch.setenv("OPENLINEAGE__TRANSPORT", json.dumps(transport))
     with Corpus.open(grown.uri, create=False) as corpus:
         index = Path(corpus.layout.index)
         before = {path: path.read_bytes() for path in index.rglob("*") if path.is_file()}
@@ -108,6 +118,55 @@ def test_a_run_that_was_killed_before_it_was_indexed_is_indexed_by_the_next(grow
         assert change("SELECT state FROM runs WHERE run = %s").fetchone() == ("done",)
         assert {path: path.read_bytes() for path in index.rglob("*") if path.is_file()} == before
         assert corpus.pending() == []
+    [complete] = map(json.loads, told.read_text().splitlines())
+    assert (complete["eventType"], complete["run"]["runId"]) == ("COMPLETE", str(run))
+
+
+def test_a_run_whose_sources_are_replaced_while_it_is_at_work_is_given_up_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = runs.write_corpus(tmp_path / "in", files=3, documents=60, seed=8)
+    carry_out = running.carry_out
+
+    def overwrite(*arguments: Any) -> int:
+        monkeypatch.setattr(running, "carry_out", carry_out)
+        files[1].write_bytes(files[0].read_bytes())
+        return carry_out(*arguments)
+
+    monkeypatch.setattr(running, "carry_out", overwrite)
+    with Corpus.open(str(tmp_path / "corpus")) as corpus:
+        corpus.claim([info for file in files if (info := storage.stat(str(file)))], ["somewhere/"])
+        assert work(corpus) == 0
+        given_up, other = corpus.ledger.runs()
+        assert (given_up.state, other.state) == ("released", "done")
+        assert f"1 of its 3 sources were deleted or replaced while it ran: {files[1]}" in given_up.error
+        assert other.inputs == given_up.inputs == ("somewhere/",)
+        assert [source.uri for source in corpus.ledger.sources(other.number)] == [str(files[0]), str(files[2])]
+        assert [info.uri for info in corpus.new(storage.list_objects(str(tmp_path / "in")))] == [str(files[1])]
+        assert corpus.claim(storage.list_objects(str(tmp_path / "in")), []) is not None
+        assert work(corpus) == 0
+    assert check(tmp_path / "corpus", embedded_postgres.start())["exact_duplicate"] >= 50
+
+
+def test_clean_knows_the_index(grown: Grown, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "corpus"
+    shutil.copytree(grown.uri, copy)
+    assert main(["clean", str(copy)]) == 0
+    assert "nothing is left over" in capsys.readouterr().out
+    index = copy / "index"
+    stale = [index / "segments/000002-level-0/00000.texts", index / "sketches/000000/0000000"]
+    at_work = [index / "segments/000099/00000.texts", index / "sketches/000099/0000000"]  # of a run that is indexed now
+    for path in (*stale, *at_work):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"left")
+    of_run = copy / "runs" / "000001" / "tokens" / "notes.txt"
+    of_run.write_bytes(b"left")
+    assert main(["clean", str(copy), "--delete"]) == 0
+    said = capsys.readouterr().out
+    assert "3 stale objects removed" in said
+    assert all(f"{path}: the index doesn't name it" in said for path in stale)
+    assert not any(path.exists() for path in (*stale, of_run))
+    assert all(path.exists() for path in at_work)
 
 
 def test_merged_segments_have_what_the_single_ones_had(grown: Grown, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +280,29 @@ def test_a_witness_in_an_earlier_run_is_named(grown: Grown, capsys: pytest.Captu
         ]
 
 
+def test_a_report_is_of_all_runs(grown: Grown, tmp_path: Path) -> None:
+    finished = [finished_run(f"{grown.uri}/runs/{number:06}") for number in (1, 2, 3)]
+    counts = [run.manifest["counts"] for run in finished]
+    with Lineage(embedded_postgres.start()) as lineage:
+        result, distributions = result_of(finished[2], lineage, True, grown.uri, finished[:2])
+        alone, _ = result_of(finished[2], lineage)
+    assert result.looked.documents == sum(each["documents"] for each in counts) > alone.looked.documents
+    ends = totals(result)
+    assert ends["kept", ""]["documents"] == sum(each["kept"] for each in counts)
+    assert result.duplicates.exact == sum(each["dropped"]["exact_duplicate"] for each in counts)
+    with_text = sum(each["documents"] - sum(each["invalid"].values()) for each in counts)
+    assert {each.name: each.documents for each in distributions}["text_bytes"] == with_text
+    assert set(result.documents["source"].to_pylist()) == set(map(str, grown.files))
+    earlier = {str(file) for delivery in grown.deliveries[:2] for file in delivery}
+    for found in (result, alone):
+        assert any(cluster.texts[0].source in earlier for cluster in found.duplicates.clusters)  # of another run
+        assert {text.source for text in found.texts} <= set(map(str, grown.deliveries[2]))
+    page = tmp_path / "report.html"
+    assert main(["report", "--corpus", grown.uri, "--output", str(page)]) == 0
+    assert "3 runs of a corpus" in page.read_text()
+    assert main(["report", "--corpus", grown.uri, "--run", finished[0].output]) == 2
+
+
 def kept_of_version(grown: Grown, name: str) -> set[tuple[str, int]]:
     files = sorted(Path(grown.uri, "versions", name).glob("*/decisions/*.parquet"))
     rows = pa.concat_tables([pq.read_table(file) for file in files]).to_pylist()
@@ -228,17 +310,27 @@ def kept_of_version(grown: Grown, name: str) -> set[tuple[str, int]]:
 
 
 def test_deciding_all_anew_keeps_what_one_run_over_everything_keeps(
-    grown: Grown, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    grown: Grown, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs.run(grown.files, tmp_path / "one", "--shard_bytes", "300KiB", "--direct_num_workers", 1)
     one = {(row["source"], row["source_row"]) for row in runs.tokens(tmp_path / "one").to_pylist()}
+    monkeypatch.setenv("AMQP_URL", "amqp://127.0.0.1:1/")  # nobody listens: the event waits
+    told_to = ["--events_exchange", "pipeline"]
     decide = ["decide", "--corpus", grown.uri, "--direct_num_workers", "1", "--version"]
     before = {
         name: digest
         for number in (1, 2, 3)
         for name, digest in runs.digests(Path(grown.uri, "runs", f"{number:06}")).items()
     }
-    assert main([*decide, "anew"]) == 0
+    assert main([*decide, "anew", *told_to]) == 0
+    assert main([*decide, "anew", *told_to]) == 2  # nothing new is told
+    with psycopg.connect(embedded_postgres.start()) as connection:
+        place = f"{grown.uri}/versions/anew"
+        query = "DELETE FROM outbox WHERE stream = %s RETURNING type, data"
+        [(kind, told_of)] = connection.execute(query, [place]).fetchall()
+    manifest = json.loads(Path(place, "version.json").read_text())
+    assert (kind, told_of["output"], told_of["counts"]) == ("decision.done", place, manifest["counts"])
+    assert told_of["runs"] == [run["run"] for run in manifest["runs"]]
     assert kept_of_version(grown, "anew") == one
     assert main([*decide, "strict", "--min_similarity", "0.95"]) == 0
     assert len(kept_of_version(grown, "strict")) > len(one)

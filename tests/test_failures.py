@@ -173,6 +173,13 @@ def test_a_right_that_is_missing_is_named_before_any_work(own_database: str, tak
         as_owner(own_database, statement)
         lineage.check_rights()
         lineage.start_run(RUN, {}, "hash", "1", OUTCOMES)
+        with pytest.raises(LineageSchemaError, match="GRANT DELETE ON corpus_sources TO somebody"):
+            lineage.check_rights(corpora=True)
+        as_owner(
+            own_database,
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON corpora, corpus_runs, corpus_sources TO somebody",
+        )
+        lineage.check_rights(corpora=True)
 
 
 def test_tables_that_may_not_be_read(own_database: str) -> None:

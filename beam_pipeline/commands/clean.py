@@ -1,4 +1,4 @@
-"""``clean``: what runs that were killed have left under an output. Lists it; removes it if told to."""
+"""``clean``: what runs that were killed have left under an output or in a corpus. Lists it; removes it if told to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from beam_pipeline import failures, stale_objects
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``clean``."""
-    parser.add_argument("output", metavar="OUTPUT", help="a run's output: folder or s3:// prefix")
+    parser.add_argument("output", metavar="OUTPUT", help="folder or s3:// prefix: a run's output, or a corpus")
     parser.add_argument("--delete", action="store_true", help="remove what is listed")
     parser.add_argument(
         "--older_than",

@@ -13,7 +13,7 @@ from beam_pipeline.commands.lineage_arguments import print_json
 from beam_pipeline.corpus import Corpus, CorpusError
 from beam_pipeline.corpus.opened import OpenedCorpus
 from transforms.io import storage
-from transforms.io.corpus_ledger import LedgerRun
+from transforms.io.ledger_runs import LedgerRun
 
 
 def opened_corpus(uri: str, dsn: str = "") -> Corpus:

@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_pipeline import decide, failures, running
-from beam_pipeline.commands.corpus_arguments import opened_corpus
+from beam_pipeline.commands.corpus_arguments import finished_runs_of, opened_corpus
+from beam_pipeline.commands.told_products import Product
+from beam_pipeline.finished_runs import finished_run
 from beam_pipeline.options import UsageError, beam_options
 from beam_pipeline.settings import Settings, metavar_of
 from runners import local_flink
@@ -59,12 +61,24 @@ def _corpus(args: argparse.Namespace, changed: dict[str, Any]) -> int:
         options = beam_options(args.beam_flags)
         if not args.version or args.output:
             raise UsageError("version: with --corpus, give --version and no --output")
-        dsn = changed.pop("lineage_dsn", "")
+        dsn, exchange = changed.pop("lineage_dsn", ""), changed.pop("events_exchange", None)
         if others := sorted(changed.keys() - set(versions.CHANGEABLE)):
             raise UsageError(f"{others[0]}: a version decides on duplicates; of a recipe, runs decide (decide --run)")
         corpus = opened_corpus(args.corpus, dsn)
+        if exchange is None:
+            latest = finished_run(finished_runs_of(corpus)[-1].output)
+            exchange = str(latest.plan.settings.get("events_exchange", ""))
+        product = Product(exchange, corpus.dsn)
+
+    def tell(made: dict[str, Any]) -> None:
+        place = corpus.layout.version_folder(args.version)
+        product.done("decision", place, [run["run"] for run in made["runs"]], {"counts": made["counts"]})
+
     with corpus, local_flink.brought_up(options) as brought_up:
+        if (known := versions.found_version(corpus, args.version)) is not None:
+            tell(known)  # the command that made it may have been killed before it could
         contents = versions.decide_anew(corpus, args.version, changed, brought_up)
+    tell(contents)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     table = Table(title=f"version {args.version} of {corpus.layout.uri}", title_justify="left")
     table.add_column("documents")

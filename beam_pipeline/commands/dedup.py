@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         options = beam_options(args.beam_flags)
         try:
             planned = rededuplicate.prepare(args.run, args.output, args.against, changed)
-            product = Product(args, args.run)
+            product = Product(args.events_exchange, args.lineage_dsn, args.run)
         except pydantic.ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))

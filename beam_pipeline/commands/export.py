@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         if args.plan:
             _show(planning.draft(settings).contents, args.json, console)
             return 0
-        product = Product(args, settings.run[0])
+        product = Product(args.events_exchange, args.lineage_dsn, settings.run[0])
         plan = planning.make_plan(settings)
     with local_flink.brought_up(options) as brought_up:
         contents = running.carry_out(plan, brought_up)

@@ -1,4 +1,4 @@
-"""What ``export`` and ``dedup`` have in common: they record what they have made, and tell RabbitMQ."""
+"""What ``export``, ``dedup`` and ``decide --corpus`` have in common: they record what they made, and tell RabbitMQ."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ class Product:
     """Something that is made from runs and told when it is done.
 
     Args:
-      args: with ``events_exchange`` and ``lineage_dsn``.
-      run: output of a run that it is made from, whose lineage takes the record.
+      exchange: where it is told; empty: nowhere, and nothing is recorded.
+      dsn: PostgreSQL that takes the record; empty: that of ``run``, or the embedded one.
+      run: output of a run that it is made from.
 
     Raises:
       BrokerSettingsError: the environment doesn't say where RabbitMQ is.
       LineageUnavailable, LineageSchemaError: the database can't be used.
     """
 
-    def __init__(self, args: argparse.Namespace, run: str):
-        self._exchange: str = args.events_exchange
+    def __init__(self, exchange: str, dsn: str, run: str = ""):
+        self._exchange = exchange
         if self._exchange:
             self._settings = broker.parameters()
-            self._dsn, _ = locate(finished_run(run).output, None, args.lineage_dsn)
+            self._dsn, _ = locate(finished_run(run).output if run else None, None, dsn)
             with Lineage(self._dsn, retry_seconds=_SECONDS) as lineage:
                 lineage.migrate()
                 lineage.check_rights()

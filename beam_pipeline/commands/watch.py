@@ -131,4 +131,4 @@ def _work(args: argparse.Namespace, settings: Settings, of_runs: dict[str, objec
         largest = max((run.recorded.bytes for run in corpus.pending()), default=0)
         beam = options.fitted(options.beam_options(args.beam_flags), args.beam_flags, largest)
         with local_flink.brought_up(beam) as brought_up:
-            return corpus.work(of_runs, brought_up, Console(stderr=True), leave_out_vanished=True)
+            return corpus.work(of_runs, brought_up, Console(stderr=True))

@@ -13,7 +13,8 @@ from beam_pipeline import embedded_postgres
 from beam_pipeline.corpus.opened import Claim, CorpusError, OpenedCorpus
 from schemas.corpus_layout import CorpusLayout
 from transforms.io import storage
-from transforms.io.corpus_ledger import CorpusLedger, Pinned
+from transforms.io.corpus_ledger import CorpusLedger
+from transforms.io.ledger_runs import Pinned
 from transforms.io.lineage import Lineage, public_dsn
 
 if TYPE_CHECKING:  # Beam takes a second to be imported
@@ -31,10 +32,11 @@ class Corpus(OpenedCorpus):
         Args:
           uri: of the corpus.
           dsn: PostgreSQL with its ledger; empty: as the corpus was begun, or the embedded one.
-          create: begin it, if there is none.
+          create: begin it, if there is none, and make sure that runs of it may be made.
 
         Raises:
           CorpusError: there is none and it isn't to be begun, or its ledger is in another database.
+          LineageSchemaError: the user of the database may not write what runs have to.
           StorageError, LineageUnavailable: store or database refuse.
         """
         uri = storage.absolute(uri)
@@ -49,14 +51,16 @@ class Corpus(OpenedCorpus):
         lineage = Lineage(there)
         corpus = cls(layout, identity, there, dsn, lineage, CorpusLedger(lineage, identity))
         try:
-            corpus._register()
+            corpus._register(to_write=create)
         except BaseException:
             corpus.close()
             raise
         return corpus
 
-    def _register(self) -> None:
+    def _register(self, *, to_write: bool) -> None:
         self.lineage.migrate()
+        if to_write:
+            self.lineage.check_rights(corpora=True)
         if self.ledger.registered():
             return
         if _has_objects(self.layout.runs):
@@ -99,13 +103,11 @@ class Corpus(OpenedCorpus):
         values: Mapping[str, Any],
         options: PipelineOptions,
         console: Console,
-        *,
-        leave_out_vanished: bool = False,
     ) -> int:
         """Carries out every pending run, in order (``beam_pipeline.corpus.growing.work``)."""
         from beam_pipeline.corpus import growing  # brings Beam
 
-        return growing.work(self, values, options, console, leave_out_vanished=leave_out_vanished)
+        return growing.work(self, values, options, console)
 
     def release(self, number: int, reason: str) -> None:
         """Gives up a run that isn't done; its sources are new again.

@@ -9,13 +9,13 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
-from beam_pipeline import failures, running
+from beam_pipeline import failures, openlineage_events, running
 from beam_pipeline.corpus import indexing
 from beam_pipeline.corpus.opened import Claim, OpenedCorpus
-from beam_pipeline.corpus.vanished import forget_vanished
+from beam_pipeline.corpus.vanished import forget_vanished, renewed
 from beam_pipeline.finished_runs import FinishedRun, NotUsable, finished_run
 from beam_pipeline.options import resolve_part
-from beam_pipeline.plan import Member
+from beam_pipeline.plan import Member, make_plan
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import Settings
 from schemas.fingerprint_index import FingerprintIndex
@@ -29,15 +29,15 @@ def work(
     values: Mapping[str, Any],
     options: PipelineOptions,
     console: Console,
-    *,
-    leave_out_vanished: bool = False,
 ) -> int:
     """Carries out every run of a corpus that has sources and isn't done, in order; waits for another process that does.
+
+    Sources that were deleted or replaced are left out (``vanished``): of a run that isn't planned yet they are taken
+    out, and one that has failed for them is given up for a new one.
 
     Args:
       values: settings of the runs by name, without ``input`` and ``output``.
       options: Beam's.
-      leave_out_vanished: sources that were deleted or replaced since their claim aren't missed (``vanished``).
 
     Returns:
       the exit status: 0, or 3 if sources were unreadable.
@@ -47,17 +47,20 @@ def work(
     """
     status = running.DONE
     with alone(corpus.dsn, corpus.id):
-        for pending in corpus.pending():
-            claim = pending
+        waiting = corpus.pending()
+        while waiting:
+            claim = waiting.pop(0)
             try:
-                if leave_out_vanished:
-                    claim = forget_vanished(corpus, claim)
+                claim = forget_vanished(corpus, claim)
                 if not claim.sources:
                     continue  # released
                 status = max(status, _carry_out(corpus, claim, values, options, console))
             except BaseException as error:
-                corpus.ledger.set_state(claim.number, "failed", failures.of(error).sentence)
-                raise
+                sentence = failures.of(error).sentence
+                corpus.ledger.set_state(claim.number, "failed", sentence)
+                if isinstance(error, running.RunStopped) or not renewed(corpus, claim, sentence):
+                    raise
+                waiting = corpus.pending()
     return status
 
 
@@ -92,10 +95,18 @@ def _carry_out(
             running.carry_out(prepared, options, console)
         finished = finished_run(claim.output)
     else:  # a command that was killed may have written run.json and no more
+        _tell_completion(corpus, claim, index, finished)
         corpus.lineage.finish_run(finished.run, "done", {name: finished.manifest[name] for name in running.SUMMARY})
     indexing.add_run(index, claim.recorded, finished, options)
     corpus.ledger.set_state(claim.number, "done", run=finished.run)
     return running.DONE_WITH_UNREADABLE_SOURCES if finished.manifest["unreadable"] else running.DONE
+
+
+def _tell_completion(corpus: OpenedCorpus, claim: Claim, index: FingerprintIndex, run: FinishedRun) -> None:
+    """Sends the OpenLineage event that the killed command may have owed; twice is as good as once."""
+    settings = Settings(**{**run.plan.settings, "check_steps": False})
+    member = Member(corpus.id, claim.number, claim.sources, index)
+    openlineage_events.complete(lambda: make_plan(settings, run.plan.lineage_dsn, None, member), run.manifest)
 
 
 def _finished(claim: Claim) -> FinishedRun | None:

@@ -25,7 +25,7 @@ from schemas.fingerprint_index import FingerprintIndex, IndexedRun, Segment, bit
 from transforms.deduplication.index_kept import IndexKept, merge_parts
 from transforms.deduplication.stored_fingerprints import StoredFingerprints, StoredRun, stored_objects
 from transforms.io import storage
-from transforms.io.corpus_ledger import LedgerRun
+from transforms.io.ledger_runs import LedgerRun
 
 LOGGER = logging.getLogger(__name__)
 

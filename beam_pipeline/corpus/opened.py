@@ -7,7 +7,8 @@ import dataclasses
 from schemas.corpus_layout import CorpusLayout
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.shards import Source
-from transforms.io.corpus_ledger import PENDING, CorpusLedger, LedgerRun
+from transforms.io.corpus_ledger import CorpusLedger
+from transforms.io.ledger_runs import PENDING, LedgerRun
 from transforms.io.lineage import Lineage
 
 

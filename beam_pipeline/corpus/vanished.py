@@ -1,8 +1,9 @@
-"""Sources that were deleted or replaced between their claim and the plan of their run."""
+"""Sources that were deleted or replaced after their claim."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from beam_pipeline.corpus.opened import Claim, OpenedCorpus
@@ -29,9 +30,7 @@ def forget_vanished(corpus: OpenedCorpus, claim: Claim) -> Claim:
     """
     if read_plan(claim.output) is not None:
         return claim
-    with ThreadPoolExecutor(_THREADS) as pool:
-        there = list(pool.map(_is_there, claim.sources))
-    gone = [source for source, found in zip(claim.sources, there, strict=True) if not found]
+    gone = _gone(claim.sources)
     if not gone:
         return claim
     LOGGER.warning(
@@ -43,6 +42,35 @@ def forget_vanished(corpus: OpenedCorpus, claim: Claim) -> Claim:
     )
     corpus.ledger.forget(claim.number, gone)
     return Claim(corpus.ledger.run(claim.number), corpus.ledger.sources(claim.number))
+
+
+def renewed(corpus: OpenedCorpus, claim: Claim, error: str) -> bool:
+    """Gives up a run that can't be done, since sources of it are gone; the others become the corpus's next run.
+
+    No other process may work on the corpus meanwhile.
+
+    Args:
+      error: why the run has failed. It counts only if it names a source that is gone: else trying again may help.
+
+    Raises:
+      StorageError: the store can't be asked.
+    """
+    if not _gone([source for source in claim.sources if source.uri in error]):
+        return False
+    gone = _gone(claim.sources)
+    reason = f"{len(gone)} of its {len(claim.sources)} sources were deleted or replaced while it ran: {gone[0].uri}"
+    number = corpus.ledger.renew(claim.number, gone, corpus.layout.runs, reason)
+    LOGGER.warning(
+        "run %d of the corpus is given up: %s%s",
+        claim.number, reason, f"; the others are in run {number}" if number else "",
+    )  # fmt: skip
+    return True
+
+
+def _gone(sources: Sequence[Source]) -> list[Source]:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        there = list(pool.map(_is_there, sources))
+    return [source for source, found in zip(sources, there, strict=True) if not found]
 
 
 def _is_there(source: Source) -> bool:

@@ -33,8 +33,8 @@ from transforms.deduplication.deduplicate import partitions_for
 from transforms.deduplication.stored_fingerprints import StoredFingerprints, StoredRun
 from transforms.deduplication.write_decisions import FOR_AN_EARLIER_RUN, WITHOUT_TOKENS, DecidedRun, WriteDecisions
 from transforms.io import storage
-from transforms.io.corpus_ledger import LedgerRun
 from transforms.io.corpus_lock import alone
+from transforms.io.ledger_runs import LedgerRun
 
 CHANGEABLE = ("min_similarity", "duplicates_within", "keep_duplicate", "partitions", "bucket_cap", "max_open_edges")
 AS_GROWN = "as-grown"
@@ -93,7 +93,7 @@ def _decide_anew(
         )
         for known, run, output in zip(recorded, runs, outputs, strict=True)
     }
-    counts_uri = RunLayout(storage.join(corpus.layout.versions, name)).dedup_counts
+    counts_uri = RunLayout(corpus.layout.version_folder(name)).dedup_counts
     with block_files(options) as files, beam.Pipeline(options=options) as root:
         decide(root, WriteDecisions(counts_uri, fingerprints, decided), of_pass, files)
     counts = json.loads(storage.read_bytes(counts_uri))
@@ -173,11 +173,19 @@ def read_version(corpus: OpenedCorpus, name: str) -> dict[str, Any]:
     Raises:
       CorpusError: there is none of this name.
     """
+    found = found_version(corpus, name)
+    if found is None:
+        there = ", ".join(names(corpus)) or "none"
+        raise CorpusError(f"version: {corpus.layout.uri} has no version {name!r}; there are: {there}")
+    return found
+
+
+def found_version(corpus: OpenedCorpus, name: str) -> dict[str, Any] | None:
+    """The manifest of a version; None if there is none of this name."""
     try:
         return dict(json.loads(storage.read_bytes(corpus.layout.version(name))))
     except storage.NotFound:
-        there = ", ".join(names(corpus)) or "none"
-        raise CorpusError(f"version: {corpus.layout.uri} has no version {name!r}; there are: {there}") from None
+        return None
 
 
 def outputs(corpus: OpenedCorpus, name: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""The documents of a finished run as the report counts them: from stored attributes and the lineage, shard by shard.
+"""The documents of finished runs as the report counts them: from stored attributes and the lineage, shard by shard.
 
 Memory: the attributes of one shard, and a sample of documents of at most ``SHARDS`` shards.
 """
@@ -35,18 +35,20 @@ _LEFT_OUT = FINGERPRINT | {"outcome", "already_normalized", "read_again"}
 
 @dataclasses.dataclass(frozen=True)
 class RunDocuments:
-    """What the report knows of a run's documents.
+    """What the report knows of the documents of one or several runs.
 
     Attributes:
-      sample: some, as ``trial.result.DOCUMENTS``, with attributes and figures; ``shard`` and ``place`` say which.
+      sample: some, as ``trial.result.DOCUMENTS``, with attributes and figures.
       distributions: of all documents.
       conditions: thresholds of the recipe.
-      shards: those of the sample, by name.
+      shown: some of the run whose texts are shown; ``shard`` and ``place`` say which.
+      shards: those of ``shown``, by name.
     """
 
     sample: pa.Table
     distributions: list[Distribution]
     conditions: tuple[Condition, ...]
+    shown: pa.Table
     shards: list[str]
 
 
@@ -94,37 +96,47 @@ class _Reader:
         return pa.table({name: values for name, values in (first | given | own).items() if values is not None})
 
 
-def read_documents(run: FinishedRun, lineage: Lineage, steps: Sequence[Step], texts: bool = True) -> RunDocuments:
-    """Reads a run's attributes: a sample first, by which axes are chosen, then all.
+def read_documents(
+    runs: Sequence[FinishedRun], lineage: Lineage, steps: Sequence[Step], texts: bool = True
+) -> RunDocuments:
+    """Reads attributes: a sample first, by which axes are chosen, then all.
 
     Args:
-      steps: of the recipe, as far as they can be imported.
+      runs: the first one's texts are shown, and its thresholds.
+      steps: of its recipe, as far as they can be imported.
       texts: whether values of strings may be shown; else only numbers are counted.
 
     Raises:
       NotUsable, DamagedObject, StorageError: an object isn't there or can't be read.
     """
-    reader = _Reader(run, lineage, steps)
-    ordered = sorted(reader.items, key=lambda uri: mmh3.hash64(uri.rpartition("/")[2])[0])[:SHARDS]
-    sample = (
-        pa.concat_tables(_sampled(reader, ordered), promote_options="default").unify_dictionaries().combine_chunks()
-    )
+    readers = [_Reader(run, lineage, steps) for run in runs]
+    of_texts, shards = _sample(readers[:1])
+    sample = of_texts if len(runs) == 1 else _sample(readers)[0]
     conditions = conditions_of(steps, sample)
     shown = ["language", "outcome", *_shown(sample, texts)]
     with_figures = _with_figures(sample, conditions)
     found = Distributions(with_figures.select([*shown, *_figures(with_figures, sample)]), conditions)
-    for uri in reader.items:
-        _, documents, _, _ = reader.read(uri)
-        for batch in documents.to_batches(max_chunksize=1 << 16):
-            found.add(_with_figures(pa.Table.from_batches([batch]), conditions))
-    names = [uri.rpartition("/")[2].removesuffix(".parquet") for uri in ordered]
-    return RunDocuments(with_figures, found.results(), conditions, names)
+    for reader in readers:
+        for uri in reader.items:
+            _, documents, _, _ = reader.read(uri)
+            for batch in documents.to_batches(max_chunksize=1 << 16):
+                found.add(_with_figures(pa.Table.from_batches([batch]), conditions))
+    with_texts = with_figures if sample is of_texts else _with_figures(of_texts, conditions)
+    return RunDocuments(with_figures, found.results(), conditions, with_texts, shards)
 
 
-def _sampled(reader: _Reader, uris: Sequence[str]) -> Iterator[pa.Table]:
+def _sample(readers: Sequence[_Reader]) -> tuple[pa.Table, list[str]]:
+    """Documents of the shards with the lowest hashes, and the names of these."""
+    items = [(reader, uri, uri.rpartition("/")[2]) for reader in readers for uri in reader.items]
+    ordered = sorted(items, key=lambda item: mmh3.hash64(item[2])[0])[:SHARDS]
+    tables = pa.concat_tables(_sampled([item[:2] for item in ordered]), promote_options="permissive")
+    return tables.unify_dictionaries().combine_chunks(), [name.removesuffix(".parquet") for *_, name in ordered]
+
+
+def _sampled(items: Sequence[tuple[_Reader, str]]) -> Iterator[pa.Table]:
     """Of each shard the documents with the lowest hashes."""
-    most = -(-SAMPLE // len(uris))
-    for uri in uris:
+    most = -(-SAMPLE // len(items))
+    for reader, uri in items:
         shard, documents, sources, which = reader.read(uri)
         ranks = mix(np.arange(len(documents), dtype=np.uint64) + np.uint64(mmh3.hash(shard.name, signed=False)))
         chosen = np.sort(np.argsort(ranks, kind="stable")[:most])

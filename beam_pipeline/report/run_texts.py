@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipeline.finished_runs import FinishedRun
+from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.documents import count_duplicates, trace
 from beam_pipeline.lineage.edited_texts import CannotEdit, before_and_after
 from beam_pipeline.lineage.texts import TextGone, find_row, reading_of, text_in
@@ -21,7 +22,7 @@ from beam_pipeline.report.run_documents import RunDocuments
 from beam_pipeline.settings import Settings
 from beam_pipeline.trial import conditions
 from beam_pipeline.trial.marks import spans_of
-from beam_pipeline.trial.result import MAX_CHARACTERS, Cluster, Duplicates, Figure, ShownText
+from beam_pipeline.trial.result import MAX_CHARACTERS, Cluster, Figure, ShownText
 from transforms.io.lineage import Lineage
 from transforms.io.readers import UnreadableSource
 from transforms.kernels.text.normalization import normalize
@@ -45,11 +46,9 @@ class RunTexts:
 
     def __init__(self, run: FinishedRun, lineage: Lineage, steps: Sequence[Step], documents: RunDocuments) -> None:
         self._run, self._lineage, self._steps = run, lineage, {step.label: step for step in steps}
-        self._sample, self._shards = documents.sample, documents.shards
+        self._sample, self._shards = documents.shown, documents.shards
         self._settings: dict[str, Any] = dict(run.manifest["settings"])
-        self._options = reading_of(self._settings)
         self._asking = threading.Lock()  # the lineage has one connection
-        self._normalization = Settings(**self._settings).normalization()
 
     def texts(self) -> tuple[ShownText, ...]:
         """Of each reason, of each editor and of what is kept some."""
@@ -93,7 +92,7 @@ class RunTexts:
         kind, label, reason, place, row = chosen
         document = self._sample.slice(row, 1)
         values = document.to_pylist()[0]
-        before, text = self._texts(values["source"], values["row"])
+        before, text = self._texts(values["source"], values["row"], self._run.run)
         after = None
         if kind == "edited":
             text, after = before, text
@@ -114,34 +113,42 @@ class RunTexts:
                 if value is not None:
                     yield Figure(each.figure, float(value), each.operator, each.threshold)
 
-    def _traced(self, uri: str, row: int) -> dict[str, Any]:
+    def _traced(self, uri: str, row: int, run: str) -> dict[str, Any]:
         with self._asking:
-            return trace(self._lineage, self._run.run, source=uri, row=row, output=self._run.output)
+            return trace(self._lineage, run, source=uri, row=row, output=self._output_of(run))
 
-    def _texts(self, uri: str, row: int) -> tuple[str, str]:
-        """A document's text, normalized, and as the editors have left it where the recipe was left."""
+    def _output_of(self, run: str) -> str:
+        """Where a run's output is now; empty: where it was written."""
+        return self._run.output if run == self._run.run else ""
+
+    def _texts(self, uri: str, row: int, run: str) -> tuple[str, str]:
+        """A document's text, normalized, and as the editors have left it where the recipe was left.
+
+        Args:
+          run: that has read it; of a witness, maybe an earlier run of the corpus.
+        """
+        settings = self._settings
         try:
             with self._asking:
-                place = find_row(self._lineage, uuid.UUID(self._run.run), self._options, uri, row)
-            text = text_in(*place, self._options)
+                if run != self._run.run:
+                    settings = runs.settings(self._lineage, run)
+                options = reading_of(settings)
+                place = find_row(self._lineage, uuid.UUID(run), options, uri, row)
+            text = text_in(*place, options)
         except UnreadableSource as error:
             raise TextGone(f"{error}; with --no-texts the report doesn't need it") from error
-        before = str(normalize(pa.array([text or ""]), self._normalization)[0])
-        if not any(step.kind == "editor" for step in self._steps.values()):
+        before = str(normalize(pa.array([text or ""]), Settings(**settings).normalization())[0])
+        if run == self._run.run and not any(step.kind == "editor" for step in self._steps.values()):
             return before, before
-        found = self._traced(uri, row)
+        found = self._traced(uri, row, run)
         try:
-            return before_and_after(self._settings, found, before, self._run.output) or (before, before)
+            return before_and_after(settings, found, before, self._output_of(run)) or (before, before)
         except CannotEdit:
             return before, before
 
-    def duplicates(self, texts: bool = True) -> Duplicates:
-        """How many duplicates the run has dropped, and the largest clusters among those of the sampled shards."""
-        dropped = self._run.manifest["counts"]["dropped"]
-        exact, near = dropped.get("exact_duplicate", 0), dropped.get("near_duplicate", 0)
-        looked_at = self._run.manifest["counts"]["kept"] + exact + near
-        clusters = tuple(self._clusters()) if texts and exact + near else ()
-        return Duplicates(exact, near, looked_at, clusters)
+    def clusters(self) -> tuple[Cluster, ...]:
+        """The largest clusters of duplicates among those of the sampled shards."""
+        return tuple(self._clusters())
 
     def _clusters(self) -> Iterator[Cluster]:
         in_sample = {name: self._rows_in(name) for name in self._shards}
@@ -170,16 +177,16 @@ class RunTexts:
         found = []
         for row in rows:
             source, number = self._sample["source"][row].as_py(), self._sample["row"][row].as_py()
-            found.append(self._traced(source, number))
-        home = found[0]["witness_uri"], found[0]["witness_row"]
+            found.append(self._traced(source, number, self._run.run))
+        run, home = str(found[0]["witness_run"]), (found[0]["witness_uri"], found[0]["witness_row"])
         places = [
-            (*home, found[0]["language"]),
-            *((one["source_uri"], one["source_row"], one["language"]) for one in found),
+            (*home, found[0]["language"], run),
+            *((one["source_uri"], one["source_row"], one["language"], self._run.run) for one in found),
         ]
         texts = []
-        for uri, row, language in places:
-            _, text = self._texts(uri, row)
+        for uri, row, language, of_run in places:
+            _, text = self._texts(uri, row, of_run)
             cut = len(text) > MAX_CHARACTERS
             texts.append(ShownText("duplicate", "", "", "", uri, row, None, language or "", text[:MAX_CHARACTERS], cut))
-        size = 1 + count_duplicates(self._lineage, self._run.run, *home)
+        size = 1 + count_duplicates(self._lineage, run, *home)
         return Cluster(tuple(texts), (1.0, *(float(one["similarity"]) for one in found)), size)

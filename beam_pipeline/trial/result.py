@@ -245,6 +245,7 @@ class Result:
     Attributes:
       title: the recipe's file, or the run's output.
       is_run: whether it is of a finished run.
+      note: what has to be known of several runs together.
       created: ISO 8601, UTC.
       recipe_yaml: the recipe with what was put in front of its families.
       recipe_hash: SHA-256 (hex) of the steps and of the user's code.
@@ -277,6 +278,7 @@ class Result:
     texts: tuple[ShownText, ...] = ()
     duplicates: Duplicates = Duplicates()
     problems: tuple[Problem, ...] = ()
+    note: str = ""
 
 
 AMOUNTS = tuple(FUNNEL.names[3:])

@@ -16,7 +16,7 @@ from beam_pipeline.watching.gathering import Gathering, Limits
 from beam_pipeline.watching.notifications import NotUnderstood, announced
 from beam_pipeline.watching.worker import Worker
 from transforms.io import storage
-from transforms.io.corpus_ledger import PENDING, Pinned
+from transforms.io.ledger_runs import PENDING, Pinned
 from transforms.io.lineage import Lineage, LineageUnavailable
 from transforms.io.storage import StorageError
 

@@ -1,7 +1,8 @@
-"""The cluster of all tests here: from nothing, with all images, the operator and the stores; nothing of it is left."""
+"""The cluster of all tests here: from nothing, with all images, the operator, the stores and the product."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.k8s import images, machine, parts, services
+from tests.k8s import images, machine, node, parts, services
 from tests.k8s.cluster import Cluster
+
+TEXT_BYTES = 110_000_000
+SHORT_DOCUMENTS = 1_000_000
+PRODUCT = images.ROOT / "flink-k8s"
+BUCKET = "beam-pipeline"
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +45,17 @@ def cluster(data_dir: Path, product_images: list[images.Image]) -> Iterator[Clus
     finally:
         cluster.down()
     assert cluster.leftovers() == []
+
+
+@pytest.fixture(scope="session")
+def product(cluster: Cluster) -> Cluster:
+    """The cluster with the product in it, but no run yet."""
+    cluster.apply(PRODUCT / "base" / "namespace.yaml")
+    services.put_secrets(cluster, node.NAMESPACE)
+    cluster.run(
+        sys.executable, "-m", "tests.k8s.texts", TEXT_BYTES, SHORT_DOCUMENTS, BUCKET, environment=services.ENVIRONMENT
+    )
+    cluster.apply(PRODUCT / "overlays" / "single-node")
+    cluster.wait_for("flinkdeployment/flink", "jsonpath={.status.jobManagerDeploymentStatus}=READY", seconds=300)
+    cluster.wait_for("deployment/job-server", "condition=Available")
+    return cluster

@@ -30,13 +30,14 @@ def product() -> Iterator[images.Image]:
 
 
 def surroundings() -> Iterator[images.Image]:
-    """The pause container, the name server, S3, PostgreSQL and the Flink operator."""
+    """The pause container, the name server, S3, PostgreSQL, RabbitMQ and the Flink operator."""
     dockerfile = Path(__file__).parent / "Dockerfile"
     names = {
         "pause": node.PAUSE_IMAGE,
         "coredns": f"localhost/coredns:{programs.COREDNS}",
         "s3": f"localhost/versitygw:{s3.VERSION}",
         "postgres": "localhost/postgres:15",
+        "rabbitmq": "localhost/rabbitmq:debian",
         "operator": f"localhost/flink-kubernetes-operator:{programs.OPERATOR}",
     }
     with tempfile.TemporaryDirectory(dir=programs.cache()) as folder:

@@ -1,4 +1,4 @@
-"""What the product needs around it, in the cluster: the Flink operator, an S3 server and PostgreSQL, each in a pod."""
+"""What the product needs around it in the cluster: the Flink operator, an S3 server, PostgreSQL, RabbitMQ's volume."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ STORES = "stores"
 
 S3_SECRET = {"AWS_ACCESS_KEY_ID": s3.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": s3.SECRET_KEY}
 POSTGRES_SECRET = {"PGUSER": "postgres", "PGPASSWORD": "not-a-secret-of-anyone"}
+
+RABBITMQ_SECRET = {
+    "AMQP_URL": "amqp://rabbitmq:5672/", "AMQP_USER": "pipeline", "AMQP_PASSWORD": "neither-is-this",
+}  # fmt: skip
 
 ENVIRONMENT = s3.environment(f"http://s3.{STORES}:9000") | POSTGRES_SECRET
 """What a process in the namespaces needs in its environment to use both stores."""
@@ -48,11 +52,35 @@ def data_of(cluster: Cluster) -> Path:
 
 
 def put_secrets(cluster: Cluster, namespace: str) -> None:
-    """The credentials of both stores, which are on no command line."""
-    for name, values in (("s3-credentials", S3_SECRET), ("postgres-credentials", POSTGRES_SECRET)):
+    """The credentials of the stores and of RabbitMQ, which are on no command line of ours."""
+    secrets = {
+        "s3-credentials": S3_SECRET, "postgres-credentials": POSTGRES_SECRET, "amqp-credentials": RABBITMQ_SECRET,
+    }  # fmt: skip
+    for name, values in secrets.items():
         metadata = {"name": name, "namespace": namespace}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
         cluster.kubectl("apply", "-f", "-", text=json.dumps(secret))
+
+
+def start_rabbitmq(cluster: Cluster) -> None:
+    """RabbitMQ and `watch` of the overlay, with a volume, and a store that sends its events there."""
+    folder = data_of(cluster) / "rabbitmq"
+    folder.mkdir()
+    folder.chmod(0o777)  # as of PostgreSQL
+    _apply_telling_store(cluster)
+    cluster.apply(MANIFESTS / "watch")
+
+
+def start_telling_store(cluster: Cluster) -> None:
+    """The store that sends events once more: it doesn't connect to RabbitMQ again."""
+    cluster.kubectl("delete", f"--namespace={STORES}", "pod", "s3-telling")
+    _apply_telling_store(cluster)
+    cluster.wait_for("pod/s3-telling", "condition=Ready", STORES)
+
+
+def _apply_telling_store(cluster: Cluster) -> None:
+    text = (MANIFESTS / "rabbitmq.yaml").read_text().replace("STATE", str(data_of(cluster)))
+    cluster.kubectl("apply", "-f", "-", text=text)
 
 
 def query(cluster: Cluster, statement: str) -> str:

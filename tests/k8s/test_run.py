@@ -21,12 +21,9 @@ from rich.console import Console
 from tests import runs
 from tests.k8s import images, node, services
 from tests.k8s.cluster import MANIFESTS, Cluster
+from tests.k8s.conftest import BUCKET, SHORT_DOCUMENTS
 from tests.k8s.observe import Pods, forwarded, until
 
-TEXT_BYTES = 110_000_000
-SHORT_DOCUMENTS = 1_000_000
-PRODUCT = images.ROOT / "flink-k8s"
-BUCKET = "beam-pipeline"
 SETTINGS = MANIFESTS / "run" / "settings.yaml"
 TASK_MANAGERS = "component=taskmanager"
 POSTGRES_AWAY_SECONDS = 30
@@ -60,20 +57,6 @@ class Run:
 
     def reach(self, objects: int) -> None:
         until(lambda: len(self.written()) >= objects, f"{objects} objects are written", PATIENCE_SECONDS)
-
-
-@pytest.fixture(scope="module")
-def product(cluster: Cluster) -> Cluster:
-    """The cluster with the product in it, but no run yet."""
-    cluster.apply(PRODUCT / "base" / "namespace.yaml")
-    services.put_secrets(cluster, node.NAMESPACE)
-    cluster.run(
-        sys.executable, "-m", "tests.k8s.texts", TEXT_BYTES, SHORT_DOCUMENTS, BUCKET, environment=services.ENVIRONMENT
-    )
-    cluster.apply(PRODUCT / "overlays" / "single-node")
-    cluster.wait_for("flinkdeployment/flink", "jsonpath={.status.jobManagerDeploymentStatus}=READY", seconds=300)
-    cluster.wait_for("deployment/job-server", "condition=Available")
-    return cluster
 
 
 @pytest.fixture(scope="module")

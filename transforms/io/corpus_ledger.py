@@ -6,78 +6,21 @@ the corpus's row, and a primary key holds it. The tables are in ``schemas/sql/00
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
 
 from schemas.errors import ToldError
 from schemas.shards import MAX_SOURCES, Source
 from transforms.io.corpus_lock import nobody_works
+from transforms.io.ledger_runs import PENDING, RUN_COLUMNS, LedgerRun, Pinned, key_of
 from transforms.io.lineage import Lineage, check_text, stage
 from transforms.io.postgres import Connection
 
-PENDING = ("claimed", "running", "failed")
-"""States of runs that have sources and aren't done."""
 _STAGED = {"key": "bytea", "uri": "text", "etag": "text", "bytes": "int8"}
 
 
 class LedgerError(ToldError):
     """The ledger doesn't allow what is asked of it."""
-
-
-class Pinned(Protocol):
-    """A source before it has a number: a ``storage.ObjectInfo``, or a ``Source``."""
-
-    @property
-    def uri(self) -> str:
-        """Where it is."""
-
-    @property
-    def etag(self) -> str:
-        """Its ETag."""
-
-    @property
-    def size(self) -> int:
-        """Bytes as stored."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LedgerRun:
-    """A run of a corpus, as the ledger has it.
-
-    Attributes:
-      number: from 1, in the order of claims.
-      run: its id; None until it is planned.
-      output: folder or prefix of what it writes.
-      inputs: where its sources were looked for.
-      first_source: what its sources are numbered from in the corpus.
-      sources, bytes: how many it has, and their size as stored.
-      state: ``claimed``, ``running``, ``done``, ``failed`` or ``released``.
-      error: why it failed or was released.
-    """
-
-    number: int
-    run: str | None
-    output: str
-    inputs: tuple[str, ...]
-    first_source: int
-    sources: int
-    bytes: int
-    state: str
-    error: str
-    claimed: datetime.datetime
-    finished: datetime.datetime | None
-
-
-_RUN_COLUMNS = ", ".join(field.name for field in dataclasses.fields(LedgerRun))
-
-
-def key_of(source: Pinned) -> bytes:
-    """What tells a source from all others of a corpus: SHA-256 of URI, ETag and size."""
-    return hashlib.sha256(f"{source.uri}\0{source.etag}\0{source.size}".encode()).digest()
 
 
 class CorpusLedger:
@@ -146,11 +89,7 @@ class CorpusLedger:
 
         def claim(connection: Connection) -> int | None:
             connection.execute("SELECT FROM corpora WHERE corpus = %s FOR UPDATE", (self._corpus,))
-            number, first_source = connection.execute(
-                "SELECT coalesce(max(number), 0) + 1, coalesce(max(first_source + sources), 0) FROM corpus_runs"
-                " WHERE corpus = %s",
-                (self._corpus,),
-            ).fetchall()[0]
+            number, first_source = self._next(connection)
             self._stage(connection, by_uri.values())
             taken = connection.execute(
                 "INSERT INTO corpus_sources (corpus, key, number, position, uri, etag, bytes)"
@@ -161,20 +100,8 @@ class CorpusLedger:
             ).rowcount
             if not taken:
                 return None
-            if first_source + taken > MAX_SOURCES:
-                raise LedgerError(
-                    f"the corpus has {first_source:,} sources, and {taken:,} are new: more than {MAX_SOURCES:,} can't "
-                    "be numbered. Begin another corpus, or put small sources together"
-                )
-            connection.execute(
-                "INSERT INTO corpus_runs (corpus, number, output, inputs, first_source, sources, bytes)"
-                " SELECT %s, %s, %s, %s, %s, %s, sum(bytes) FROM corpus_sources WHERE corpus = %s AND number = %s",
-                (
-                    self._corpus, number, f"{folder}/{number:06}", list(inputs), first_source, taken,
-                    self._corpus, number,
-                ),
-            )  # fmt: skip
-            return int(number)
+            self._add_run(connection, number, first_source, taken, folder, inputs)
+            return number
 
         number = self._lineage.read(claim) if by_uri else None
         return None if number is None else self.run(number)
@@ -183,10 +110,10 @@ class CorpusLedger:
         """All runs, in the order of their numbers."""
         found = self._lineage.read(
             lambda connection: connection.execute(
-                f"SELECT {_RUN_COLUMNS} FROM corpus_runs WHERE corpus = %s ORDER BY number".encode(), (self._corpus,)
+                f"SELECT {RUN_COLUMNS} FROM corpus_runs WHERE corpus = %s ORDER BY number".encode(), (self._corpus,)
             ).fetchall()
         )
-        return [_ledger_run(row) for row in found]
+        return [LedgerRun.of(row) for row in found]
 
     def run(self, number: int) -> LedgerRun:
         """One run.
@@ -260,16 +187,7 @@ class CorpusLedger:
 
         def forget(connection: Connection) -> None:
             connection.execute("SELECT FROM corpora WHERE corpus = %s FOR UPDATE", (self._corpus,))
-            connection.execute(
-                "DELETE FROM corpus_sources WHERE corpus = %s AND number = %s AND key = ANY(%s)",
-                (self._corpus, number, [key_of(source) for source in gone]),
-            )
-            connection.execute(
-                "UPDATE corpus_sources AS old SET position = new.position FROM ("
-                "SELECT key, row_number() OVER (ORDER BY position) - 1 AS position FROM corpus_sources"
-                " WHERE corpus = %s AND number = %s) AS new WHERE old.corpus = %s AND old.key = new.key",
-                (self._corpus, number, self._corpus),
-            )
+            self._take_out(connection, number, gone)
             connection.execute(
                 "UPDATE corpus_runs SET sources = left_over.sources, bytes = left_over.bytes,"
                 " state = CASE WHEN left_over.sources = 0 THEN 'released' ELSE state END FROM ("
@@ -280,12 +198,79 @@ class CorpusLedger:
 
         self._lineage.read(forget)
 
+    def renew(self, number: int, gone: Sequence[Pinned], folder: str, reason: str) -> int | None:
+        """Releases a run that isn't done, and puts its sources, without those that are gone, into the next run.
+
+        Args:
+          folder: as of ``claim``.
+          reason: why.
+
+        Returns:
+          the number of the next run; None if no sources are left.
+        """
+
+        def renew(connection: Connection) -> int | None:
+            connection.execute("SELECT FROM corpora WHERE corpus = %s FOR UPDATE", (self._corpus,))
+            self._take_out(connection, number, gone)
+            connection.execute(
+                "UPDATE corpus_runs SET state = 'released', error = %s, finished = now()"
+                " WHERE corpus = %s AND number = %s",
+                (reason, self._corpus, number),
+            )
+            new, first_source = self._next(connection)
+            moved = connection.execute(
+                "UPDATE corpus_sources SET number = %s WHERE corpus = %s AND number = %s",
+                (new, self._corpus, number),
+            ).rowcount
+            if not moved:
+                return None
+            [(inputs,)] = connection.execute(
+                "SELECT inputs FROM corpus_runs WHERE corpus = %s AND number = %s", (self._corpus, number)
+            ).fetchall()
+            self._add_run(connection, new, first_source, moved, folder, inputs)
+            return new
+
+        return self._lineage.read(renew)
+
+    def _next(self, connection: Connection) -> tuple[int, int]:
+        """Number of the next run, and what its sources are numbered from."""
+        [(number, first_source)] = connection.execute(
+            "SELECT coalesce(max(number), 0) + 1, coalesce(max(first_source + sources), 0) FROM corpus_runs"
+            " WHERE corpus = %s",
+            (self._corpus,),
+        ).fetchall()
+        return int(number), int(first_source)
+
+    def _add_run(
+        self, connection: Connection, number: int, first_source: int, sources: int, folder: str, inputs: Sequence[str]
+    ) -> None:
+        """Records a run whose sources are in the ledger already."""
+        if first_source + sources > MAX_SOURCES:
+            raise LedgerError(
+                f"the corpus has {first_source:,} sources, and {sources:,} are new: more than {MAX_SOURCES:,} can't "
+                "be numbered. Begin another corpus, or put small sources together"
+            )
+        connection.execute(
+            "INSERT INTO corpus_runs (corpus, number, output, inputs, first_source, sources, bytes)"
+            " SELECT %s, %s, %s, %s, %s, %s, sum(bytes) FROM corpus_sources WHERE corpus = %s AND number = %s",
+            (
+                self._corpus, number, f"{folder}/{number:06}", list(inputs), first_source, sources,
+                self._corpus, number,
+            ),
+        )  # fmt: skip
+
+    def _take_out(self, connection: Connection, number: int, gone: Sequence[Pinned]) -> None:
+        connection.execute(
+            "DELETE FROM corpus_sources WHERE corpus = %s AND number = %s AND key = ANY(%s)",
+            (self._corpus, number, [key_of(source) for source in gone]),
+        )
+        connection.execute(
+            "UPDATE corpus_sources AS old SET position = new.position FROM ("
+            "SELECT key, row_number() OVER (ORDER BY position) - 1 AS position FROM corpus_sources"
+            " WHERE corpus = %s AND number = %s) AS new WHERE old.corpus = %s AND old.key = new.key",
+            (self._corpus, number, self._corpus),
+        )
+
     def _stage(self, connection: Connection, sources: Iterable[Pinned]) -> None:
         rows = ((key_of(source), source.uri, source.etag, source.size) for source in sources)
         stage(connection, "corpus_sources", _STAGED, rows)
-
-
-def _ledger_run(row: tuple[Any, ...]) -> LedgerRun:
-    values = dict(zip((field.name for field in dataclasses.fields(LedgerRun)), row, strict=True))
-    run = values["run"]
-    return LedgerRun(**values | {"run": run and str(run), "inputs": tuple(values["inputs"])})

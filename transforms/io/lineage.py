@@ -5,6 +5,7 @@ Writes are whole transactions that may be repeated: a segment written again chan
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -158,9 +159,9 @@ class Lineage:
         """Makes sure that the tables are there (``postgres.check_schema``)."""
         self._transaction(check_schema)
 
-    def check_rights(self) -> None:
+    def check_rights(self, *, corpora: bool = False) -> None:
         """Makes sure that a run may write all it has to (``postgres.check_rights``)."""
-        self._transaction(check_rights)
+        self._transaction(functools.partial(check_rights, corpora=corpora))
 
     def start_run(
         self,

@@ -214,10 +214,17 @@ _RIGHTS = {
     "products": ("SELECT", "INSERT", "UPDATE"),
 }
 """What a run does with the tables, from its start to its end."""
+_RIGHTS_OF_CORPORA = dict.fromkeys(
+    ("corpora", "corpus_runs", "corpus_sources"), ("SELECT", "INSERT", "UPDATE", "DELETE")
+)
+"""What a run of a corpus does with its ledger."""
 
 
-def check_rights(connection: Connection) -> None:
+def check_rights(connection: Connection, *, corpora: bool = False) -> None:
     """Makes sure that a run may write all it has to, before it works for hours.
+
+    Args:
+      corpora: it is of a corpus, and also writes its ledger.
 
     Raises:
       LineageSchemaError: it may not; the message has the statements that grant what is missing.
@@ -229,7 +236,7 @@ def check_rights(connection: Connection) -> None:
     ).fetchall()[0]
     missing = [
         f"GRANT {right} ON {table} TO {user}"
-        for table, rights in _RIGHTS.items()
+        for table, rights in (_RIGHTS | (_RIGHTS_OF_CORPORA if corpora else {})).items()
         for right in rights
         if connection.execute("SELECT has_table_privilege(%s, %s)", (table, right)).fetchone() != (True,)
     ]
