@@ -65,9 +65,10 @@ test-lineage: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -s tests/lineage_scale
 
 # Twelve deliveries to a corpus that is watched: `watch` killed ten times, RabbitMQ restarted three times, of DATA/corpus if it
-# is there (10 minutes).
+# is there (10 minutes). DELIVERY_DOCUMENTS: new ones in each delivery (300); 0: all of DATA/corpus.
+DELIVERY_DOCUMENTS ?= 300
 test-watch: $(VENV)/.installed-test
-	DATA=$(DATA) $(PYTHON) -m pytest -s tests/deliveries
+	DATA=$(DATA) DELIVERY_DOCUMENTS=$(DELIVERY_DOCUMENTS) $(PYTHON) -m pytest -s tests/deliveries
 
 # A wheel in an empty environment, outside the checkout (PyPI; 5 minutes).
 test-wheel: $(VENV)/.installed-test

@@ -58,8 +58,13 @@ def parameters(environment: Mapping[str, str] = os.environ) -> pika.ConnectionPa
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port or _PORTS[parts.scheme]
+        if "@" in parts.path + parts.query + parts.fragment:  # behind a password with a character that ends the host
+            raise ValueError
     except (ValueError, KeyError):
-        raise BrokerSettingsError("AMQP_URL: isn't of the form amqps://host:5671/vhost or amqp://...") from None
+        raise BrokerSettingsError(
+            "AMQP_URL: isn't of the form amqps://host:5671/vhost or amqp://...; give a password with special "
+            "characters in AMQP_PASSWORD"
+        ) from None
     user = environment.get("AMQP_USER") or urllib.parse.unquote(parts.username or "guest")
     password = environment.get("AMQP_PASSWORD") or urllib.parse.unquote(parts.password or "guest")
     return pika.ConnectionParameters(

@@ -186,12 +186,14 @@ class Member:
       number: of the run in it.
       sources: those that the run has claimed.
       index: what earlier runs have kept.
+      proven: an earlier run has found its texts by the same columns.
     """
 
     corpus: str
     number: int
     sources: Sequence[Source]
     index: FingerprintIndex
+    proven: bool = False
 
     def refuse_others(self, deciding: Deciding) -> None:
         """A run can be held against the index only if its fingerprints are of the same kind.
@@ -233,7 +235,8 @@ def make_plan(
     except ValueError as error:
         raise PlanError(f"tokenizer {settings.tokenizer}: {error}") from error
     preflight.check_languages(settings, language_model)
-    kept = preflight.check_columns(sources, settings.first_reading(), settings.named_id_column())
+    proven = member is not None and member.proven
+    kept = preflight.check_columns(sources, settings.first_reading(), settings.named_id_column(), proven=proven)
     recipe = plan_recipe(settings, kept)
     token_fields(settings, (*(column.field for column in kept), *recipe.attributes))
     preflight.check_rank(settings.keep_duplicate, (*(column.field for column in kept), *recipe.attributes))

@@ -111,7 +111,7 @@ def _related(code: str, other: str) -> bool:
 
 
 def check_columns(
-    sources: Sequence[Source], options: ReadOptions, id_column: str | None = None
+    sources: Sequence[Source], options: ReadOptions, id_column: str | None = None, *, proven: bool = False
 ) -> tuple[KeptColumn, ...]:
     """The columns that are kept, with their types, as far as the sources' first rows and footers tell.
 
@@ -122,16 +122,17 @@ def check_columns(
       sources: of the run.
       options: how they are read, and what is kept; the text column must be in one of those looked at.
       id_column: the same, if the user has named one.
+      proven: the settings were right for other sources, so one that lacks a column is at fault itself.
 
     Raises:
       UnusableSettings: with the columns that there are, or two sources and their types.
       StorageError: the store refuses.
     """
     looks = [look for look in first_looks(sources, options) if look.columns]
-    for own, of_these in _by_columns(looks, options).items():
+    for own, of_these in _by_columns([] if proven else looks, options).items():
         named = id_column if own.id_column == options.id_column else own.id_column
         _refuse_missing(of_these, dataclasses.replace(own, columns=()), named)
-    _refuse_missing(looks, options, None, kept_only=True)
+    _refuse_missing([] if proven else looks, options, None, kept_only=True)
     return tuple(column if column.declared else _typed(column, looks) for column in options.columns)
 
 

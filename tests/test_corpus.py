@@ -148,6 +148,23 @@ def test_a_run_whose_sources_are_replaced_while_it_is_at_work_is_given_up_for_an
     assert check(tmp_path / "corpus", embedded_postgres.start())["exact_duplicate"] >= 50
 
 
+def test_an_object_without_texts_does_not_stop_a_corpus(tmp_path: Path) -> None:
+    (good,) = runs.write_corpus(tmp_path / "in", files=1, documents=30)
+    stray = tmp_path / "stray.json"
+    stray.write_text('{"name": "not a text"}\n')
+    with Corpus.open(str(tmp_path / "corpus")) as corpus:
+        for number, file in enumerate((good, stray), 1):
+            assert corpus.claim([info for info in [storage.stat(str(file))] if info], []) is not None
+            assert work(corpus) == (0 if file == good else 3)
+            assert corpus.ledger.run(number).state == "done"
+        [unreadable] = runs.manifest(Path(corpus.ledger.run(2).output))["unreadable"]
+        assert (unreadable["uri"], "no field 'text'" in unreadable["reason"]) == (str(stray), True)
+        stray.write_text('{"name": "still not a text"}\n')
+        assert corpus.claim([info for info in [storage.stat(str(stray))] if info], []) is not None
+        with pytest.raises(PlanError, match=r"(?s)text_column: .* has no 'texts'.*--release 3"):
+            work(corpus, text_column="texts")  # a setting that is another one isn't proven
+
+
 def test_clean_knows_the_index(grown: Grown, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "corpus"
     shutil.copytree(grown.uri, copy)

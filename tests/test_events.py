@@ -271,6 +271,10 @@ def test_tls_and_credentials_from_the_environment(amqp: Rabbit, certificates: Pa
         ({}, "AMQP_URL: not in the environment"),
         ({"AMQP_URL": "http://rabbitmq:secret@host/"}, r"AMQP_URL: isn't of the form amqps"),
         ({"AMQP_URL": "amqps://host:port/"}, r"AMQP_URL: isn't of the form amqps"),
+        *(
+            ({"AMQP_URL": f"amqps://user:12{between}secret@host/"}, "AMQP_URL: isn't of the form.*AMQP_PASSWORD")
+            for between in "/?#"
+        ),
         ({"AMQP_URL": "amqps://host/", "AMQP_CA_FILE": "/not/there"}, r"AMQP_CA_FILE=/not/there: can't be used"),
         ({"AMQP_URL": "amqps://host/", "AMQP_KEY_FILE": "key.pem"}, "AMQP_KEY_FILE: needs the certificate"),
     ],

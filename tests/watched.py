@@ -112,10 +112,10 @@ class Site:
                 ]
         return found
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+    def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+        deadline = time.monotonic() + patience
         while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {PATIENCE:g} s\n{self.log()[-3000:]}"
+            assert time.monotonic() < deadline, f"{what}: not within {patience:g} s\n{self.log()[-3000:]}"
             time.sleep(0.5)
 
     def close(self) -> None:

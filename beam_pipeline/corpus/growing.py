@@ -15,13 +15,16 @@ from beam_pipeline.corpus.opened import Claim, OpenedCorpus
 from beam_pipeline.corpus.vanished import forget_vanished, renewed
 from beam_pipeline.finished_runs import FinishedRun, NotUsable, finished_run
 from beam_pipeline.options import resolve_part
-from beam_pipeline.plan import Member, make_plan
+from beam_pipeline.plan import Member, make_plan, read_plan
 from beam_pipeline.planned_sources import PlanError
+from beam_pipeline.preflight import UnusableSettings
 from beam_pipeline.settings import Settings
 from schemas.fingerprint_index import FingerprintIndex
 from transforms.io.corpus_lock import alone
 
 LOGGER = logging.getLogger(__name__)
+
+_OF_COLUMNS = ("text_column", "id_column", "keep_columns", "input_columns")
 
 
 def work(
@@ -82,10 +85,10 @@ def _carry_out(
         inputs = list(claim.recorded.inputs) or [source.uri for source in claim.sources]
         own = {"input": inputs, "output": claim.output, "lineage_dsn": corpus.given_dsn}
         settings = resolve_part(Settings, {**values, **own})
-        member = Member(corpus.id, claim.number, claim.sources, index)
+        member = Member(corpus.id, claim.number, claim.sources, index, _proven(corpus, index, settings))
         try:
             prepared = running.prepare(settings, member=member)
-        except PlanError as error:
+        except (PlanError, UnusableSettings) as error:
             raise PlanError(
                 f"run {claim.number} of the corpus can't be started: {error}\nTo give it up and have its sources in "
                 f"another run: corpus --corpus {corpus.layout.uri} --release {claim.number}"
@@ -100,6 +103,14 @@ def _carry_out(
     indexing.add_run(index, claim.recorded, finished, options)
     corpus.ledger.set_state(claim.number, "done", run=finished.run)
     return running.DONE_WITH_UNREADABLE_SOURCES if finished.manifest["unreadable"] else running.DONE
+
+
+def _proven(corpus: OpenedCorpus, index: FingerprintIndex, settings: Settings) -> bool:
+    """Whether the latest run that has kept documents has read its sources by the same columns."""
+    kept = [run.number for run in index.runs if run.documents]
+    stored = read_plan(corpus.layout.run(kept[-1])) if kept else None
+    now = settings.model_dump(mode="json")
+    return stored is not None and all(stored.settings.get(name) == now[name] for name in _OF_COLUMNS)
 
 
 def _tell_completion(corpus: OpenedCorpus, claim: Claim, index: FingerprintIndex, run: FinishedRun) -> None:

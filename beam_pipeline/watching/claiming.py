@@ -28,10 +28,10 @@ class Wanted:
 
     def __call__(self, uri: str) -> bool:
         """Whether it is one; as in a listing, a name with a part that begins with ``_`` or ``.`` is not."""
-        below = next((place for place in self._below if uri.startswith(place)), None)
-        if uri.startswith(self._own) or uri.endswith("/") or (self._below and below is None):
+        if uri.startswith(self._own) or uri.endswith("/"):
             return False
-        return not any(part.startswith(("_", ".")) for part in uri[len(below or "s3://") :].split("/"))
+        places = [place for place in self._below if uri.startswith(place)] if self._below else ["s3://"]
+        return any(not any(part.startswith(("_", ".")) for part in uri[len(place) :].split("/")) for place in places)
 
     def inputs(self, uris: Iterable[str]) -> list[str]:
         """What a run over objects names as its inputs: the prefixes, or their buckets."""

@@ -1,7 +1,7 @@
 """Twelve deliveries in random slices: messages come twice, `watch` is killed ten times, the broker stopped three times.
 
-With DATA/corpus (Parquet), of these documents; otherwise of generated ones. DELIVERY_DOCUMENTS says how many a delivery
-has.
+With DATA/corpus (Parquet), of these documents; otherwise of generated ones. DELIVERY_DOCUMENTS says how many new ones a
+delivery has; 0: the deliveries are all of them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tests.watched import QUEUE, Site, documents, notification, site
 from transforms.io.lineage import Lineage
 
 DELIVERIES, KILLS, RESTARTS = 12, 10, 3
+PATIENCE = 3600.0
 DOCUMENTS = int(os.environ.get("DELIVERY_DOCUMENTS", "300"))
 SEED = int(os.environ.get("DELIVERY_SEED", str(time.time_ns() % 100_000)))
 
@@ -39,7 +40,7 @@ def lake(tmp_path: Path) -> Iterator[Site]:
 
 
 def slices(generator: random.Random) -> list[pa.Table]:
-    """Random slices of the texts, which overlap: a part of each delivery was in an earlier one."""
+    """Random slices of the texts; a third of what was in a delivery comes with a later one again."""
     folder = Path(os.environ.get("DATA", "/nowhere")) / "corpus"
     if folder.is_dir():
         read = [pq.read_table(file, columns=["text"]) for file in sorted(folder.glob("*.parquet"))]
@@ -47,9 +48,15 @@ def slices(generator: random.Random) -> list[pa.Table]:
     else:
         lines = [line for number in range(DELIVERIES) for line in documents(number, DOCUMENTS).splitlines()]
         texts = [json.loads(line)["text"] for line in lines]
-    pool = generator.sample(texts, min(len(texts), DELIVERIES * DOCUMENTS * 2 // 3))
-    chosen = [generator.sample(pool, min(DOCUMENTS, len(pool))) for _ in range(DELIVERIES)]
-    return [pa.table({"text": pa.array(each, pa.string())}) for each in chosen]
+    each = DOCUMENTS or -(-len(texts) // DELIVERIES)
+    generator.shuffle(texts)
+    delivered = []
+    for start in range(0, DELIVERIES * each, each):
+        chosen = texts[start : start + each]
+        chosen += generator.sample(texts[:start], min(start, len(chosen) // 3))
+        generator.shuffle(chosen)
+        delivered.append(pa.table({"text": pa.array(chosen, pa.string())}))
+    return delivered
 
 
 def test_every_document_is_in_one_run_and_every_fact_is_told(lake: Site) -> None:
@@ -76,12 +83,12 @@ def test_every_document_is_in_one_run_and_every_fact_is_told(lake: Site) -> None
                 time.sleep(generator.uniform(4, 40))
             else:
                 uri = f"s3://lake/{keys[-1]}"
-                lake.until(lambda uri=uri: uri in lake.runs_of_sources(), f"{uri} is taken")
+                lake.until(lambda uri=uri: uri in lake.runs_of_sources(), f"{uri} is taken", PATIENCE)
             assert watch.poll() is None, lake.log()[-3000:]
         print(f"delivery {number}: {'killed' if number in kills else 'ended'}, {dict(lake.run_states())}", flush=True)
     with lake.watching():
-        lake.until(lambda: len(lake.runs_of_sources()) == DELIVERIES, "everything is taken")
-        lake.until(lambda: set(lake.run_states()) == {"done"}, "every run is done")
+        lake.until(lambda: len(lake.runs_of_sources()) == DELIVERIES, "everything is taken", PATIENCE)
+        lake.until(lambda: set(lake.run_states()) == {"done"}, "every run is done", PATIENCE)
     command = runs.command("events", "--send", "--lineage_dsn", lake.dsn)
     subprocess.run(command, cwd=runs.ROOT, env=lake.environment, check=True, timeout=600)
     assert sorted(lake.runs_of_sources()) == sorted(f"s3://lake/{key}" for key in keys)
