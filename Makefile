@@ -110,8 +110,9 @@ bench: $(VENV)/.installed-test $(CACHE)/datatrove/.installed tokenizers
 		--peer $(CACHE)/datatrove/bin/python --json out/bench.json --chart docs/benchmark.svg
 
 # The published quality rules beside datatrove's, documents of every shape, lists of 5 million domains (3 minutes).
-bench-rules: $(VENV)/.installed-test $(CACHE)/datatrove/.installed
-	$(PYTHON) -m benchmarks.rules $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) --peer $(CACHE)/datatrove/bin/python
+bench-rules: $(VENV)/.installed-test $(CACHE)/datatrove/.installed tokenizers
+	$(PYTHON) -m benchmarks.rules $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) $(if $(wildcard $(GPT2)),--tokenizer $(GPT2)) \
+		--peer $(CACHE)/datatrove/bin/python
 
 # Our rules' decisions beside datatrove's on 5,000 documents of DATA, by language and family.
 rules-agreement: $(VENV)/.installed-test $(CACHE)/datatrove/.installed

@@ -1,14 +1,16 @@
 """The published rules: speed beside datatrove on the same documents, time by shape of document, and lists of URLs.
 
-    python -m benchmarks.rules --peer DATATROVE_PYTHON [--input FOLDER]
+    python -m benchmarks.rules --peer DATATROVE_PYTHON [--input FOLDER] [--tokenizer FILE]
 
 Four families together (gopher_quality, gopher_repetition, fineweb, c4), CPU seconds of one thread, the best of three.
+Then whole runs with and without them.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import json
 import resource
 import subprocess
 import tempfile
@@ -20,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import inputs
+from benchmarks.whole_run import START_UP_DOCUMENTS, Bench
 from transforms.io import url_lists
 from transforms.kernels.deduplication.fingerprinting import offsets_and_data
 from transforms.kernels.urls.lists import Words, judge
@@ -30,6 +33,7 @@ PEER_BYTES = 1_500_000
 SHAPE_BYTES = 10_000_000
 DOMAINS = 5_000_000
 URLS = 2_000_000
+SAMPLE = Path(__file__).parents[1] / "beam_pipeline" / "sample"
 
 
 def documents(texts: pa.Array) -> pa.RecordBatch:
@@ -100,6 +104,37 @@ def beside_the_peer(families: Families, table: pa.Table, peer: Path) -> None:
           f"{ours / theirs:.0f} times")  # fmt: skip
 
 
+def whole_runs(table: pa.Table, tokenizer: Path, rounds: int = 3) -> None:
+    """Runs without rules, with all families, and with what they measure alone, in turn: CPU seconds beyond start-up.
+
+    Families drop documents, which then needn't be tokenized. With the statistics alone every document stays.
+    """
+    recipes = {
+        "without rules": [],
+        "with all families": [*FAMILIES],
+        "with their statistics, dropping nothing": [{"text_statistics": {"repetition": True}}, "c4_statistics"],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        inputs.write(table.slice(0, START_UP_DOCUMENTS), work / "few" / "part-0.parquet")
+        inputs.write(table, work / "all" / "part-0.parquet")
+        bench = Bench(work, tokenizer, None)
+        flags = {}
+        for number, (name, recipe) in enumerate(recipes.items()):
+            (work / f"{number}.yaml").write_text(json.dumps({"recipe": recipe}))
+            flags[name] = ["--config", str(work / f"{number}.yaml")]
+            bench.ours(work / "few", flags=flags[name])  # compiles
+        spent: dict[str, list[float]] = {name: [] for name in recipes}
+        for _ in range(rounds):
+            for name in recipes:
+                few, every = (bench.ours(work / part, flags=flags[name]) for part in ("few", "all"))
+                spent[name].append(every.cost.cpu - few.cost.cpu)
+    least = {name: min(found) for name, found in spent.items()}  # disturbances only add
+    for name, cpu in least.items():
+        rate = inputs.text_bytes(table) / 1e6 / cpu
+        print(f"whole run {name}: {rate:.1f} MB/s, {least['without rules'] / cpu:.0%} of one without rules")
+
+
 def shapes(families: Families) -> None:
     """Seconds for 10 MB and 100 MB of one document: ten times as long, whatever its shape."""
     words = " ".join(f"word{number % 9973}" for number in range(1000)) + ".\n"
@@ -151,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="the interpreter of datatrove's environment")
     parser.add_argument("--input", type=Path, help="a folder of Parquet; generated text if it isn't given")
+    parser.add_argument("--tokenizer", type=Path, default=SAMPLE / "tokenizer.json", help="of the whole runs")
     args = parser.parse_args()
     families = Families()
     with tempfile.TemporaryDirectory() as folder:
@@ -158,6 +194,7 @@ def main() -> None:
             inputs.generate(Path(folder), 20_000_000)
         table = inputs.read(args.input or Path(folder))
     families(batches(table)[0].slice(0, 5))
+    whole_runs(table, args.tokenizer)
     print(f"all of {inputs.text_bytes(table) / 1e6:.0f} MB: {speed(families, table):.1f} MB/s a core")
     english = [text for text in table["text"].to_pylist() if text.count(" the ") > len(text) / 200]
     if english:

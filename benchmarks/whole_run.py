@@ -12,6 +12,7 @@ import json
 import shutil
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Bench:
     tokenizer: Path
     peer: Path | None
 
-    def ours(self, source: Path, workers: int = 1, fresh: bool = False) -> Run:
+    def ours(self, source: Path, workers: int = 1, fresh: bool = False, flags: Sequence[str] = ()) -> Run:
         """A run of the command; ``fresh``: the first on a machine, nothing compiled and no database yet."""
         output, name = self.work / "out", "fresh" if fresh else "kept"
         shutil.rmtree(output, ignore_errors=True)
@@ -62,9 +63,8 @@ class Bench:
         if fresh:
             environment["NUMBA_CACHE_DIR"] = str(self.work / "compiled")
         arguments = ["--input", str(source), "--output", str(output), "--tokenizer", str(self.tokenizer)]
-        cost, _ = measure(
-            [sys.executable, "-m", "beam_pipeline", *arguments, "--direct_num_workers", str(workers)], environment, ROOT
-        )
+        arguments += ["--direct_num_workers", str(workers), *flags]
+        cost, _ = measure([sys.executable, "-m", "beam_pipeline", *arguments], environment, ROOT)
         contents = json.loads((output / "run.json").read_text())
         shutil.rmtree(output)
         return Run(cost, {step: spent.get("cpu", 0.0) for step, spent in contents["steps"].items()}, contents)
