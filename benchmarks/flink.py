@@ -7,7 +7,6 @@ documents cost: on the wall, and in CPU seconds of all processes, the cluster's 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -24,10 +23,12 @@ from rich.table import Table
 from beam_pipeline.sample import tokenizer_path
 from benchmarks import inputs
 from benchmarks.cpu import Cost, measure
+from benchmarks.differences import differences
 from benchmarks.whole_run import ROOT, START_UP_DOCUMENTS
 from runners.flink_local import Cluster
 
 WORKERS = 2
+DIRECT = "DirectRunner"
 SHARD_BYTES = 125_000_000
 """Of text in each generated file, which is one shard."""
 
@@ -61,23 +62,27 @@ def main() -> None:
 def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dict[str, Any]:
     """What differs by source, and figures by runner."""
     flink = ["--runner", "FlinkRunner", "--flink_master", cluster.rest_address]
-    runners = {"DirectRunner": ["--direct_num_workers", str(WORKERS)]}
+    runners = {DIRECT: ["--direct_num_workers", str(WORKERS)]}
     runners |= {f"Flink {mode}": [*flink, mode] for mode in arguments.modes}
 
-    def run(source: Path, runner: str) -> tuple[Cost, dict[str, str]]:
-        output = work / "out"
+    def run(source: Path, runner: str) -> Cost:
+        output = work / runner
+        shutil.rmtree(output, ignore_errors=True)
         before = _cpu_of(cluster)
         command = ["--input", str(source), "--output", str(output), "--tokenizer", str(arguments.tokenizer)]
         cost, _ = measure([sys.executable, "-m", "beam_pipeline", *command, *runners[runner]], {}, ROOT)
         cost = Cost(cost.wall, cost.cpu + _cpu_of(cluster) - before, cost.peak_bytes)
-        digests = {
-            str(file.relative_to(output)): hashlib.sha256(file.read_bytes()).hexdigest()
-            for name in ("fingerprints", "tokens")
-            for file in sorted((output / name).glob("*.parquet"))
-        }
-        shutil.rmtree(output)
         Console().print(f"{source.name} on {runner}: {cost.wall:.1f} s, {cost.cpu:.1f} s of CPU", highlight=False)
-        return cost, digests
+        return cost
+
+    def different() -> dict[str, str]:
+        """By object and runner, what differs from DirectRunner's."""
+        others = [runner for runner in runners if runner != DIRECT]
+        return {
+            f"{name} on {runner}": what
+            for runner in others
+            for name, what in differences(work / DIRECT, work / runner).items()
+        }
 
     files = max(WORKERS, round(arguments.generated_mb * 1e6 / SHARD_BYTES))
     inputs.generate(work / "all", int(arguments.generated_mb * 1e6), files=files)
@@ -85,20 +90,20 @@ def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dic
     size = inputs.text_bytes(table)
     inputs.write(table.slice(0, START_UP_DOCUMENTS), work / "few" / "part-0.parquet")
     del table
-    result: dict[str, Any] = {"megabytes": size / 1e6, "files": files, "different": {}, "runs": {}}
+    result: dict[str, Any] = {"megabytes": size / 1e6, "files": files, "rounds": arguments.rounds}
+    result |= {"different": {}, "runs": {}}
     costs: dict[tuple[str, str], list[Cost]] = {}
     for runner in runners:
         run(work / "few", runner)  # compiles, makes the database, loads what a cluster loads once
     for _ in range(arguments.rounds):
-        written: dict[str, dict[str, str]] = {}
         for source in ("few", "all"):
             for runner in runners:
-                cost, written[runner] = run(work / source, runner)
-                costs.setdefault((runner, source), []).append(cost)
-            result["different"][source] = _different(written)
+                costs.setdefault((runner, source), []).append(run(work / source, runner))
+            result["different"].setdefault(source, {}).update(different())
     if arguments.input:
-        written = {runner: run(arguments.input, runner)[1] for runner in runners}
-        result["different"][str(arguments.input)] = _different(written)
+        for runner in runners:
+            run(arguments.input, runner)
+        result["different"][str(arguments.input)] = different()
     for runner in runners:
         middle = {
             (kind, source): statistics.median(getattr(cost, kind) for cost in costs[runner, source])
@@ -112,18 +117,6 @@ def _compare(work: Path, cluster: Cluster, arguments: argparse.Namespace) -> dic
             "cpu_seconds": middle["cpu", "all"] - middle["cpu", "few"],
         }
     return result
-
-
-def _different(written: dict[str, dict[str, str]]) -> list[str]:
-    """The objects that aren't the same on all runners, or not there on some."""
-    direct = written["DirectRunner"]
-    names = {name for each in written.values() for name in each}
-    return sorted(
-        f"{name} on {runner}"
-        for runner, each in written.items()
-        for name in names
-        if each.get(name) != direct.get(name)
-    )
 
 
 def _cpu_of(cluster: Cluster) -> float:
@@ -146,7 +139,7 @@ def _show(result: dict[str, Any]) -> None:
     columns = ("", "fixed cost s", "beyond it s", "MB/s a worker", "of DirectRunner's", "CPU s", "MB/s of CPU", "of it")
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
-    direct = result["runs"]["DirectRunner"]
+    direct = result["runs"][DIRECT]
     for runner, figures in result["runs"].items():
         rate = result["megabytes"] / figures["wall_seconds"] / WORKERS
         per_cpu = result["megabytes"] / figures["cpu_seconds"]
@@ -156,9 +149,11 @@ def _show(result: dict[str, Any]) -> None:
             f"{per_cpu:.1f}", f"{direct['cpu_seconds'] / figures['cpu_seconds']:.0%}",
         )  # fmt: skip
     console.print(table)
-    for source, names in result["different"].items():
-        said = "byte-identical on all of them" if not names else f"DIFFERENT: {', '.join(names)}"
+    for source, found in result["different"].items():
+        said = "DIFFERENT" if found else f"byte-identical on all of them, {result['rounds']} times"
         console.print(f"{source}: {said}", highlight=False)
+        for name, what in found.items():
+            console.print(f"  {name}: {what}", highlight=False, soft_wrap=True)
     if any(result["different"].values()):
         sys.exit(1)
 

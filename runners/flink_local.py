@@ -33,6 +33,7 @@ import yaml
 
 from runners.data_folder import data_folder
 from runners.flink_distribution import flink_home, java, job_server_jar, s3_plugins
+from runners.flink_memory import JOB_MANAGER, JOB_MANAGER_JAVA, TaskManagerMemory
 from runners.own_processes import module_command
 
 WORKERS_NAME = "sdk-workers"
@@ -41,7 +42,6 @@ _START_SECONDS = 600  # half a minute, unless the machine has much else to do; a
 _ATTEMPTS = 3
 _PORTS = ("rest", "rpc", "workers", "job", "artifact", "expansion")
 _TAKEN = re.compile("java.net.BindException|Failed to bind to address")  # Flink and the job server; Python's gRPC
-_MB = 1 << 20
 
 _OPENED = "lang net io nio lang.reflect text time util util.concurrent util.concurrent.atomic util.concurrent.locks"
 _JAVA_OPTIONS = [  # Java 17 closes what Flink 1.19 reflects on; short-lived processes start faster with C1 only
@@ -50,28 +50,6 @@ _JAVA_OPTIONS = [  # Java 17 closes what Flink 1.19 reflects on; short-lived pro
     "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED.split()),
 ]  # fmt: skip
-
-# What Flink's start scripts would work out and pass on. Text never enters Flink; what does, and how much is in the heap
-# at once: docs/flink.md, "Memory".
-_JOB_MANAGER = {
-    "jobmanager.memory.heap.size": 700 * _MB,
-    "jobmanager.memory.off-heap.size": 128 * _MB,
-    "jobmanager.memory.jvm-metaspace.size": 256 * _MB,
-    "jobmanager.memory.jvm-overhead.min": 192 * _MB,
-    "jobmanager.memory.jvm-overhead.max": 192 * _MB,
-}
-_TASK_MANAGER = {
-    "taskmanager.memory.framework.heap.size": 128 * _MB,
-    "taskmanager.memory.framework.off-heap.size": 128 * _MB,
-    "taskmanager.memory.task.heap.size": 384 * _MB,
-    "taskmanager.memory.task.off-heap.size": 128 * _MB,
-    "taskmanager.memory.managed.size": 256 * _MB,
-    "taskmanager.memory.network.min": 256 * _MB,
-    "taskmanager.memory.network.max": 256 * _MB,
-    "taskmanager.memory.jvm-metaspace.size": 512 * _MB,
-    "taskmanager.memory.jvm-overhead.min": 192 * _MB,
-    "taskmanager.memory.jvm-overhead.max": 192 * _MB,
-}
 
 _LOG4J = """\
 rootLogger.level = INFO
@@ -249,13 +227,13 @@ class Cluster:
         match kind:
             case "jobmanager":
                 main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-                command = self._java(name, ["-Xms256m", "-Xmx700m"], main, _JOB_MANAGER)
+                command = self._java(name, JOB_MANAGER_JAVA, main, JOB_MANAGER)
             case "taskmanager":
                 main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-                options = ["-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m"]
-                options.append(f"-Djdk.net.hosts.file={self.folder / f'hosts-{number}'}")
+                memory = TaskManagerMemory(self.slots, self.task_managers)
+                options = (*memory.java, f"-Djdk.net.hosts.file={self.folder / f'hosts-{number}'}")
                 more = {"taskmanager.resource-id": f"{name}-{time.time_ns()}", "taskmanager.cpu.cores": self.slots}
-                command = self._java(name, options, main, _TASK_MANAGER | more)
+                command = self._java(name, options, main, memory.settings | more)
             case "workers":
                 logs = self.folder / "logs" / name
                 logs.mkdir(exist_ok=True)
@@ -277,7 +255,7 @@ class Cluster:
         del state["folder"]
         (self.folder / "cluster.json").write_text(json.dumps(state, indent=2))
 
-    def _java(self, name: str, options: list[str], main: str, settings: dict[str, Any]) -> list[str]:
+    def _java(self, name: str, options: tuple[str, ...], main: str, settings: dict[str, Any]) -> list[str]:
         conf, log = self.folder / "conf", self.folder / "logs" / f"{name}.log"
         logging = [f"-Dlog.file={log}", f"-Dlog4j.configurationFile=file:{conf / 'log4j.properties'}"]
         given = [part for key, value in settings.items() for part in ("-D", f"{key}={value}")]
