@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from beam_pipeline import embedded_postgres
 from schemas.columns import AUDIT
 from tests import runs
+from transforms.deduplication import audit_duplicates as audit
+from transforms.kernels.deduplication import auditing
 from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference
 from transforms.kernels.text.normalization import normalize_reference
 
@@ -76,3 +80,23 @@ def test_texts_are_compared_as_they_were_edited(tmp_path: Path) -> None:
     for row in rows:
         a, b = (shingles_reference(bodies[row[name]], MinHash()) for name in ("source_row", "witness_row"))
         assert row["true_similarity"] == pytest.approx(len(a & b) / len(a | b))
+
+
+def test_pairs_are_compared_one_by_one_in_few_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever texts stand in a group together, and in however many parts their shingles come."""
+    monkeypatch.setattr(auditing, "HASHES_AT_ONCE", 100)
+    random = np.random.default_rng(5)
+    pairs, parts, expected = 50, collections.defaultdict(list), []
+    for pair in range(pairs):
+        texts = [np.unique(random.integers(0, 2**64, random.integers(0, 3000), np.uint64)) for _ in range(2)]
+        texts[1] = np.union1d(texts[1], texts[0][: pair * 40])
+        for side, hashes in enumerate(texts):
+            for number, part in auditing.in_ranges(hashes):
+                parts[audit.key_of(pair, number)].append((pair, side, part.tobytes()))
+        a, b = (set(hashes.tolist()) for hashes in texts)
+        expected.append(len(a & b) / max(1, len(a | b)))
+    assert len(parts) <= 256
+    counted = [audit.compare((key, [each[at] for at in random.permutation(len(each))])) for key, each in parts.items()]
+    assert audit.true_similarities(counted, pairs).tolist() == expected
+    with pytest.raises(ValueError, match="of 51 pairs of the audit's sample, 1 weren't read"):
+        audit.true_similarities(counted, pairs + 1)

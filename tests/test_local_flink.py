@@ -13,6 +13,7 @@ import yaml
 
 from beam_pipeline.options import UsageError, beam_options
 from runners import local_flink
+from runners.flink_memory import TaskManagerMemory
 from tests import flink_runs, runs
 from tests.conftest import SHARDS
 from tests.fault_filters import Slow
@@ -30,6 +31,17 @@ def test_slots_for_every_core_in_few_machines() -> None:
     assert options.slots == len(os.sched_getaffinity(0))
     options = beam_options(["--runner=local-flink", "--slots", "3", "--no-streaming"])
     assert (options.slots, options.others) == (3, ["--no-streaming"])
+
+
+@pytest.mark.parametrize(("slots", "machine"), [(1, 8 << 30), (4, 8 << 30), (1, 64 << 30)])
+def test_every_slot_has_its_memory_and_large_machines_have_larger_heaps(slots: int, machine: int) -> None:
+    memory = TaskManagerMemory(slots, task_managers=2, machine=machine)
+    given = {name.removeprefix("taskmanager.memory."): value for name, value in memory.settings.items()}
+    heap = given["framework.heap.size"] + given["task.heap.size"]
+    assert heap == (4 << 30 if machine > 8 << 30 else slots * 512 << 20)
+    assert given["network.min"] == given["network.max"] == given["managed.size"] == slots * 256 << 20
+    direct = given["framework.off-heap.size"] + given["task.off-heap.size"] + given["network.max"]
+    assert memory.java == ("-Xms256m", f"-Xmx{heap}", f"-XX:MaxDirectMemorySize={direct}")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,15 @@ from transforms.kernels.deduplication.fingerprinting import MinHash
 from transforms.kernels.text.normalization import Normalization, normalize
 
 Wanted = tuple[int, tuple[int, int, int]]  # number of a shard's source, (row, pair, side), as pass 2 names documents
-Shingled = tuple[tuple[int, int], tuple[int, bytes]]  # (pair, range), (side, hashed shingles in that range)
+ToRead = tuple[Shard, list[tuple[int, int, int]]]  # a shard, (row, pair, side) of its documents in the sample
+Shingled = tuple[tuple[int, int], tuple[int, int, bytes]]  # (group, range), (pair, side, hashed shingles in that range)
+Counted = list[tuple[int, int, int]]  # of some pairs: number, shingles in common and together in one range
+GROUPS = 16
+"""Of pairs: those of a group are compared together, range by range.
+
+So there are 256 keys for 400 pairs, as Flink spends some 10 ms on a key; and a key has 4 bytes for a byte of a text of
+mean size: 42 MB where the texts of the sample have 10 MB each.
+"""
 
 
 class _Sample(beam.CombineFn):
@@ -63,8 +71,18 @@ def wanted_documents(pairs: np.ndarray) -> Iterator[Wanted]:
             yield source, (row, pair, side)
 
 
+def to_read(item: tuple[int, dict[str, Iterable]]) -> Iterator[ToRead]:
+    """Every shard of a source in which any of the sample's documents are, with these."""
+    _, joined = item
+    wanted = list(joined["wanted"])
+    for shard in joined["shards"]:
+        here = [each for each in wanted if 0 <= each[0] - shard.first_row < shard.rows]
+        if here and not shard.error:
+            yield shard, here
+
+
 def shingle_documents(
-    item: tuple[int, dict[str, Iterable]],
+    item: ToRead,
     sources_uri: str,
     fingerprints: StoredFingerprints,
     reading: ReadOptions,
@@ -72,55 +90,62 @@ def shingle_documents(
     options: MinHash,
     editing: Editing,
 ) -> Iterator[Shingled]:
-    """Reads the wanted documents of a source, or of a packed shard, edits them, and hashes their shingles."""
-    _, joined = item
+    """Reads the wanted documents of a shard, edits them, and hashes their shingles."""
+    shard, places = item
     wanted: dict[int, list[tuple[int, int]]] = {}
-    for row, pair, side in joined["wanted"]:
+    for row, pair, side in places:
         wanted.setdefault(row, []).append((pair, side))
-    for shard in joined["shards"] if wanted else ():
-        if shard.error or shard.rows < 1:
-            continue
-        keep = np.zeros(shard.rows, np.bool_)
-        here = [row - shard.first_row for row in wanted if 0 <= row - shard.first_row < shard.rows]
-        keep[here] = True
-        if not here:
-            continue
-        census = fingerprints.census(shard)
-        for batch in read_any(shard, reading, sources_uri, keep, census):
-            normalized = normalize(batch["text"], normalization)
-            shingles = auditing.hashed_shingles(editing.edited(shard, batch, normalized), options)
-            for row, hashes in zip(batch["row"].to_pylist(), shingles, strict=True):
-                for number, part in auditing.in_ranges(hashes):
-                    for pair, side in wanted[row]:
-                        yield (pair, number), (side, part.astype("<u8", copy=False).tobytes())
+    keep = np.zeros(shard.rows, np.bool_)
+    keep[[row - shard.first_row for row in wanted]] = True
+    for batch in read_any(shard, reading, sources_uri, keep, fingerprints.census(shard)):
+        normalized = normalize(batch["text"], normalization)
+        shingles = auditing.hashed_shingles(editing.edited(shard, batch, normalized), options)
+        for row, hashes in zip(batch["row"].to_pylist(), shingles, strict=True):
+            for number, part in auditing.in_ranges(hashes):
+                for pair, side in wanted[row]:
+                    yield key_of(pair, number), (pair, side, part.astype("<u8", copy=False).tobytes())
 
 
-def compare(item: tuple[tuple[int, int], Iterable[tuple[int, bytes]]]) -> tuple[int, tuple[int, int]]:
-    """The number of a pair, and how many shingles it has in common and together, in a range."""
-    (pair, _), parts = item
-    sides: tuple[list[bytes], list[bytes]] = [], []
-    for side, part in parts:
-        sides[side].append(part)
-    return pair, auditing.common_and_union(*(np.frombuffer(b"".join(parts), "<u8") for parts in sides))
+def key_of(pair: int, number: int) -> tuple[int, int]:
+    """Where a pair's shingles of one range of hashes are compared: with those of other pairs of its group."""
+    return pair % GROUPS, number
 
 
-def true_similarity(counted: Iterable[tuple[int, int]]) -> float:
-    """The Jaccard similarity of a pair from what its ranges have in common and together; 0 without shingles."""
-    common, union = 0, 0
-    for in_range, of_both in counted:
-        common, union = common + in_range, union + of_both
-    return common / max(1, union)
+def compare(item: tuple[tuple[int, int], Iterable[tuple[int, int, bytes]]]) -> Counted:
+    """Of every pair of a group, how many shingles it has in common and together, in a range."""
+    sides: dict[int, tuple[list[bytes], list[bytes]]] = {}
+    for pair, side, part in item[1]:
+        sides.setdefault(pair, ([], []))[side].append(part)
+    return [
+        (pair, *auditing.common_and_union(*(np.frombuffer(b"".join(parts), "<u8") for parts in of_pair)))
+        for pair, of_pair in sides.items()
+    ]
+
+
+def true_similarities(counted: Iterable[Counted], pairs: int) -> np.ndarray:
+    """The Jaccard similarity of each pair from what its ranges have in common and together; 0 without shingles.
+
+    Raises:
+      ValueError: nothing was read of some pair.
+    """
+    sums, read = np.zeros((pairs, 2), np.int64), np.zeros(pairs, np.bool_)
+    for of_range in counted:
+        for pair, common, union in of_range:
+            sums[pair] += common, union
+            read[pair] = True
+    if not read.all():
+        raise ValueError(f"of {pairs} pairs of the audit's sample, {np.count_nonzero(~read)} weren't read")
+    return sums[:, 0] / np.maximum(1, sums[:, 1])
 
 
 def write_audit(item: tuple[None, dict[str, Iterable]], uri: str, fingerprints: StoredFingerprints) -> None:
     """One object with the whole sample (``schemas.columns.AUDIT``), also if that is empty."""
     _, joined = item
     [pairs] = list(joined["pairs"]) or [AUDITED.empty(0)]
-    similarities: dict[int, float] = dict(joined["similarities"])
-    columns: list[np.ndarray | list[float]] = [pairs["removed"] != 0]
+    columns = [pairs["removed"] != 0]
     for name in ("document", "witness"):
         columns.extend(fingerprints.documents(pairs[name]))
-    columns += [pairs["similarity"], [similarities[pair] for pair in range(len(pairs))]]
+    columns += [pairs["similarity"], true_similarities(joined["counted"], len(pairs))]
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, AUDIT, strict=True)], schema=AUDIT)
     with storage.open_output(uri) as file:
         pq.write_table(table, file, compression="zstd")
@@ -151,27 +176,31 @@ class AuditDuplicates(beam.PTransform):
             beam.PCollection[Shard], beam.PCollection[tuple[int, bytes]], beam.PCollection[tuple[int, bytes]]
         ],
     ) -> beam.PCollection[None]:
-        """Sample, read, compare, write. Joins, not side inputs: Flink can't checkpoint those (docs/flink.md)."""
+        """Sample, read, compare, write.
+
+        Joins, not side inputs: Flink can't checkpoint those. A Reshuffle before texts are read: a checkpoint's barrier
+        passes between sources (docs/flink.md).
+        """
         shards, *blocks = inputs
         pairs = blocks | beam.Flatten() | beam.Values() | "Sample" >> beam.CombineGlobally(_Sample()).without_defaults()
         wanted = pairs | "Wanted" >> beam.FlatMap(wanted_documents)
         by_source = shards | "BySource" >> beam.Map(lambda shard: (shard.source.number, shard))
         where = (self.sources_uri, self.fingerprints)
         how = (self.reading, self.normalization, self.minhash, self.editing)
-        similarities = (
+        counted = (
             {"shards": by_source, "wanted": wanted}
             | beam.CoGroupByKey()
+            | "ToRead" >> beam.FlatMap(to_read).with_output_types(ToRead)
+            | "Queue" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(metered, shingle_documents, (*where, *how)).with_output_types(Shingled)
             | beam.GroupByKey()
-            | "Compare" >> beam.Map(compare).with_output_types(tuple[int, tuple[int, int]])
-            | "OfPair" >> beam.GroupByKey()
-            | "Similarity" >> beam.MapTuple(lambda pair, counted: (pair, true_similarity(counted)))
+            | "Compare" >> beam.Map(compare).with_output_types(Counted)
         )
         return (
             {
                 "object": shards.pipeline | "Object" >> beam.Create([(None, None)], reshuffle=False),
                 "pairs": pairs | "Pairs" >> beam.WithKeys(None),
-                "similarities": similarities | "Similarities" >> beam.WithKeys(None),
+                "counted": counted | "Counted" >> beam.WithKeys(None),
             }
             | "Join" >> beam.CoGroupByKey()
             | "Write" >> beam.Map(write_audit, self.uri, self.fingerprints)
