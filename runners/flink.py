@@ -143,9 +143,8 @@ def _streaming(flags: Sequence[str]) -> dict[str, Any]:
         "max_bundle_size": 1,
         # Barriers overtake the shards that wait in front of a busy step.
         "unaligned_checkpoint_enabled": True,
-        # One that fails, or takes over ten minutes because a shard or a key of pass 2 does, costs nothing: what is done is
-        # known by its objects. The job goes on without it. (The SDK takes the job server's options that are true by
-        # default the other way round: this flag says false.)
+        # One that fails, or takes over ten minutes because a shard does, costs nothing: what is done is known by its
+        # objects. The job goes on without it. (This flag says false: the SDK turns around what is true by default.)
         "fail_on_checkpointing_errors": True,
         "externalized_checkpoints_enabled": True,
         "retain_externalized_checkpoints_on_cancellation": True,
