@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from transforms.batches import Batch
     from transforms.fingerprint import Fingerprint
     from transforms.identify_language import IdentifyLanguage, LanguageIdentification
-    from transforms.io.readers import ReadOptions
-    from transforms.kernels.deduplication.fingerprinting import MinHash
+    from transforms.io.read_options import ReadOptions
+    from transforms.kernels.deduplication.options import MinHash
     from transforms.kernels.text.normalization import Normalization
     from transforms.normalize import Normalize
     from transforms.read_documents import ReadDocuments
@@ -53,14 +53,14 @@ _PLACES = {
     "identify_language": "beam_pipeline.tables",
     "IdentifyLanguage": "transforms.identify_language",
     "LanguageIdentification": "transforms.identify_language",
-    "MinHash": "transforms.kernels.deduplication.fingerprinting",
+    "MinHash": "transforms.kernels.deduplication.options",
     "Normalization": "transforms.kernels.text.normalization",
     "Normalize": "transforms.normalize",
     "normalize": "beam_pipeline.tables",
     "per_document": "transforms.recipe.per_document",
     "read_documents": "beam_pipeline.tables",
     "ReadDocuments": "transforms.read_documents",
-    "ReadOptions": "transforms.io.readers",
+    "ReadOptions": "transforms.io.read_options",
     "Recipe": "transforms.apply_recipe",
     "run": "beam_pipeline.running",
     "Settings": "beam_pipeline.settings",

@@ -12,16 +12,14 @@ from beam_pipeline.decided_run import DecidesAgain
 from beam_pipeline.finished_runs import FinishedRun, NotUsable, finished_run, refuse_without_sketches
 from beam_pipeline.options import resolve_part
 from beam_pipeline.plan import read_plan
-from beam_pipeline.settings import Settings
+from beam_pipeline.settings import OF_PASS_2, Settings
 from schemas.outcomes import Outcomes
 from transforms.decide_again import Parent
 from transforms.io import storage
 from transforms.io.stage_objects import StageObjects
 
 RECIPE = ("recipe", "languages", "min_language_score", "min_language_scores")
-DEDUPLICATION = ("min_similarity", "duplicates_within", "keep_duplicate")
-OF_THE_RUN = ("partitions", "bucket_cap", "max_open_edges", "lineage_dsn", "events_exchange", "max_deaths")
-CHANGEABLE = (*RECIPE, *DEDUPLICATION, *OF_THE_RUN)
+CHANGEABLE = (*RECIPE, *OF_PASS_2, "lineage_dsn", "events_exchange", "max_deaths")
 """Settings that may differ from those of the run that is decided again."""
 
 

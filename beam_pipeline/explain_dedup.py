@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from transforms.deduplication.deduplicate import Deduplication
-from transforms.kernels.deduplication.fingerprinting import MinHash, s_curve, verification_curve
+from transforms.kernels.deduplication.fingerprinting import s_curve, verification_curve
+from transforms.kernels.deduplication.options import MinHash
 
 SIMILARITIES = (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 

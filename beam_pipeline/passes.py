@@ -14,8 +14,8 @@ from transforms.check_spelling import CheckSpelling
 from transforms.edit import Edit
 from transforms.fingerprint import Fingerprint
 from transforms.identify_language import IdentifyLanguage
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.pinned_files import PinnedFile
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.normalize import Normalize, NormalizeKept
 from transforms.recipe.spec import PlannedRecipe
 from transforms.tokenize import Tokenization, Tokenize

@@ -36,22 +36,21 @@ from transforms.deduplication.stored_fingerprints import StoredFingerprints, Sto
 from transforms.edit import Editing
 from transforms.io import storage
 from transforms.io.deaths import Deaths
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import ReadOptions, check
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.source_list import read_sources
 from transforms.io.stage_objects import StageObjects, stranger_in
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import UNICODE_VERSION
+from transforms.options import names
 from transforms.recipe.spec import PlannedRecipe
 from transforms.recipe.user_code import code_of
 from transforms.tokenize import Tokenization
 
 LOGGER = logging.getLogger(__name__)
 
-_SAME = (
-    "format", "unicode", "near_duplicates",
-    "shingle_size", "bands", "rows", "signature_size", "fold_digits", "fold_accents",
-)  # fmt: skip
+_SAME = ("format", "unicode", "near_duplicates", *names(MinHash))
 _SAME_DECISIONS = ("min_similarity", "duplicates_within")
 
 
@@ -62,8 +61,8 @@ def same_names(duplicates_within: str) -> tuple[str, ...]:
 
 def comparable(deciding: Deciding) -> dict[str, Any]:
     """What the runs of a corpus have in common: their fingerprints, and which pairs are duplicates."""
-    names = same_names(deciding.tokens["duplicates_within"])
-    return {name: deciding.fingerprints.get(name) for name in names} | {
+    same = same_names(deciding.tokens["duplicates_within"])
+    return {name: deciding.fingerprints.get(name) for name in same} | {
         name: deciding.tokens.get(name) for name in _SAME_DECISIONS
     }
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 from beam_pipeline.settings import Settings
 from schemas.errors import WRONG_USAGE, ToldError
 from schemas.shards import Source
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import FirstLook, ReadOptions, first_looks
 from transforms.io.readers.column_types import common_type, stored_type, widened
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.kernels.deduplication.candidates import rank_column
 from transforms.kernels.language import identification as language
 from transforms.recipe.built_in import Languages

@@ -7,23 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from transforms.io.storage.requests import FIELDS
+from transforms.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
 class Prices:
-    """Money, in any one currency.
+    """Money, in any one currency; the defaults are AWS S3 Standard's in dollars. A GB has 10**9 bytes.
 
-    Attributes:
-      get: 1,000 GET or HEAD requests.
-      put: 1,000 PUT, POST or LIST requests.
-      gb_month: a GB (10**9 bytes) stored for a month.
-      cpu_hour: an hour of one CPU.
+    Raises:
+      ValueError: a price is under 0.
     """
 
-    get: float
-    put: float
-    gb_month: float
-    cpu_hour: float
+    get: float = option(0.0004, "1,000 GET or HEAD requests", decides="nothing", metavar="P", ge=0)
+    put: float = option(0.005, "1,000 PUT, POST or LIST requests", decides="nothing", metavar="P", ge=0)
+    gb_month: float = option(0.023, "1 GB for a month", decides="nothing", metavar="P", ge=0)
+    cpu_hour: float = option(0.04, "1 CPU for an hour", decides="nothing", metavar="P", ge=0)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def total_requests(steps: Mapping[str, Mapping[str, float]]) -> dict[str, int]:

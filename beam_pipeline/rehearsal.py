@@ -17,9 +17,9 @@ from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import Settings
 from schemas.shards import Shard, Source
 from transforms.batches import Batch
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import ReadOptions, UnreadableSource, read, split
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.kernels.language import identification as language
 from transforms.normalize import normalize_batch
 from transforms.recipe.spec import PlannedRecipe

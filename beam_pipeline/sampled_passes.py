@@ -21,9 +21,9 @@ from transforms.batches import Batch
 from transforms.costs import Costs, add_costs, spending
 from transforms.fingerprint import as_stored
 from transforms.io.fingerprint_objects import FINGERPRINT
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers.batching import string_lengths
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.stage_objects import parquet_writer
 from transforms.kernels.deduplication.blocks import DECISIONS, WITNESSES
 from transforms.shard_outcomes import FINGERPRINT_COLUMNS, decide

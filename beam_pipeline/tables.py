@@ -28,8 +28,8 @@ from transforms.fingerprint import Fingerprint
 from transforms.identify_language import IdentifyLanguage
 from transforms.io.readers import ReadOptions, UnreadableSource, read, split
 from transforms.io.source_list import find_sources
-from transforms.kernels.deduplication.fingerprinting import DEFAULT as MINHASH
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import DEFAULT as MINHASH
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import DEFAULT as NORMALIZATION
 from transforms.kernels.text.normalization import Normalization
 from transforms.normalize import Normalize

@@ -23,7 +23,8 @@ from rich.table import Table
 
 from tests import runs
 from tests.truth.all_pairs import similar_pairs
-from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference
+from transforms.kernels.deduplication.fingerprinting import shingles_reference
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import normalize
 
 WRONG, MISSED = 0.7, 0.85

@@ -32,7 +32,7 @@ from transforms.fingerprint import fingerprint_batch
 from transforms.io import storage
 from transforms.io.readers import ReadOptions, split
 from transforms.io.stage_objects import StageObjects
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.language import identification as language
 from transforms.kernels.text.normalization import DEFAULT
 from transforms.kernels.tokenization.tokenizer import Tokenizer

@@ -17,7 +17,7 @@ from typing import Any
 
 import simpy
 
-from transforms.kernels.deduplication.candidates import partitions_for
+from transforms.kernels.deduplication.options import partitions_for
 
 MB, GB, TB = 10**6, 10**9, 10**12
 _SLICE_SECONDS = 0.1  # of a core that several workers share

@@ -30,7 +30,8 @@ from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import ReadOptions, read, split
 from transforms.io.stage_objects import StageObjects
 from transforms.kernels.deduplication.blocks import DECISIONS, WITNESSES
-from transforms.kernels.deduplication.fingerprinting import MinHash, fingerprint, shingles_reference
+from transforms.kernels.deduplication.fingerprinting import fingerprint, shingles_reference
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.language import identification as language
 from transforms.kernels.language.identification import default_model_path
 from transforms.kernels.text.normalization import normalize

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from beam_pipeline import embedded_postgres
 from transforms.kernels.deduplication import plain_shingles
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 
 Document = tuple[str, int, int]
 """Run's number, number of the source in the run, row."""

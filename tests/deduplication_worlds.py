@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from schemas.columns import fingerprints
 from schemas.shards import Shard, Source, document_id
-from transforms.kernels.deduplication.candidates import Deduplication
+from transforms.kernels.deduplication.options import Deduplication
 from transforms.kernels.deduplication.resolution import resolve_reference
 
 BANDS = 3

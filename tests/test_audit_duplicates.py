@@ -16,7 +16,8 @@ from schemas.columns import AUDIT
 from tests import runs
 from transforms.deduplication import audit_duplicates as audit
 from transforms.kernels.deduplication import auditing
-from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference
+from transforms.kernels.deduplication.fingerprinting import shingles_reference
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import normalize_reference
 
 

@@ -25,7 +25,7 @@ from transforms.io.index_parts import BANDS, MOST_OF_A_KEY, Part, write_part
 from transforms.io.own_objects import DamagedObject
 from transforms.io.storage import s3_client
 from transforms.kernels.deduplication import key_filter
-from transforms.kernels.deduplication.candidates import Deduplication
+from transforms.kernels.deduplication.options import Deduplication
 
 OPTIONS = Deduplication(min_similarity=0.8, band_bins=3)
 

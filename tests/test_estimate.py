@@ -14,8 +14,8 @@ from beam_pipeline.prices import Prices, compare, cost_summary, total_requests
 from beam_pipeline.sample import documents_path, tokenizer_path
 from beam_pipeline.settings import Settings
 from tests import runs
-from transforms.kernels.deduplication.candidates import Deduplication
 from transforms.kernels.deduplication.near_duplicate_estimate import duplicate_share
+from transforms.kernels.deduplication.options import Deduplication
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import pytest
 
 from beam_pipeline import cli, explain_dedup
 from transforms.deduplication.deduplicate import Deduplication
-from transforms.kernels.deduplication.fingerprinting import MinHash, estimate_similarity, s_curve, verification_curve
+from transforms.kernels.deduplication.fingerprinting import estimate_similarity, s_curve, verification_curve
+from transforms.kernels.deduplication.options import MinHash
 
 
 @pytest.mark.parametrize(("size", "similarity"), [(16, 0.7), (64, 0.8), (256, 0.78)])

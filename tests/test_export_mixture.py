@@ -18,7 +18,7 @@ from beam_pipeline.export.runs import NotExportable
 from beam_pipeline.export.settings import ExportSettings
 from schemas.errors import ToldError
 from tests import exports, runs
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.deduplication.plain_shingles import shingle_hashes
 
 LANGUAGES = ("de", "en", "fr", "fy")

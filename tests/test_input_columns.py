@@ -80,7 +80,7 @@ def test_a_column_that_an_input_has_not_is_named_with_its_file(folder: Path) -> 
     ("own", "said"),
     [
         ({"shards": "3"}, "'shards' can't be given for one input"),
-        ({"format": "cvs"}, r"\.jsonl: format: must be one of parquet, arrow, csv, jsonl, text, warc, but is 'cvs'"),
+        ({"format": "cvs"}, r"\.jsonl: format: must be one of parquet, arrow, warc, csv, text, jsonl, not 'cvs'"),
         ({"uri": None}, "has no `uri`"),
         ({"id_column": "content"}, "is text_column already"),
     ],

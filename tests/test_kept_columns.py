@@ -18,8 +18,8 @@ from beam_pipeline.preflight import UnusableSettings, check_columns
 from beam_pipeline.settings import Settings
 from tests import runs
 from tests.test_readers import source_of
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.readers import ReadOptions, UnreadableSource, batching, first_look, read, split
-from transforms.io.readers.kept_columns import KeptColumn
 
 
 def lines(path: Path, *rows: Any) -> Path:

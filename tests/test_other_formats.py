@@ -23,8 +23,8 @@ import zstandard
 
 from schemas.shards import Shard
 from tests.test_readers import OPTIONS, put, read_source, rows_of
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.readers import ReadOptions, UnreadableSource, check, first_look, read, split
-from transforms.io.readers.kept_columns import KeptColumn
 
 LINES = b"".join(json.dumps({"id": str(i), "text": f"text {i} äx字"}).encode() + b"\n" for i in range(300))
 ROWS = [(i, str(i), f"text {i} äx字", None) for i in range(300)]

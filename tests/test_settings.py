@@ -12,7 +12,7 @@ from beam_pipeline import options
 from beam_pipeline.plan import plan_recipe
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.settings import GROUPS, Settings, group_of
-from transforms.kernels.deduplication.blocks import MAX_PARTITIONS
+from transforms.kernels.deduplication.options import MAX_PARTITIONS
 
 REQUIRED = ("--input", "/in", "--output", "/out", "--tokenizer", "/tokenizer.json")
 
@@ -110,4 +110,4 @@ def test_any_number_of_documents_has_partitions(documents: int) -> None:
 def test_every_setting_is_explained_in_a_group() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
-        assert group_of(name) in GROUPS
+        assert group_of(name, Settings) in GROUPS

@@ -20,8 +20,8 @@ from schemas.shards import Shard, Source
 from transforms.counters import count, metered
 from transforms.extraction.bounded import BoundedExtractor, Failed
 from transforms.io import storage
+from transforms.io.read_options import MIB, ReadOptions
 from transforms.io.readers import ranges
-from transforms.io.readers.common import MIB, ReadOptions
 from transforms.io.readers.reader import Look
 from transforms.io.readers.warc import REASONS, fields_of, is_warc
 from transforms.io.readers.warc_records import Record, records

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from transforms.batches import Batch
 from transforms.box import Box
-from transforms.kernels.deduplication.fingerprinting import DEFAULT, MinHash, content_hashes, fingerprint
+from transforms.kernels.deduplication.fingerprinting import content_hashes, fingerprint
+from transforms.kernels.deduplication.options import DEFAULT, MinHash
 
 
 def fingerprint_batch(batch: Batch, options: MinHash | None, stored: tuple[str, ...] = ()) -> Batch:

@@ -18,7 +18,7 @@ from transforms.costs import Costs, add_costs, add_notes, spending
 from transforms.counters import count
 from transforms.fingerprint import as_stored
 from transforms.io.stage_objects import ObjectWriter, StageObjects, census_entry, notes_entry
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 from transforms.shard_outcomes import segment_after_fingerprinting, segment_unreadable
 from transforms.shard_writer import ShardWriter
 

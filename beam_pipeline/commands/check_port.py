@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
         from beam_pipeline.planned_sources import sources_of  # these bring Beam and the kernels
         from beam_pipeline.port_check import check_port
         from beam_pipeline.preflight import check_columns
+        from transforms.io.kept_columns import KeptColumn
         from transforms.io.readers import ReadOptions
-        from transforms.io.readers.kept_columns import KeptColumn
 
         sources = sources_of(args.input)
         kept = tuple(map(KeptColumn.parse, args.keep_columns))

@@ -12,14 +12,14 @@ import argparse
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from beam_pipeline import decide, failures, running
 from beam_pipeline.commands.corpus_arguments import finished_runs_of, opened_corpus
+from beam_pipeline.commands.decided_again import add_changes, show_counts
 from beam_pipeline.commands.told_products import Product
 from beam_pipeline.finished_runs import finished_run
 from beam_pipeline.options import UsageError, beam_options
-from beam_pipeline.settings import Settings, metavar_of
+from beam_pipeline.settings import OF_PASS_2
 from runners import local_flink
 from transforms.io import storage
 
@@ -33,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--corpus", metavar="URI", help="decide on duplicates of all runs of a corpus (docs/corpus.md)")
     parser.add_argument("--output", metavar="URI", help="with --run: folder or prefix of the new run")
     parser.add_argument("--version", metavar="NAME", help="with --corpus: name of the version that this makes")
-    for name in decide.CHANGEABLE:
-        description = f"{Settings.model_fields[name].description} (default: as in the run)"
-        parser.add_argument(f"--{name}", metavar=metavar_of(name) or None, default=argparse.SUPPRESS, help=description)
+    add_changes(parser, decide.CHANGEABLE)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +60,7 @@ def _corpus(args: argparse.Namespace, changed: dict[str, Any]) -> int:
         if not args.version or args.output:
             raise UsageError("version: with --corpus, give --version and no --output")
         dsn, exchange = changed.pop("lineage_dsn", ""), changed.pop("events_exchange", None)
-        if others := sorted(changed.keys() - set(versions.CHANGEABLE)):
+        if others := sorted(changed.keys() - set(OF_PASS_2)):
             raise UsageError(f"{others[0]}: a version decides on duplicates; of a recipe, runs decide (decide --run)")
         corpus = opened_corpus(args.corpus, dsn)
         if exchange is None:
@@ -80,13 +78,7 @@ def _corpus(args: argparse.Namespace, changed: dict[str, Any]) -> int:
         contents = versions.decide_anew(corpus, args.version, changed, brought_up)
     tell(contents)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    table = Table(title=f"version {args.version} of {corpus.layout.uri}", title_justify="left")
-    table.add_column("documents")
-    table.add_column("count", justify="right")
-    table.add_row("in", f"{contents['documents']:,}")
-    for name, count in contents["counts"].items():
-        table.add_row(name.replace("_", " "), f"{count:,}")
-    console.print(table)
+    show_counts(console, f"version {args.version} of {corpus.layout.uri}", contents)
     if contents["kept_without_tokens"]:
         console.print(
             f"{contents['kept_without_tokens']:,} of the kept documents have no tokens: their runs dropped them"

@@ -10,17 +10,16 @@ import argparse
 
 import pydantic
 from rich.console import Console
-from rich.table import Table
 
 from beam_pipeline import failures, rededuplicate
+from beam_pipeline.commands.decided_again import add_changes, show_counts
 from beam_pipeline.commands.told_products import Product, add_events_arguments
 from beam_pipeline.options import UsageError, beam_options
-from beam_pipeline.settings import Settings, metavar_of
+from beam_pipeline.settings import OF_PASS_2
 from runners import local_flink
 from transforms.io import storage
 
 BEAM_FLAGS = True
-CHANGEABLE = ("min_similarity", "duplicates_within", "keep_duplicate", "partitions", "bucket_cap", "max_open_edges")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,14 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="outputs of earlier runs, or of dedup over them: drop what they kept already",
     )
     add_events_arguments(parser)
-    for name in CHANGEABLE:
-        description = f"{Settings.model_fields[name].description} (default: as in the run)"
-        parser.add_argument(f"--{name}", metavar=metavar_of(name) or None, default=argparse.SUPPRESS, help=description)
+    add_changes(parser, OF_PASS_2)
 
 
 def run(args: argparse.Namespace) -> int:
     """Decides, prints what went where; returns the exit status."""
-    changed = {name: value for name, value in vars(args).items() if name in CHANGEABLE}
+    changed = {name: value for name, value in vars(args).items() if name in OF_PASS_2}
     with failures.before_work():
         options = beam_options(args.beam_flags)
         try:
@@ -58,16 +55,7 @@ def run(args: argparse.Namespace) -> int:
     made_from = [contents["run"], *(run["run"] for run in contents["against"])]
     product.done("decision", storage.absolute(args.output), made_from, {"counts": contents["counts"]})
     console = Console(stderr=True)
-    table = Table(title=f"run {contents['run']}, decided again", title_justify="left")
-    table.add_column("documents")
-    table.add_column("count", justify="right")
-    table.add_row("in", f"{contents['documents']:,}")
-    for name, count in contents["counts"].items():
-        table.add_row(name.replace("_", " "), f"{count:,}")
-    if args.against:
-        table.add_section()
-        table.add_row("dropped for a document of an earlier run", f"{contents['dropped_for_an_earlier_run']:,}")
-    console.print(table)
+    show_counts(console, f"run {contents['run']}, decided again", contents)
     if contents["kept_without_tokens"]:
         console.print(
             f"{contents['kept_without_tokens']:,} of the kept documents have no tokens, since run {contents['run']} "

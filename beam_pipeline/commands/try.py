@@ -19,7 +19,7 @@ from rich.text import Text
 
 from beam_pipeline import failures, options, recipes
 from beam_pipeline.commands.lineage_arguments import print_json
-from beam_pipeline.settings import GROUPS, Settings, group_of
+from beam_pipeline.settings import GROUPS, Settings, decides, group_of
 from beam_pipeline.trial.watching import states, wait_for_change
 from schemas.errors import ToldError
 from transforms.io import storage
@@ -38,10 +38,10 @@ def _names() -> list[str]:
     """The settings that can be given: those that decide what a recipe does."""
     return [
         name
-        for name, field in Settings.model_fields.items()
+        for name in Settings.model_fields
         if group_of(name, Settings) in _GROUPS
         and name not in _NOT
-        and (name in _ALSO or dict(field.json_schema_extra or {})["decides"] == "fingerprints")  # type: ignore[arg-type]
+        and (name in _ALSO or decides(name, Settings) == "fingerprints")
     ]
 
 

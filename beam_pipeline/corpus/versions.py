@@ -36,7 +36,6 @@ from transforms.io import storage
 from transforms.io.corpus_lock import alone
 from transforms.io.ledger_runs import LedgerRun
 
-CHANGEABLE = ("min_similarity", "duplicates_within", "keep_duplicate", "partitions", "bucket_cap", "max_open_edges")
 AS_GROWN = "as-grown"
 """The name for what the runs themselves have kept, which is no version."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -23,7 +23,6 @@ from beam_pipeline.export.runs import Around, ExportedRun, NotExportable, export
 from beam_pipeline.export.settings import ExportSettings
 from beam_pipeline.export.survey import Amount, Runs, Tables, epochs_for, survey
 from beam_pipeline.prices import Prices
-from beam_pipeline.settings import Settings
 from schemas import exports
 from schemas.exports import SPLITS
 from schemas.run_layout import stable_hash
@@ -135,15 +134,10 @@ def draft(settings: ExportSettings) -> Drafted:
         "mixture": _mixture(selection, budgets, tables),
         "holdout": dataclasses.asdict(tables.held_out),
         "mixing": mixing(pieces, tables.units.num_rows),
-        "estimate": estimate(settings.format, id_bytes, pieces, files, _default_prices()),
+        "estimate": estimate(settings.format, id_bytes, pieces, files, Prices()),
         "removed": "",
     }
     return Drafted(contents, tables, pieces)
-
-
-def _default_prices() -> Prices:
-    """Those that runs have if their settings don't say others."""
-    return Prices(*(Settings.model_fields[f"price_{field.name}"].default for field in dataclasses.fields(Prices)))
 
 
 def make_plan(settings: ExportSettings) -> ExportPlan:
@@ -204,7 +198,7 @@ def _write_table(uri: str, table: pa.Table) -> None:
 
 def _deciding(settings: ExportSettings, runs: Sequence[ExportedRun]) -> dict[str, Any]:
     identities = [{"run": run.run, "settings": run.settings_hash, "decisions": run.decisions_hash} for run in runs]
-    return {"export_format": FORMAT, **settings.deciding(), "runs": identities}
+    return {"export_format": FORMAT, **settings.deciding("files"), "runs": identities}
 
 
 def _options(settings: ExportSettings, selection: Selection, around: Around, id_bytes: int) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Self
 
 import pydantic
 import yaml
 from pydantic import Field
 
+from beam_pipeline.settings.fields import Part, place, places, setting
 from transforms.export.formats import FORMATS
 from transforms.export.options import Boundaries
 from transforms.io import storage
@@ -21,14 +23,12 @@ GROUPS = {
 }
 
 
-def _setting(group: str, default: Any = ..., *, metavar: str = "", **constraints: Any) -> Any:
-    extra: dict[str, Any] = {"group": group, "metavar": metavar}
-    if "default_factory" in constraints:
-        return Field(json_schema_extra=extra, **constraints)
-    return Field(default, json_schema_extra=extra, **constraints)
+_what = functools.partial(setting, "what", decides="files")
+_selection = functools.partial(setting, "selection", decides="files")
+_sequences = functools.partial(setting, "sequences", decides="files")
 
 
-class Group(pydantic.BaseModel):
+class Group(Part):
     """How much of a group of documents: exactly one of these.
 
     Attributes:
@@ -36,8 +36,6 @@ class Group(pydantic.BaseModel):
       tokens: a budget.
       share: of the mixture's ``tokens``, a budget too.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     epochs: float | None = Field(None, ge=0, le=1000)
     tokens: float | None = Field(None, ge=0)
@@ -50,7 +48,7 @@ class Group(pydantic.BaseModel):
         return self
 
 
-class Mixture(pydantic.BaseModel):
+class Mixture(Part):
     """How much of what.
 
     Attributes:
@@ -60,8 +58,6 @@ class Mixture(pydantic.BaseModel):
       tokens: of the whole, of which groups have shares.
       cluster_size: how often a document counts in an epoch, by the smallest ``cluster_size`` for which it holds.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     by: str = ""
     groups: dict[str, Group] = Field(default_factory=lambda: {"*": Group.model_validate({"epochs": 1})}, min_length=1)
@@ -98,91 +94,78 @@ def _read_mixture(value: Any) -> Any:
     return found
 
 
-def _absolute(uri: str) -> str:
-    return storage.absolute(uri) if uri else uri
-
-
-def _all_absolute(uris: list[str]) -> list[str]:
-    return [storage.absolute(uri) for uri in uris]
-
-
 def _condition(text: str) -> str:
     return Expression.parse(text).text if text else text
 
 
-class ExportSettings(pydantic.BaseModel):
+class ExportSettings(Part):
     """What an export is asked to be."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    run: Annotated[list[str], pydantic.AfterValidator(_all_absolute)] = _setting(
-        "what", min_length=1, metavar="URI", description="outputs of finished runs, or of dedup over them"
+    run: Annotated[list[str], pydantic.AfterValidator(places)] = _what(
+        min_length=1, decides="nothing", metavar="URI", description="outputs of finished runs, or of dedup over them"
     )
-    decisions: Annotated[list[str], pydantic.AfterValidator(_all_absolute)] = _setting(
-        "what",
-        default_factory=list,
+    decisions: Annotated[list[str], pydantic.AfterValidator(places)] = _what(
+        [],
+        decides="nothing",
         metavar="URI",
         description="outputs of dedup over some of the runs: which of their documents stay",
     )
-    output: Annotated[str, pydantic.AfterValidator(_absolute)] = _setting(
-        "what", metavar="URI", description="folder or prefix for the export"
+    output: Annotated[str, pydantic.AfterValidator(place)] = _what(
+        metavar="URI", decides="nothing", description="folder or prefix for the export"
     )
-    format: str = _setting("what", metavar="NAME", description=f"one of {', '.join(FORMATS)}")
-    shard_tokens: int = _setting(
-        "what",
+    format: str = _what(metavar="NAME", description=f"one of {', '.join(FORMATS)}")
+    shard_tokens: int = _what(
         1 << 26,
         ge=1,
         lt=1 << 40,
         metavar="N",
         description="tokens of a file, about; a worker holds a file in memory",
     )
-    without: Annotated[str, pydantic.AfterValidator(_absolute)] = _setting(
-        "selection", "", metavar="FILE", description="documents to leave out, a line each, as trace --list prints them"
+    without: Annotated[str, pydantic.AfterValidator(place)] = _selection(
+        "",
+        decides="nothing",
+        metavar="FILE",
+        description="documents to leave out, a line each, as trace --list prints them",
     )
-    seed: int = _setting("selection", 0, ge=0, lt=1 << 63, metavar="N", description="another seed, another order")
-    mixture: Annotated[Mixture, pydantic.BeforeValidator(_read_mixture)] = _setting(
-        "selection",
-        default_factory=Mixture,
+    seed: int = _selection(0, ge=0, lt=1 << 63, metavar="N", description="another seed, another order")
+    mixture: Annotated[Mixture, pydantic.BeforeValidator(_read_mixture)] = _selection(
+        Mixture,
         metavar="FILE",
         description="YAML that says how much of what is taken; without it, every document once",
     )
-    where: Annotated[str, pydantic.AfterValidator(_condition)] = _setting(
-        "selection",
+    where: Annotated[str, pydantic.AfterValidator(_condition)] = _selection(
         "",
         metavar="CONDITION",
         description="only documents whose columns fulfil this, e.g. \"language == 'de' and language_score > 0.8\"",
     )
-    holdout: float = _setting(
-        "selection", 0.0, ge=0, lt=1, metavar="SHARE", description="share of the documents that goes into holdout/"
+    holdout: float = _selection(
+        0.0, ge=0, lt=1, metavar="SHARE", description="share of the documents that goes into holdout/"
     )
-    parts: int = _setting(
-        "selection",
+    parts: int = _selection(
         1,
         ge=1,
         le=1024,
         metavar="N",
         description="into how many files the documents of a row group go: more mix better, and each is read so often",
     )
-    packing: Packing = _setting(
-        "sequences",
+    packing: Packing = _sequences(
         "none",
         metavar="none|concatenate|best-fit",
         description="a sequence a document; all one after the other, cut; or whole documents put together",
     )
-    sequence_length: int = _setting(
-        "sequences", 0, ge=0, lt=1 << 31, metavar="N", description="tokens of a sequence, with packing"
+    sequence_length: int = _sequences(
+        0, ge=0, lt=1 << 31, metavar="N", description="tokens of a sequence, with packing"
     )
-    eos: str = _setting(
-        "sequences", "", metavar="TOKEN", description="token (or its id) to end documents with, unless the run did"
+    eos: str = _sequences(
+        "", metavar="TOKEN", description="token (or its id) to end documents with, unless the run did"
     )
-    bos: str = _setting(
-        "sequences", "", metavar="TOKEN", description="token (or its id) to begin documents with, unless the run did"
+    bos: str = _sequences(
+        "", metavar="TOKEN", description="token (or its id) to begin documents with, unless the run did"
     )
-    pad: str = _setting(
-        "sequences", "", metavar="TOKEN", description="token (or its id) to fill sequences up with; '': they stay short"
+    pad: str = _sequences(
+        "", metavar="TOKEN", description="token (or its id) to fill sequences up with; '': they stay short"
     )
-    boundaries: Boundaries = _setting(
-        "sequences",
+    boundaries: Boundaries = _sequences(
         "none",
         metavar="none|cu_seqlens|position_ids",
         description="a column that tells the documents of a sequence apart",
@@ -209,7 +192,3 @@ class ExportSettings(pydantic.BaseModel):
                 f"format {self.format} has no lengths: best-fit packing needs --pad, so that all are alike"
             )
         return self
-
-    def deciding(self) -> dict[str, Any]:
-        """The settings that decide the files' bytes, without places and without the documents left out after all."""
-        return self.model_dump(mode="json", exclude={"run", "decisions", "output", "without"})

@@ -13,10 +13,10 @@ from beam_pipeline.lineage.texts import TextGone, find_row, read_row, reading_of
 from schemas import pages
 from schemas.shards import Shard
 from transforms.io import storage
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.lineage import Lineage
 from transforms.io.readers import ReadOptions, UnreadableSource
 from transforms.io.readers.archives import MEMBER, MEMBER_ROW
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.readers.warc import compression
 from transforms.io.readers.warc_records import record_at
 

@@ -12,9 +12,9 @@ from beam_pipeline.settings import Settings
 from beam_pipeline.trial.result import MAX_CHARACTERS, Cluster, Duplicates, ShownText
 from transforms.io.readers.common import BATCH_BYTES
 from transforms.kernels.deduplication.candidates import fixed_bytes
-from transforms.kernels.deduplication.fingerprinting import DEFAULT as MINHASH
 from transforms.kernels.deduplication.fingerprinting import fingerprint
 from transforms.kernels.deduplication.near_duplicate_estimate import near_pairs
+from transforms.kernels.deduplication.options import DEFAULT as MINHASH
 
 CLUSTERS, SHOWN_OF_CLUSTER = 20, 4
 

@@ -22,7 +22,8 @@ from tokenizers import Tokenizer
 
 from beam_pipeline import embedded_postgres
 from tests import runs
-from transforms.kernels.deduplication.fingerprinting import MinHash, words_reference
+from transforms.kernels.deduplication.fingerprinting import words_reference
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import normalize_reference
 
 CORPUS = Path(os.environ.get("CORPUS", runs.ROOT.parent / "shared/data/corpus"))

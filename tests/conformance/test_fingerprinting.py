@@ -15,7 +15,8 @@ import pytest
 
 from tests.conformance.conftest import Corpus
 from tests.kernels.test_fingerprinting import signatures
-from transforms.kernels.deduplication.fingerprinting import MinHash, estimate_similarity, shingles_reference
+from transforms.kernels.deduplication.fingerprinting import estimate_similarity, shingles_reference
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import normalize
 
 OPTIONS = MinHash()

@@ -6,7 +6,7 @@ import pytest
 
 from transforms.kernels.deduplication import auditing
 from transforms.kernels.deduplication.blocks import AUDITED, DECISIONS
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import normalize
 
 

@@ -23,8 +23,8 @@ from transforms.kernels.deduplication.blocks import (
     SignatureBlock,
     partition_of,
 )
-from transforms.kernels.deduplication.candidates import Deduplication, partitions_for
 from transforms.kernels.deduplication.fingerprinting import estimate_similarity
+from transforms.kernels.deduplication.options import Deduplication, partitions_for
 from transforms.kernels.deduplication.sketches import Sketches
 
 settings.register_profile("deduplication", deadline=None)

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from transforms.kernels.deduplication import folding, sketching
 from transforms.kernels.deduplication.fingerprinting import (
-    MAX_BINS,
-    MinHash,
     estimate_similarity,
     fingerprint,
     s_curve,
@@ -24,6 +22,7 @@ from transforms.kernels.deduplication.fingerprinting import (
     word_hash_reference,
     words_reference,
 )
+from transforms.kernels.deduplication.options import MAX_BINS, MinHash
 
 SMALL = MinHash(shingle_size=2, bands=3, rows=2, signature_size=10)
 WORDS_SMALL = MinHash(shingle_size=1, bands=2, rows=1, signature_size=20)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.kernels.test_fingerprinting import PROSE, TEXTS
 from transforms.kernels.deduplication import plain_shingles
-from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference, words_reference
+from transforms.kernels.deduplication.fingerprinting import shingles_reference, words_reference
+from transforms.kernels.deduplication.options import MinHash
 
 
 def expected(text: str, options: MinHash) -> list[int]:

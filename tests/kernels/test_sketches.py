@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.kernels.deduplication.fingerprinting import (
-    MinHash,
-    estimate_similarity,
-    fingerprint,
-    shingles_reference,
-)
+from transforms.kernels.deduplication.fingerprinting import estimate_similarity, fingerprint, shingles_reference
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.deduplication.sketches import Sketches, similarities
 from transforms.kernels.deduplication.sketching import signature_of
 

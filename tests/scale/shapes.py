@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from schemas.columns import fingerprints
 from schemas.shards import Shard, Source
 from transforms.kernels.deduplication.blocks import mix, partition_of
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 
 MINHASH = MinHash()
 

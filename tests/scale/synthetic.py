@@ -18,7 +18,7 @@ from schemas.columns import fingerprints
 from schemas.run_layout import ERROR, ETAG, FIRST_ROW
 from schemas.shards import Shard, Source
 from transforms.kernels.deduplication.blocks import mix
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 
 MINHASH = MinHash()
 SIMILARITIES = (0.7, 0.75, 0.8, 0.85, 0.9)

@@ -13,7 +13,8 @@ import pytest
 
 from beam_pipeline import cli
 from tests import runs
-from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference
+from transforms.kernels.deduplication.fingerprinting import shingles_reference
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import normalize
 
 Shingles = frozenset[int]

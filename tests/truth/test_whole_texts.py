@@ -10,7 +10,8 @@ import pytest
 
 from tests.similar_pairs import SHARED, long_pair, short_pair, short_pairs
 from tests.whole_texts import PROMISED_LONG, PROMISED_SHORT, judge, report
-from transforms.kernels.deduplication.fingerprinting import MinHash, shingles_reference
+from transforms.kernels.deduplication.fingerprinting import shingles_reference
+from transforms.kernels.deduplication.options import MinHash
 
 MB = 1_000_000
 

@@ -15,8 +15,8 @@ from fastwarc.warc import ArchiveIterator
 
 from tests.test_readers import OPTIONS, put, read_source, rows_of
 from tests.web.warcs import TEXT, by_record, good, record, response
+from transforms.io.kept_columns import KeptColumn
 from transforms.io.readers import ReadOptions, UnreadableSource, first_look, read, split
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.readers.streams import compression_of
 from transforms.io.readers.warc_records import records
 

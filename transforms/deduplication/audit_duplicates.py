@@ -28,7 +28,7 @@ from transforms.io.packed_sources import read_any
 from transforms.io.readers import ReadOptions
 from transforms.kernels.deduplication import auditing
 from transforms.kernels.deduplication.blocks import AUDITED
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.text.normalization import Normalization, normalize
 
 Wanted = tuple[int, tuple[int, int, int]]  # number of a shard's source, (row, pair, side), as pass 2 names documents

@@ -43,7 +43,7 @@ from transforms.kernels.deduplication.blocks import (
     WITNESSES,
     BlockLayout,
 )
-from transforms.kernels.deduplication.candidates import Deduplication, partitions_for
+from transforms.kernels.deduplication.options import Deduplication, partitions_for
 from transforms.kernels.deduplication.resolution import decisions, witnesses
 
 __all__ = [

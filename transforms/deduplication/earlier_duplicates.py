@@ -41,7 +41,8 @@ from transforms.kernels.deduplication.blocks import (
     BlockLayout,
     run_starts,
 )
-from transforms.kernels.deduplication.candidates import Deduplication, content_hash_records, verify
+from transforms.kernels.deduplication.candidates import content_hash_records, verify
+from transforms.kernels.deduplication.options import Deduplication
 
 OF_AN_EARLIER_RUN = np.uint64(1 << 63)
 """This bit of a witness says that the rest is its id in the corpus (``schemas.fingerprint_index``)."""

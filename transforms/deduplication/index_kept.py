@@ -23,7 +23,8 @@ from transforms.io.block_files import NOWHERE, BlockFiles
 from transforms.io.index_parts import RECORDS, Part, write_part
 from transforms.io.index_sketches import write_sketches
 from transforms.kernels.deduplication.blocks import INDEXED_BANDS, INDEXED_TEXTS, mix
-from transforms.kernels.deduplication.candidates import Deduplication, fixed_bytes
+from transforms.kernels.deduplication.candidates import fixed_bytes
+from transforms.kernels.deduplication.options import Deduplication
 
 NumberedObject = tuple[int, Planned]
 """A run's fingerprint object, with its place among them."""

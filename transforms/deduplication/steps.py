@@ -39,7 +39,7 @@ from transforms.kernels.deduplication.blocks import (
     partition_of,
     run_starts,
 )
-from transforms.kernels.deduplication.candidates import Deduplication
+from transforms.kernels.deduplication.options import Deduplication
 from transforms.kernels.deduplication.sketches import Sketches
 
 Keyed = tuple[int, bytes]

@@ -8,16 +8,26 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.options import check, option
 from transforms.recipe.expressions import Expression
 
 
 @dataclasses.dataclass(frozen=True)
 class Length:
-    """Keeps documents of ``minimum`` to ``maximum`` characters (code points); a maximum of 0 is none."""
+    """Keeps documents of ``minimum`` to ``maximum`` characters (code points); a maximum of 0 is none.
 
-    minimum: int = 0
-    maximum: int = 0
+    Raises:
+      ValueError: an option is out of range.
+    """
+
+    minimum: int = option(0, "shortest document kept", metavar="N", ge=0)
+    maximum: int = option(0, "longest document kept; 0: any", metavar="N", ge=0)
     reasons = ("too_short", "too_long")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.maximum and self.maximum < self.minimum:
+            raise ValueError(f"maximum: {self.maximum} is under minimum, {self.minimum}")
 
     def __call__(self, documents: pa.RecordBatch) -> pa.Array:
         """The reason why a document goes, null if it stays."""
@@ -31,13 +41,19 @@ class Languages:
     """Keeps documents in one of the languages ``keep`` (empty: any) whose score is high enough.
 
     The score must reach ``min_scores[language]``, or ``min_score`` for a language that isn't named there.
+
+    Raises:
+      ValueError: an option is out of range.
     """
 
-    keep: Sequence[str] = ()
-    min_score: float = 0.0
-    min_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    keep: Sequence[str] = option((), "languages to keep, as the model labels them", metavar="A,B")
+    min_score: float = option(0.0, "lowest probability of the language", metavar="P", ge=0, le=1)
+    min_scores: Mapping[str, float] = option({}, "the same for single languages", metavar="A=P,B=P")
     reasons = ("language_not_wanted", "language_score_too_low")
     reads = ("language", "language_score")
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def __call__(self, documents: pa.RecordBatch) -> pa.Array:
         """The reason why a document goes, null if it stays."""

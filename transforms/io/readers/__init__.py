@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from schemas.shards import Shard, Source
 from transforms.io import storage
-from transforms.io.readers.common import BATCH_BYTES, ReadOptions, UnreadableSource, Warn, log_warning
+from transforms.io.read_options import ReadOptions
+from transforms.io.readers.common import BATCH_BYTES, UnreadableSource, Warn, log_warning
 from transforms.io.readers.first_look import first_look, first_looks
 from transforms.io.readers.parts import Counted, numbered
 from transforms.io.readers.reader import FirstLook, Look, NotABoundary

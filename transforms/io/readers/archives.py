@@ -23,10 +23,11 @@ import pyarrow as pa
 
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
 from transforms.io import storage
+from transforms.io.kept_columns import KeptColumn
+from transforms.io.read_options import MIB, ReadOptions
 from transforms.io.readers.batching import cut_batches
-from transforms.io.readers.common import MIB, ReadOptions, UnreadableSource, Warn
+from transforms.io.readers.common import UnreadableSource, Warn
 from transforms.io.readers.formats import is_tar
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.readers.reader import FirstLook, Look, Reader, Rows
 from transforms.io.readers.streams import MAGIC_BYTES, compression_of, decompress
 

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
+from transforms.io.kept_columns import splits
+from transforms.io.read_options import ReadOptions
 from transforms.io.readers.batching import cut_batches
-from transforms.io.readers.common import ReadOptions, UnreadableSource, Usable, Warn, decoding
-from transforms.io.readers.kept_columns import splits
+from transforms.io.readers.common import UnreadableSource, Usable, Warn, decoding
 from transforms.io.readers.kept_values import KeptArrays
 from transforms.io.readers.parquet import documents
 from transforms.io.readers.reader import FirstLook, Look, Reader, Rows
@@ -192,4 +193,4 @@ def _pieces(
     kept.tell(warn)
 
 
-READER = Reader("arrow", _matches, _split, _read, _first_look)
+READER = Reader("arrow", _matches, _split, _read, _first_look, format="arrow")

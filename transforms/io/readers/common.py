@@ -1,9 +1,8 @@
-"""What the readers share: options, errors, constants."""
+"""What the readers share: errors and constants."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 
@@ -11,77 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from schemas import outcomes
-from schemas.columns import DOCUMENTS
 from schemas.errors import ToldError
 from transforms.io import storage
-from transforms.io.readers.kept_columns import KeptColumn
-from transforms.io.storage.globs import is_from
+from transforms.io.read_options import MIB, ReadOptions
 
 LOGGER = logging.getLogger(__name__)
 
-MIB = 1 << 20
-PLAIN_TEXT = ("no", "file", "paragraph")
-FORMATS = {
-    "parquet": "parquet", "arrow": "arrow", "csv": "csv", "jsonl": "json lines", "text": "plain text", "warc": "warc"
-}  # fmt: skip
-"""What a source's format may be named in settings -> the name of its reader."""
 BATCH_BYTES = 16 * MIB  # text and ids of one batch: its overhead is forgotten, and many can be held
 BATCH_ROWS = 1 << 16  # bounds a batch of rows without text
 SHARD_ROWS = 1 << 20  # bounds the packed arrays of a shard, whatever the length of its documents
 MAX_LINE_BYTES = 2_000_000_000  # the offsets of an Arrow string are 32 bits, and other lines share an array with it
-
-
-@dataclasses.dataclass(frozen=True)
-class ReadOptions:
-    """How sources are read.
-
-    Attributes:
-      text_column: column or JSON field of the text.
-      id_column: column or JSON field of the user's own id; a source without it has null ids.
-      shard_bytes: uncompressed bytes of text after which a Parquet shard ends, at the next row group.
-      plain_text: what a document is in a source that is plain text: the whole ``file`` or a ``paragraph``; ``no``: such
-        a source isn't read.
-      columns: what else is read; null in a source that hasn't it.
-      of_inputs: inputs with options of their own: file, folder, prefix or glob, its text column, its id column, its
-        format.
-      format: one of ``FORMATS`` that sources have, or members of archives; recognized by their content if it is empty.
-    """
-
-    text_column: str = "text"
-    id_column: str = "id"
-    shard_bytes: int = 128 * MIB
-    plain_text: str = "no"
-    columns: tuple[KeptColumn, ...] = ()
-    of_inputs: tuple[tuple[str, str, str, str], ...] = ()
-    format: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("text_column", "id_column"):
-            if not getattr(self, name):
-                raise ValueError(f"{name}: must name a column, but is empty")
-        if self.text_column == self.id_column:
-            raise ValueError(f"id_column: {self.id_column!r} is text_column already; the two must differ")
-        if self.plain_text not in PLAIN_TEXT:
-            raise ValueError(f"plain_text: must be one of {', '.join(PLAIN_TEXT)}, but is {self.plain_text!r}")
-        if self.format and self.format not in FORMATS:
-            raise ValueError(f"format: must be one of {', '.join(FORMATS)}, but is {self.format!r}")
-        if self.shard_bytes < 1:
-            raise ValueError(f"shard_bytes: must be at least 1, but is {self.shard_bytes}")
-
-    def of_source(self, uri: str) -> ReadOptions:
-        """With the options of the first input that has some of its own and that the source is from."""
-        for place, text_column, id_column, name in self.of_inputs:
-            if is_from(place, uri):
-                plain_text = "file" if name == "text" and self.plain_text == "no" else self.plain_text
-                return dataclasses.replace(
-                    self, text_column=text_column, id_column=id_column, format=name, plain_text=plain_text, of_inputs=()
-                )
-        return self
-
-    @property
-    def schema(self) -> pa.Schema:
-        """What batches of documents have: ``schemas.columns.DOCUMENTS`` and the kept columns."""
-        return pa.schema([*DOCUMENTS, *(column.field for column in self.columns)])
 
 
 class UnreadableSource(ToldError):

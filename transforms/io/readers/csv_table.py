@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from schemas import outcomes
 from schemas.shards import Shard, Source
-from transforms.io.readers.common import ReadOptions, UnreadableSource, Warn
+from transforms.io.read_options import ReadOptions
+from transforms.io.readers.common import UnreadableSource, Warn
 from transforms.io.readers.formats import is_record
 from transforms.io.readers.reader import FirstLook, Look, Reader, Rows
 from transforms.io.readers.rows import Row, batches_of, row_of
@@ -101,4 +102,4 @@ def _valid(cell: str) -> str | None:
     return cell if row_of(None, cell).outcome in (0, outcomes.EMPTY_TEXT) else None
 
 
-READER = Reader("csv", _matches, _split, _read, _first_look)
+READER = Reader("csv", _matches, _split, _read, _first_look, format="csv")

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from schemas.shards import Source
 from transforms.io import storage
-from transforms.io.readers.common import ReadOptions
-from transforms.io.readers.kept_columns import folder_names
+from transforms.io.kept_columns import folder_names
+from transforms.io.read_options import ReadOptions
 from transforms.io.readers.reader import FirstLook, Look
 from transforms.io.readers.registry import reader_of
 from transforms.io.storage.requests import on_behalf_of

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from schemas import outcomes
-from transforms.io.readers.kept_columns import MISSING, lookup
+from transforms.io.kept_columns import MISSING, lookup
 from transforms.io.readers.streams import BOM
 
 # orjson gives up at 1,024 levels. Deeper values are cut out at every so many levels and parsed on their own.
@@ -39,7 +39,7 @@ Line = tuple[str | None, str | None, int, Sequence[Any]]
 def parse_line(line: bytes, text_field: str, id_field: str, kept: Sequence[str] = ()) -> Line:
     """One line -> id, text, outcome, and the values of the fields ``kept``, ``MISSING`` for those that it hasn't.
 
-    Fields are named by paths (``transforms.io.readers.kept_columns``).
+    Fields are named by paths (``transforms.io.kept_columns``).
 
     Follows RFC 8259, and takes what Python's json writes beyond it: NaN and Infinity, which are null. What is wrong
     with one field costs that field only: a lone surrogate escape, bytes that aren't UTF-8. Of a field given twice the

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
+from transforms.io.kept_columns import MISSING, lookup
+from transforms.io.read_options import ReadOptions
 from transforms.io.readers import ranges
 from transforms.io.readers.batching import cut_batches
 from transforms.io.readers.column_types import of_json
-from transforms.io.readers.common import SHARD_ROWS, ReadOptions, UnreadableSource, Usable, Warn
+from transforms.io.readers.common import SHARD_ROWS, UnreadableSource, Usable, Warn
 from transforms.io.readers.formats import refusal
 from transforms.io.readers.json_line import object_of, parse_line
-from transforms.io.readers.kept_columns import MISSING, lookup
 from transforms.io.readers.kept_values import KeptValues
 from transforms.io.readers.reader import FirstLook, Look, Piece, Reader
 from transforms.io.readers.streams import BOM, PIECE_BYTES, Compression, compression_of, without_blank
@@ -177,4 +178,4 @@ def _documents(rows: np.ndarray, lines: list[bytes], options: ReadOptions, kept:
     return pa.RecordBatch.from_arrays(columns, schema=options.schema)
 
 
-READER = Reader("json lines", _matches, _split, read_jsonl, _first_look, _count)
+READER = Reader("json lines", _matches, _split, read_jsonl, _first_look, _count, format="jsonl")

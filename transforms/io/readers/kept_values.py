@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from transforms.io.kept_columns import MISSING, KeptColumn, folder_value
+from transforms.io.read_options import ReadOptions
 from transforms.io.readers.column_types import fitted, fitted_json
-from transforms.io.readers.common import ReadOptions, Warn
-from transforms.io.readers.kept_columns import MISSING, KeptColumn, folder_value
+from transforms.io.readers.common import Warn
 
 
 class _Kept:
@@ -66,7 +67,7 @@ class KeptValues(_Kept):
 
     @property
     def paths(self) -> list[str]:
-        """What is to be looked up in each row (``transforms.io.readers.kept_columns.lookup``)."""
+        """What is to be looked up in each row (``transforms.io.kept_columns.lookup``)."""
         return [column.path for column in self._columns]
 
     def arrays(self, rows: np.ndarray, found: Sequence[Sequence[Any]]) -> list[pa.Array]:

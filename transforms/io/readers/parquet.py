@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from schemas import outcomes
 from schemas.columns import DOCUMENTS
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard, Source
+from transforms.io.kept_columns import KeptColumn
+from transforms.io.read_options import MIB, ReadOptions
 from transforms.io.readers.batching import cut_batches
 from transforms.io.readers.column_types import common_type
-from transforms.io.readers.common import MIB, SHARD_ROWS, ReadOptions, UnreadableSource, Usable, Warn, decoding
+from transforms.io.readers.common import SHARD_ROWS, UnreadableSource, Usable, Warn, decoding
 from transforms.io.readers.formats import PARQUET_MAGIC
-from transforms.io.readers.kept_columns import KeptColumn
 from transforms.io.readers.kept_values import KeptArrays
 from transforms.io.readers.parquet_footer import Footer, names_of, read_footer
 from transforms.io.readers.parquet_schema import Column
@@ -324,4 +325,4 @@ def _identifiers(ids: pa.Array) -> pa.Array:
     return ids.cast(pa.string())
 
 
-READER = Reader("parquet", _matches, split_parquet, read_parquet, _first_look)
+READER = Reader("parquet", _matches, split_parquet, read_parquet, _first_look, format="parquet")

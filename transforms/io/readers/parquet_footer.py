@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.io.read_options import ReadOptions
 from transforms.io.readers import footer_bytes as kernel
-from transforms.io.readers.common import ReadOptions, UnreadableSource, decoding
+from transforms.io.readers.common import UnreadableSource, decoding
 from transforms.io.readers.formats import PARQUET_MAGIC
 from transforms.io.readers.parquet_schema import AS_STORED, Column, Schema, encoded, file_of
 from transforms.io.token_lists import thrift_compact as thrift

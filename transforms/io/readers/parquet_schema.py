@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from transforms.io.kept_columns import splits
 from transforms.io.readers import footer_bytes as kernel
 from transforms.io.readers.common import UnreadableSource, decoding
 from transforms.io.readers.formats import PARQUET_MAGIC
-from transforms.io.readers.kept_columns import splits
 from transforms.io.token_lists import thrift_compact as thrift
 
 AS_STORED = {"arrow_extensions_enabled": False}  # JSON is a string, a UUID is bytes

@@ -9,7 +9,8 @@ import numpy as np
 
 from schemas import outcomes
 from schemas.shards import Shard, Source
-from transforms.io.readers.common import MAX_LINE_BYTES, ReadOptions, UnreadableSource, Warn
+from transforms.io.read_options import ReadOptions
+from transforms.io.readers.common import MAX_LINE_BYTES, UnreadableSource, Warn
 from transforms.io.readers.formats import is_record, refusal
 from transforms.io.readers.reader import FirstLook, Look, Reader, Rows
 from transforms.io.readers.rows import Row, batches_of, row_of
@@ -82,4 +83,4 @@ def _paragraphs(shard: Shard, file: BinaryIO, warn: Warn) -> Iterator[bytes]:
         yield b"\n".join(held)
 
 
-READER = Reader("plain text", _matches, _split, _read, _first_look)
+READER = Reader("plain text", _matches, _split, _read, _first_look, format="text")

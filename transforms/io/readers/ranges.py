@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from schemas.shards import Source
 from transforms.io import storage
-from transforms.io.readers.common import MAX_LINE_BYTES, MIB, UnreadableSource, Warn
+from transforms.io.read_options import MIB
+from transforms.io.readers.common import MAX_LINE_BYTES, UnreadableSource, Warn
 from transforms.io.readers.reader import NotABoundary, Piece
 from transforms.io.readers.streams import (
     BOM,

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.shards import Shard, Source
-from transforms.io.readers.common import ReadOptions, Warn
+from transforms.io.read_options import ReadOptions
+from transforms.io.readers.common import Warn
 from transforms.io.readers.streams import Compression, beginning, compression_of
 
 HEAD_BYTES = 1 << 16
@@ -110,6 +111,7 @@ class Reader:
       first_look: what the first rows look like, before any work starts.
       count: how many rows an uncounted shard has, cut again where it has too many; raises ``NotABoundary`` where
         ``split`` has guessed wrong. Only for readers whose ``split`` gives such.
+      format: what the format of an input is called in settings; empty: it can't be named.
     """
 
     name: str
@@ -118,3 +120,4 @@ class Reader:
     read: Callable[[Shard, BinaryIO, ReadOptions, np.ndarray | None, Warn], Rows]
     first_look: Callable[[Source, BinaryIO, Look], FirstLook]
     count: Callable[[Shard, BinaryIO], list[Piece]] | None = None
+    format: str = ""

@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from schemas import outcomes
 from schemas.shards import MAX_ROWS_PER_SOURCE, Shard
+from transforms.io.kept_columns import lookup
+from transforms.io.read_options import MIB, ReadOptions
 from transforms.io.readers.batching import cut_batches
-from transforms.io.readers.common import MIB, ReadOptions, UnreadableSource, Usable, Warn, log_warning
-from transforms.io.readers.kept_columns import lookup
+from transforms.io.readers.common import UnreadableSource, Usable, Warn, log_warning
 from transforms.io.readers.kept_values import KeptValues
 
 PIECE_BYTES, PIECE_ROWS = 2 * MIB, 1 << 14  # of rows turned into Arrow at once

@@ -14,7 +14,8 @@ import lz4.frame
 import zstandard
 from isal import isal_zlib
 
-from transforms.io.readers.common import MAX_LINE_BYTES, MIB, UnreadableSource, Warn
+from transforms.io.read_options import MIB
+from transforms.io.readers.common import MAX_LINE_BYTES, UnreadableSource, Warn
 
 Compression = Literal["plain", "gzip", "zstd", "bzip2", "xz", "lz4"]
 GZIP_MAGIC = b"\x1f\x8b"

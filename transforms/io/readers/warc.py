@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from schemas import outcomes, pages
 from schemas.shards import Shard, Source
-from transforms.io.readers.common import ReadOptions, Warn
+from transforms.io.read_options import ReadOptions
+from transforms.io.readers.common import Warn
 from transforms.io.readers.reader import FirstLook, Look, Reader, Rows
 from transforms.io.readers.rows import Row, batches_of, row_of
 from transforms.io.readers.streams import Compression, compression_of
@@ -98,4 +99,4 @@ def fields_of(record: Record) -> dict[str, Any]:
     }
 
 
-READER = Reader("warc", is_warc, _split, _read, _first_look)
+READER = Reader("warc", is_warc, _split, _read, _first_look, format="warc")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.kernels.deduplication.blocks import AUDITED, DECISIONS, mix
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.deduplication.plain_shingles import shingle_hashes
 
 SAMPLE = 200

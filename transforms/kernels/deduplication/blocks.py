@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from transforms.kernels.deduplication.options import MAX_PARTITIONS
 from transforms.kernels.deduplication.sketches import WORD, Sketches, word_count
 
 _HEADER = np.dtype([("kind", "S1"), ("origin", "<u8")])
 _DOCUMENT_BYTES = 8  # row, and number of shingles
 _SIGNATURES_HEADER = np.dtype([("kind", "S1"), ("origin", "<u8"), ("documents", "<u4"), ("size", "<u4")])
-MAX_PARTITIONS = 2**16  # so that a partition's number sorts as 16 bits, by radix
 BLOCK_BYTES = 1 << 20
 """What no block exceeds. Flink's batch mode sorts records in buffers of a few MiB and fails on a record that is larger;
 every other buffer on the way holds whole elements, too."""

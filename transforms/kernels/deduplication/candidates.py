@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -29,76 +28,16 @@ from transforms.kernels.deduplication.blocks import (
     CONTENT_HASHES,
     DUPLICATES,
     FOLLOWERS,
-    MAX_PARTITIONS,
     PAIRS,
     BlockLayout,
     mix,
     run_starts,
 )
+from transforms.kernels.deduplication.options import BEST, Deduplication
 from transforms.kernels.deduplication.sketches import Sketches, similarities
 
-Scope = Literal["global", "language"]
-BEST = "best: "
-"""Before the name of the attribute that decides which of a pair stays."""
-
-_DOCUMENTS_A_PARTITION = 200_000
-_MIN_PARTITIONS = 8
 _LATER_ENDS_AT_ONCE = 1 << 20  # two pairs each, 130 bytes a pair while they are sorted
 _ROUNDING = np.float32(1e-6)  # far below the estimate's step: the rounding of float32 must not decide
-
-
-@dataclasses.dataclass(frozen=True)
-class Deduplication:
-    """What counts as a duplicate, which one stays, and how the work is cut.
-
-    Attributes:
-      min_similarity: Jaccard similarity, estimated of long documents, from which a candidate pair is verified; above 0,
-        1 at most. 0.8 is what the default bands find with probability 0.92.
-      partitions: hash ranges of the shuffles, 1 to 65,536 (``partitions_for``). More make each smaller and the number
-        of blocks, one a (shard, partition), larger. Never changes the result.
-      duplicates_within: ``"global"``, or ``"language"``: documents of two languages are never duplicates of each other.
-      keep_duplicate: ``"first"``: of a pair the smaller id stays; ``"longest"``: the one with more bytes, then the
-        smaller id; ``"best: NAME"``: the one with the higher numeric attribute, as float32, then the smaller id. The
-        last two cost 4 bytes a band in the shuffle.
-      bucket_cap: buckets with more documents are counted and logged. They are handled like any other.
-      max_open_edges: how many verified pairs may be left to the last step of the resolution, which one worker holds in
-        memory (``transforms.kernels.deduplication.resolution.BYTES_PER_OPEN_EDGE`` each); more are an error.
-      always_kept: documents with a smaller id are of earlier runs: they drop others and are never dropped.
-      band_bins: how many bins of a sketch make the bands, bands * rows; those of the signature come after them.
-      near_duplicates: False: only exact copies are duplicates, and only hashes are read.
-
-    Raises:
-      ValueError: an option is out of its range.
-    """
-
-    min_similarity: float = 0.8
-    partitions: int = _MIN_PARTITIONS
-    duplicates_within: Scope = "global"
-    keep_duplicate: str = "first"
-    bucket_cap: int = 10_000
-    max_open_edges: int = 50_000_000
-    always_kept: int = 0
-    band_bins: int = 112
-    near_duplicates: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_similarity <= 1:
-            raise ValueError(f"min_similarity must be above 0 and 1 at most, not {self.min_similarity}")
-        if not 1 <= self.partitions <= MAX_PARTITIONS:
-            raise ValueError(f"partitions must be 1 to {MAX_PARTITIONS}, not {self.partitions}")
-        if self.duplicates_within not in get_args(Scope):
-            raise ValueError(
-                f"duplicates_within must be one of {', '.join(get_args(Scope))}, not {self.duplicates_within!r}"
-            )
-        best = self.keep_duplicate.startswith(BEST) and self.keep_duplicate.removeprefix(BEST)
-        if self.keep_duplicate not in ("first", "longest") and not best:
-            raise ValueError(f"keep_duplicate must be first, longest or '{BEST}NAME', not {self.keep_duplicate!r}")
-        if self.bucket_cap < 2:
-            raise ValueError(f"bucket_cap must be at least 2, not {self.bucket_cap}")
-        if self.band_bins < 1:
-            raise ValueError(f"band_bins must be at least 1, not {self.band_bins}")
-        if self.max_open_edges < 1:
-            raise ValueError(f"max_open_edges must be at least 1, not {self.max_open_edges}")
 
 
 def rank_column(keep: str) -> str | None:
@@ -119,16 +58,6 @@ def ranks_of(column: pa.Array) -> np.ndarray:
     bits = values.view(np.uint32)
     ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
     return np.where(np.isnan(values), np.uint32(0), ordered)
-
-
-def partitions_for(documents: int) -> int:
-    """How many hash ranges suit a number of documents: 200,000 documents each.
-
-    With 14 bands such a partition is 34 MB of band records (45 with ``keep_duplicate="longest"``), which Beam's runners
-    hand to a worker in one piece. Eight at least, so that a small run spreads over its cores; as many as there can be
-    at most.
-    """
-    return min(MAX_PARTITIONS, max(_MIN_PARTITIONS, -(-documents // _DOCUMENTS_A_PARTITION)))
 
 
 def fixed_bytes(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,6 @@ other schemes.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import unicodedata
@@ -29,64 +28,10 @@ import pyarrow as pa
 from schemas.columns import CONTENT_HASH_BYTES
 from transforms.kernels.deduplication import folding, sketching
 from transforms.kernels.deduplication.folding import MASK64, MULTIPLIER, mix64
+from transforms.kernels.deduplication.options import MinHash
 
-MAX_BINS = 1 << 15  # rounds, of which each bin has one of its own, are counted in 16 bits
 BAND_HASH_BYTES = 8
 SHINGLE_BYTES = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class MinHash:
-    """How texts are made comparable.
-
-    Attributes:
-      shingle_size: words in a shingle.
-      bands, rows: LSH; a pair at similarity s shares a bucket with probability 1 - (1 - s**rows)**bands.
-      signature_size: bytes for the estimate of similarity; its standard error is sqrt(J (1 - J) / signature_size).
-      fold_digits: whether all digits are alike.
-      fold_accents: whether marks are dropped.
-
-    Raises:
-      ValueError: an option is out of range; the message names it.
-    """
-
-    shingle_size: int = 5
-    bands: int = 14
-    rows: int = 8
-    signature_size: int = 256
-    fold_digits: bool = False
-    fold_accents: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("shingle_size", "bands", "rows", "signature_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: must be a whole number of 1 or more, not {value!r}")
-        for name in ("fold_digits", "fold_accents"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name}: must be true or false, not {getattr(self, name)!r}")
-        if self.bins > MAX_BINS:
-            raise ValueError(
-                f"signature_size: bands * rows + signature_size is {self.bins}, but may be {MAX_BINS} at most; "
-                "lower signature_size, bands or rows"
-            )
-
-    @property
-    def bins(self) -> int:
-        """Bins of the whole sketch."""
-        return self.bands * self.rows + self.signature_size
-
-    @property
-    def listed_shingles(self) -> int:
-        """A text of so many shingles at most, repeated ones counted, has them all stored in place of a signature.
-
-        A quarter more than there are bytes in a signature, which is an estimate from as many shingles as it has bytes:
-        so if the shorter of two texts has no more, and the longer is not under 0.8 like it, both have them.
-        """
-        return self.signature_size * 5 // 4
-
-
-DEFAULT = MinHash()
 
 
 def content_hashes(text: pa.StringArray | pa.LargeStringArray) -> pa.FixedSizeBinaryArray:

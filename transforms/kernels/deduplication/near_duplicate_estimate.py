@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.kernels.deduplication.candidates import Deduplication, fixed_bytes, verify
+from transforms.kernels.deduplication.candidates import fixed_bytes, verify
+from transforms.kernels.deduplication.options import Deduplication
 from transforms.kernels.deduplication.sketches import Sketches
 
 

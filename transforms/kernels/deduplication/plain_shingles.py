@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from transforms.kernels.deduplication import folding
-from transforms.kernels.deduplication.fingerprinting import MinHash
+from transforms.kernels.deduplication.options import MinHash
 
 FACTOR = 0xD1342543DE82EF95  # odd: that of Steele and Vigna's LXM generators
 _PIECE = 1 << 20  # characters

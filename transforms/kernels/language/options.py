@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 
+from transforms.options import check, option
+
 
 @dataclasses.dataclass(frozen=True)
 class LanguageIdentification:
     """How languages are identified.
 
-    Attributes:
-      language_window: characters of a document that are looked at.
-      min_letters: with fewer letters in the window the label is ``und``.
-
     Raises:
-      ValueError: an option is out of range.
+      ValueError: an option is out of range; the message names it.
     """
 
-    language_window: int = 1000
-    min_letters: int = 10
+    language_window: int = option(1000, "characters of a document that are looked at", metavar="N", ge=1)
+    min_letters: int = option(10, "with fewer letters the language is und (undetermined)", metavar="N", ge=0)
 
     def __post_init__(self) -> None:
-        if self.language_window < 1:
-            raise ValueError(f"language_window must be at least 1, not {self.language_window}")
-        if self.min_letters < 0:
-            raise ValueError(f"min_letters can't be negative: {self.min_letters}")
+        check(self)
 
 
 DEFAULT = LanguageIdentification()

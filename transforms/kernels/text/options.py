@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
+
+from transforms.options import check, option
 
 BYTE_ORDER_MARK = "byte_order_mark"
 DROPPABLE: dict[str, tuple[tuple[int, int], ...]] = {
@@ -20,7 +22,7 @@ DROPPABLE: dict[str, tuple[tuple[int, int], ...]] = {
 }
 """Characters that normalization can drop, by the name of their class: first and last code points."""
 
-LINE_END_STYLES = ("keep", "uniform", "all")
+LineEnds = Literal["keep", "uniform", "all"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,26 +40,32 @@ class Normalization:
       strip_lines: white space at the end of a line goes.
       max_blanks: a longer run of blanks other than tabs, within a line, is cut to that; never indentation. 0: no bound.
       max_blank_lines: more empty lines in a row are cut to that. 0: no bound.
+
+    Raises:
+      ValueError: an option is out of range; the message names it.
     """
 
-    drop: tuple[str, ...] = ("nul", BYTE_ORDER_MARK)
-    trim: bool = False
-    line_ends: Literal["keep", "uniform", "all"] = "uniform"
-    nfc: bool = False
-    strip_lines: bool = False
-    max_blanks: int = 0
-    max_blank_lines: int = 0
+    drop: tuple[str, ...] = option(
+        ("nul", BYTE_ORDER_MARK),
+        f"characters that go, any of {', '.join(DROPPABLE)}; '' for none",
+        metavar="A,B",
+        choices=tuple(DROPPABLE),
+    )
+    trim: bool = option(False, "drop blank lines at the beginning, white space at the end")
+    line_ends: LineEnds = option(
+        "uniform",
+        "what becomes LF: CR LF or CR where a text uses nothing else (uniform), or every line separator",
+        choices=get_args(LineEnds),
+    )
+    nfc: bool = option(False, "Unicode normalization form C")
+    strip_lines: bool = option(False, "drop white space at the end of lines")
+    max_blanks: int = option(
+        0, "longest run of blanks within a line; tabs and indentation stay; 0: any", metavar="N", ge=0, lt=2**31
+    )
+    max_blank_lines: int = option(0, "empty lines in a row; 0: any", metavar="N", ge=0, lt=2**31)
 
     def __post_init__(self) -> None:
-        """Checks the options."""
-        for name in self.drop:
-            if name not in DROPPABLE:
-                raise ValueError(f"drop: {name!r} is none of {', '.join(DROPPABLE)}")
-        if self.line_ends not in LINE_END_STYLES:
-            raise ValueError(f"line_ends: {self.line_ends!r} is none of {', '.join(LINE_END_STYLES)}")
-        for option in ("max_blanks", "max_blank_lines"):
-            if not 0 <= getattr(self, option) < 2**31:
-                raise ValueError(f"{option}: {getattr(self, option)} is not in 0 to 2**31 - 1 (0: no bound)")
+        check(self)
 
 
 DEFAULT = Normalization()
