@@ -21,8 +21,8 @@ from transforms.io.own_objects import DamagedObject, opened
 from transforms.io.source_list import read_planned
 
 _LIST = re.compile(r"(\d{6,})\.json")
-_OF_A_RUN = re.compile(r"((?:segments|sketches)/(\d{6,})[^/]*)/")
-"""A folder below ``index/``, and the number of the run after which it was written."""
+_OF_A_RUN = re.compile(r"((?:index/segments|index/sketches|runs)/(\d{6,})[^/]*)/")
+"""A folder of a corpus, and the number of the run that has written it, or after which it was written."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ def stale_objects(output: str, older_than: datetime.timedelta) -> Iterator[Stale
     ``tokens/`` counts if its name is no shard's of the plan, or its footer says other settings or another version of
     the source. That takes a request an object, sometimes two. Without a plan, objects aren't judged.
 
-    Of a corpus, that is asked of each run in its index, and an object under ``index/`` counts if the index doesn't name
-    it. What a run has written that isn't in the index yet is left.
+    Of a corpus, that is asked of each run in its index. An object under ``index/`` or ``runs/`` counts if the index
+    doesn't name it. What a run has written that isn't in the index yet is left.
 
     Raises:
       StorageError: the store refuses.
@@ -68,7 +68,7 @@ def stale_objects(output: str, older_than: datetime.timedelta) -> Iterator[Stale
     if lists:
         for run in lists[-1].runs:
             yield from _of_run(corpus.run(run.number))
-        yield from _of_index(corpus.index, lists)
+        yield from _of_corpus(corpus, lists)
 
 
 def _of_run(output: str) -> Iterator[StaleObject]:
@@ -99,14 +99,17 @@ def _lists(uri: str) -> list[FingerprintIndex]:
     return found
 
 
-def _of_index(uri: str, lists: list[FingerprintIndex]) -> Iterator[StaleObject]:
+def _of_corpus(corpus: CorpusLayout, lists: list[FingerprintIndex]) -> Iterator[StaleObject]:
+    """What neither list names: merged segments, and what runs have written that were released."""
     latest = lists[-1].runs[-1].number
-    named = {f"segments/{segment.name}" for index in lists for segment in index.segments}
-    named |= {f"sketches/{run.number:06}" for index in lists for run in index.runs}
-    for info in storage.list_objects(uri):
-        of_run = _OF_A_RUN.match(info.uri[len(storage.join(uri, "")) :])
-        if of_run and int(of_run[2]) <= latest and of_run[1] not in named:
-            yield StaleObject(info.uri, "the index doesn't name it")
+    named = {f"index/segments/{segment.name}" for index in lists for segment in index.segments}
+    for place in ("index/sketches", "runs"):
+        named |= {f"{place}/{run.number:06}" for index in lists for run in index.runs}
+    for uri in (corpus.index, corpus.runs):
+        for info in storage.list_objects(uri):
+            of_run = _OF_A_RUN.match(info.uri[len(storage.join(corpus.uri, "")) :])
+            if of_run and int(of_run[2]) <= latest and of_run[1] not in named:
+                yield StaleObject(info.uri, "the index doesn't name it")
 
 
 def remove(stale: StaleObject) -> None:

@@ -171,7 +171,8 @@ def test_clean_knows_the_index(grown: Grown, tmp_path: Path, capsys: pytest.Capt
     assert main(["clean", str(copy)]) == 0
     assert "nothing is left over" in capsys.readouterr().out
     index = copy / "index"
-    stale = [index / "segments/000002-level-0/00000.texts", index / "sketches/000000/0000000"]
+    released = copy / "runs/000000/tokens/0000000-00000.parquet"
+    stale = [index / "segments/000002-level-0/00000.texts", index / "sketches/000000/0000000", released]
     at_work = [index / "segments/000099/00000.texts", index / "sketches/000099/0000000"]  # of a run that is indexed now
     for path in (*stale, *at_work):
         path.parent.mkdir(parents=True)
@@ -180,7 +181,7 @@ def test_clean_knows_the_index(grown: Grown, tmp_path: Path, capsys: pytest.Capt
     of_run.write_bytes(b"left")
     assert main(["clean", str(copy), "--delete"]) == 0
     said = capsys.readouterr().out
-    assert "3 stale objects removed" in said
+    assert "4 stale objects removed" in said
     assert all(f"{path}: the index doesn't name it" in said for path in stale)
     assert not any(path.exists() for path in (*stale, of_run))
     assert all(path.exists() for path in at_work)
