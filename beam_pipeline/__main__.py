@@ -4,9 +4,10 @@ import os
 import sys
 
 try:
-    from runners import garbage, threads
+    from runners import garbage, light_beam, threads
 
     garbage.collect_rarely()
+    light_beam.prefer()
 
     if sys.argv[1:2] != ["train-tokenizer"]:  # which is one process that trains on all cores
         threads.limit()

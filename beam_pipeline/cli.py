@@ -156,9 +156,10 @@ def _run(console: Console, arguments: Sequence[str]) -> int:
         if "--explain-dedup" in arguments:
             return _explain_dedup(parser, [flag for flag in arguments if flag != "--explain-dedup"])
         settings, beam = options.resolve(parser, arguments)
-        from beam_pipeline import running
+        from beam_pipeline import running, workers
         from runners import local_flink
 
+        workers.fork_early(beam)
         prepared = running.prepare(settings)
         beam = options.fitted(beam, arguments, prepared.plan.source_bytes)
     with local_flink.brought_up(beam) as brought_up:

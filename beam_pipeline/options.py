@@ -101,7 +101,7 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     """
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-    from runners import flink, local_flink, local_runner
+    from runners import flink, light_beam, local_flink, local_runner
 
     options = PipelineOptions(list(flags))
     view = options.view_as(StandardOptions)
@@ -114,6 +114,7 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
         except (flink.FlinkOptionsError, flink.FlinkUnavailable) as error:
             raise UsageError(str(error)) from error
     if runner not in DIRECT_RUNNERS:
+        light_beam.whole()
         return options
     _refuse_unknown(flags)
     given = {flag.partition("=")[0] for flag in flags}

@@ -28,6 +28,7 @@ from beam_pipeline import (
     pipeline,
     progress,
     supervision,
+    workers,
 )
 from beam_pipeline.decide import decided_by
 from beam_pipeline.decided_run import DecidesAgain
@@ -167,6 +168,7 @@ def _attempt(
     It ends: each time a shard has one death more, and is set aside when it has ``max_deaths`` of them.
     """
     plan, lineage = prepared.plan, prepared.lineage
+    workers.load_early(options, plan)
     _after_own_death(plan)
     while True:
         known = plan.deaths.count()

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from runners.own_folder import remove_abandoned
+
 INTERRUPTED = 130
 """What shells give a command that Ctrl-C has ended."""
 _PR_SET_PDEATHSIG = 1
@@ -70,6 +72,8 @@ def supervised(command: Callable[[], int]) -> int:
             signal.signal(signal.SIGINT, _interrupt)
             return command()
         status = _end_of(child)
+        if os.WIFSIGNALED(status):
+            remove_abandoned()
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
         number, told = os.WTERMSIG(status), _told()

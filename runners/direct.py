@@ -8,7 +8,6 @@ loggers, and nothing else.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import threading
@@ -33,7 +32,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 from google.protobuf import json_format, text_format
 
-from runners.own_processes import module_command
+from runners import forked_workers
 
 LOGGER = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ class WatchedWorker(GrpcWorkerHandler):
             "LOGGING_API_SERVICE_DESCRIPTOR": _endpoint(f"localhost:{port}"),
             "PIPELINE_OPTIONS": json_format.MessageToJson(options),
         }
-        self.process = subprocess.Popen(module_command("runners.worker_main", "--quiet"), env=os.environ | environment)
+        self.process = forked_workers.start_worker(environment, quiet=True)
         with _lock:
             _at_work.append(self)
         self._watch = threading.Thread(target=self._wait, name=f"watch {self.worker_id}", daemon=True)

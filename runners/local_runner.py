@@ -22,7 +22,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import Worker
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.worker import bundle_processor
 
-from runners import direct, quicker_beam  # noqa: F401  (they take the place of parts of Beam)
+from runners import beam_folders, direct, quicker_beam  # noqa: F401  (they take the place of parts of Beam)
 
 # What goes to a worker Beam buffers, and a thread flushes the buffer every second: what is written while that is done
 # is lost (`TimeBasedBufferingClosableOutputStream.flush`). Without the thread it is flushed when full and at the end.

@@ -1,13 +1,14 @@
 """One thread a process for BLAS, OpenMP, Arrow and Rayon: there is a worker process for every core already.
 
 Each of these libraries starts a thread a core in every process: 64 workers on 64 cores would have 4,096 of each kind.
+Importing them starts none, so that workers can be forked (``runners.fork_server``).
 """
 
 from __future__ import annotations
 
 import os
 
-LIMITS = dict.fromkeys(
+LIMITS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"} | dict.fromkeys(
     [
         "OMP_NUM_THREADS",  # OpenMP, and the size of Arrow's pool
         "OPENBLAS_NUM_THREADS",

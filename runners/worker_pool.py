@@ -3,7 +3,7 @@
 Each TaskManager has one of its own (a sidecar container in Kubernetes): TaskManagers number their workers alike, and a
 pool that served two would stop the wrong ones. Compared with Beam's ``worker_pool_main``, this one
 
-- starts workers with its own interpreter in its own working directory, not with whatever ``python`` is on the PATH,
+- forks workers (``runners.forked_workers``), and doesn't start whatever ``python`` is on the PATH,
 - gives them the options of the job and sends what they log to the TaskManager,
 - listens on one address, so that several TaskManagers of one machine can have one each,
 - ends the worker of a TaskManager that died when the next one asks for a worker of the same number.
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import signal
 import subprocess
 import threading
@@ -33,8 +32,7 @@ from apache_beam.runners.worker.worker_id_interceptor import WorkerIdInterceptor
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 from google.protobuf import json_format, text_format
 
-from runners.own_processes import module_command
-from runners.proxies import never_for_localhost
+from runners import forked_workers, worker_main
 
 LOGGER = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class WorkerPool(api_grpc.BeamFnExternalWorkerPoolServicer):
 
     def __init__(self, logs: Path | None = None):
         self._logs = logs
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers: dict[str, forked_workers.Worker] = {}
         self._lock = threading.Lock()
 
     def StartWorker(self, request: api.StartWorkerRequest, context: Any) -> api.StartWorkerResponse:  # noqa: N802
@@ -60,17 +58,8 @@ class WorkerPool(api_grpc.BeamFnExternalWorkerPoolServicer):
             environment = worker_environment(request)
             with self._lock:
                 _end(self._workers.pop(request.worker_id, None), 0)  # of a TaskManager that is no more
-                with contextlib.ExitStack() as stack:
-                    output = None
-                    if self._logs is not None:
-                        output = stack.enter_context((self._logs / f"worker-{request.worker_id}.log").open("ab"))
-                    self._workers[request.worker_id] = subprocess.Popen(
-                        module_command("runners.worker_main"),
-                        env=os.environ | environment,
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=output,
-                    )
+                log = self._logs / f"worker-{request.worker_id}.log" if self._logs else None
+                self._workers[request.worker_id] = forked_workers.start_worker(environment, log=log)
         except Exception as error:
             LOGGER.exception("worker %s can't be started", request.worker_id)
             return api.StartWorkerResponse(error=f"worker {request.worker_id} can't be started: {error!r}")
@@ -113,7 +102,7 @@ def worker_environment(request: api.StartWorkerRequest) -> dict[str, str]:
     return environment
 
 
-def _end(worker: subprocess.Popen[bytes] | None, seconds: float) -> None:
+def _end(worker: forked_workers.Worker | None, seconds: float) -> None:
     """Asks a process to end, and ends it after so many seconds."""
     if worker is None:
         return
@@ -156,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    never_for_localhost()
+    worker_main.set_up()
+    forked_workers.fork_early()  # before gRPC starts threads
     pool = WorkerPool(args.logs)
     server = serve(pool, args.address)
     LOGGER.info("workers can be had at %s", args.address)

@@ -19,6 +19,7 @@ import yaml
 
 from beam_pipeline import embedded_postgres
 from beam_pipeline.sample import tokenizer_path
+from runners import fork_server
 from runners.direct import how_it_ended
 from tests import runs
 from tests.fault_filters import Aborts, AbortsLater, Slow
@@ -55,7 +56,7 @@ def _workers(command: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return "runners.worker_main" in " ".join(process.cmdline())
+        return process.name() == fork_server.WORKER_NAME.decode()
     except psutil.NoSuchProcess:  # it has ended meanwhile
         return False
 

@@ -38,12 +38,22 @@ class Tokenization:
         return cls(PinnedFile.pin(storage.absolute(uri)), **options)
 
     def load(self) -> Tokenizer:
-        """The tokenizer.
+        """The tokenizer; what was loaded early is handed out once, as it isn't for several threads.
 
         Raises:
           ValueError: it can't be used, or bos or eos isn't in its vocabulary.
         """
+        return _early.pop(self, None) or self._load()
+
+    def load_early(self) -> None:
+        """Loads the tokenizer for who asks for it next, here or in a process that is forked from this one."""
+        _early[self] = self._load()
+
+    def _load(self) -> Tokenizer:
         return Tokenizer.from_json(self.tokenizer.read(), bos=self.bos, eos=self.eos, allow_fast=self.fast_tokenizer)
+
+
+_early: dict[Tokenization, Tokenizer] = {}
 
 
 def sample_of(text: pa.StringArray, limit: int = SAMPLE_BYTES) -> pa.StringArray:

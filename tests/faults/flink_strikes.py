@@ -50,7 +50,7 @@ def _kill_worker(site: Site, run: Run, chance: random.Random) -> None:
 
     def find() -> bool:
         pools = [site.cluster.pid(f"workers-{number}") for number in range(1, site.cluster.task_managers + 1)]
-        children = [child for pool in pools for child in psutil.Process(pool).children()]
+        children = [child for pool in pools for child in psutil.Process(pool).children(recursive=True)]
         workers[:] = [child for child in children if child.create_time() > run.started]
         return bool(workers)
 
