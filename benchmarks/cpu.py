@@ -90,7 +90,7 @@ def _watch_memory(peaks: dict[int, int], stop: threading.Event) -> None:
             except OSError:
                 continue  # it has just ended
             fields = dict(line.split(":", 1) for line in status.splitlines())
-            if fields["Name"].strip().startswith("python") and "VmHWM" in fields:
+            if fields["Name"].strip().startswith(("python", "beam-")) and "VmHWM" in fields:
                 peaks[pid] = int(fields["VmHWM"].split()[0]) * 1024
 
 

@@ -53,8 +53,22 @@ def test_state_is_still_seen() -> None:
             state.add(element[1])
             return [state.read()]
 
-    assert beam.transforms.userstate.is_stateful_dofn(Counts())
-    assert not beam.transforms.userstate.is_stateful_dofn(Adds())
+    class Hidden(Counts):
+        """Has another `process` than its class."""
+
+        def __init__(self, process: Any) -> None:
+            self.process = process
+
+    class Bound:
+        def method(self, element: tuple[int, int], state: Any = SUM) -> None:
+            """Needs state, too."""
+
+    of_state = (Counts(), Hidden(Bound().method), Counts(), Hidden(Counts().process))
+    without = (Adds(), Hidden(lambda element: None), Hidden(Adds().process))
+    original = beam.transforms.userstate.get_dofn_specs.__wrapped__
+    for function in (*of_state, *without, *of_state):
+        assert beam.transforms.userstate.is_stateful_dofn(function) == (function in of_state)
+        assert beam.transforms.userstate.get_dofn_specs(function) == original(function)
 
 
 def test_little_text_is_read_by_the_command_itself_unless_flags_say_otherwise() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from beam_pipeline import decide, failures, running
+from beam_pipeline import decide, failures, running, workers
 from beam_pipeline.commands.corpus_arguments import finished_runs_of, opened_corpus
 from beam_pipeline.commands.decided_again import add_changes, show_counts
 from beam_pipeline.commands.told_products import Product
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         return _corpus(args, changed)
     with failures.before_work():
         options = beam_options(args.beam_flags)
+        workers.fork_early(options)
         if not args.output or args.version:
             raise UsageError("output: with --run, give --output and no --version")
         parent, settings = decide.settings_of(storage.absolute(args.run), storage.absolute(args.output), changed)
@@ -57,6 +58,7 @@ def _corpus(args: argparse.Namespace, changed: dict[str, Any]) -> int:
 
     with failures.before_work():
         options = beam_options(args.beam_flags)
+        workers.fork_early(options)
         if not args.version or args.output:
             raise UsageError("version: with --corpus, give --version and no --output")
         dsn, exchange = changed.pop("lineage_dsn", ""), changed.pop("events_exchange", None)

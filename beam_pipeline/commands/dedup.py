@@ -11,7 +11,7 @@ import argparse
 import pydantic
 from rich.console import Console
 
-from beam_pipeline import failures, rededuplicate
+from beam_pipeline import failures, rededuplicate, workers
 from beam_pipeline.commands.decided_again import add_changes, show_counts
 from beam_pipeline.commands.told_products import Product, add_events_arguments
 from beam_pipeline.options import UsageError, beam_options
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     changed = {name: value for name, value in vars(args).items() if name in OF_PASS_2}
     with failures.before_work():
         options = beam_options(args.beam_flags)
+        workers.fork_early(options)
         try:
             planned = rededuplicate.prepare(args.run, args.output, args.against, changed)
             product = Product(args.events_exchange, args.lineage_dsn, args.run)

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from beam_pipeline import failures
+from beam_pipeline import failures, workers
 from beam_pipeline.commands.corpus_arguments import opened_corpus
 from beam_pipeline.commands.told_products import Product, add_events_arguments
 from beam_pipeline.export import plan as planning
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     with failures.before_work():
         options = beam_options(args.beam_flags)
+        workers.fork_early(options)
         if args.corpus:
             from beam_pipeline.corpus import versions
 

@@ -63,10 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Extracts, and prints what became of the records; returns the exit status."""
-    from beam_pipeline import extraction
+    from beam_pipeline import extraction, workers
 
     with failures.before_work():
         options = beam_options(args.beam_flags)
+        workers.fork_early(options)
         if args.page_seconds <= 0:
             raise UsageError(f"--page_seconds: must be over 0, but is {args.page_seconds}")
         chosen = Extraction(

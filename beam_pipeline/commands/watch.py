@@ -122,13 +122,16 @@ def _watch(args: argparse.Namespace, corpus_uri: str, settings: Settings, of_run
 
 def _work(args: argparse.Namespace, settings: Settings, of_runs: dict[str, object]) -> int:
     """Carries out what waits in the corpus, as a child of ``watch``; returns the exit status."""
+    from beam_pipeline import workers
     from beam_pipeline.corpus import Corpus
     from beam_pipeline.watching.worker import end_with_parent
     from runners import local_flink
 
+    beam = options.beam_options(args.beam_flags)
+    workers.fork_early(beam)
     end_with_parent()
     with Corpus.open(storage.absolute(args.corpus), settings.lineage_dsn, create=False) as corpus:
         largest = max((run.recorded.bytes for run in corpus.pending()), default=0)
-        beam = options.fitted(options.beam_options(args.beam_flags), args.beam_flags, largest)
+        beam = options.fitted(beam, args.beam_flags, largest)
         with local_flink.brought_up(beam) as brought_up:
             return corpus.work(of_runs, brought_up, Console(stderr=True))

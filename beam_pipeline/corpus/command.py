@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from beam_pipeline import failures, options
+from beam_pipeline import failures, options, workers
 from beam_pipeline.corpus.corpus import Corpus
 from beam_pipeline.options import UsageError
 from beam_pipeline.planned_sources import list_sources
@@ -35,6 +35,7 @@ def grow(uri: str, parser: argparse.ArgumentParser, arguments: Sequence[str], co
         if any(argument.partition("=")[0] == "--output" for argument in arguments):
             raise UsageError("output: a run of a corpus writes into the corpus; give --corpus or --output, not both")
         settings, beam = options.resolve(parser, [*arguments, "--output", uri])
+        workers.fork_early(beam)
         corpus = Corpus.open(uri, settings.lineage_dsn)
     with corpus:
         with failures.before_work():
