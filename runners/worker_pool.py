@@ -11,6 +11,8 @@ pool that served two would stop the wrong ones. Compared with Beam's ``worker_po
     python -m runners.worker_pool --address 127.0.0.1:50000 [--logs FOLDER]
 """
 
+# ruff: noqa: E402 - Beam is imported once it is said how
+
 from __future__ import annotations
 
 import argparse
@@ -22,6 +24,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from runners import light_beam
+
+light_beam.prefer()
 
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2 as api
