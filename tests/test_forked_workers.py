@@ -18,7 +18,7 @@ from beam_pipeline.sample import tokenizer_path
 from runners import own_folder
 from tests import runs
 
-SECONDS = 120
+SECONDS = 300
 """The most that anything here is waited for."""
 
 BEGIN = """
@@ -98,7 +98,7 @@ def test_a_worker_has_the_environment_the_folder_and_the_log_of_its_start(tmp_pa
 import os, psutil
 os.chdir(log.parent)
 worker = forked_workers.start_worker(environment, log=log)
-until = time.monotonic() + 100
+until = time.monotonic() + 250
 while "Python sdk harness starting" not in log.read_text() and time.monotonic() < until:
     time.sleep(0.05)
 process = psutil.Process(worker.pid)
@@ -254,3 +254,34 @@ def test_abandoned_folders_are_removed_by_the_next_process(tmp_path: Path, monke
         owner.wait()
         own_folder.remove_abandoned()
         assert [folder.is_dir() for folder in folders] == [True, False]
+
+
+def test_what_beam_forgets_goes_with_the_process(tmp_path: Path) -> None:
+    code = """
+import apache_beam as beam, tempfile
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability import job_server
+from apache_beam.runners.portability.stager import Stager
+from beam_pipeline.options import beam_options
+from runners.own_folder import own_folder
+
+beam.Pipeline(options=beam_options([]))  # built, and not run
+
+class Server(job_server.SubprocessJobServer):
+    def subprocess_cmd_and_endpoint(self):
+        raise OSError("no Java")
+
+try:
+    job_server.StopOnExitJobServer(Server()).start()
+except OSError:
+    pass
+Stager.create_job_resources(PipelineOptions([]), tempfile.mkdtemp(dir=own_folder()))
+print(len(list(own_folder().iterdir())))
+"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=runs.ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 4  # of the pipeline, the server and the stager, and the lock
+    assert list(tmp_path.iterdir()) == []
