@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.corpus import Corpus
+from beam_pipeline.corpus import Corpus, vanished
 from beam_pipeline.corpus.vanished import forget_vanished
 from beam_pipeline.watching.claiming import Wanted
 from beam_pipeline.watching.gathering import Limits
@@ -98,7 +98,9 @@ def test_without_a_broker_a_place_is_listed(lake: Site) -> None:
     assert [len(numbers) for found, numbers in lake.runs_of_sources().items() if found == uri] == [1]
 
 
-def test_sources_that_vanish_after_their_claim_do_not_stop_the_corpus(tmp_path: Path) -> None:
+def test_sources_that_vanish_after_their_claim_do_not_stop_the_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(4):
@@ -119,6 +121,10 @@ def test_sources_that_vanish_after_their_claim_do_not_stop_the_corpus(tmp_path: 
         assert [Path(source.uri).name for source in corpus.new(storage.list_objects(str(folder)))] == ["1.jsonl"]
         [left] = corpus.pending()
         assert forget_vanished(corpus, left) == left
+        monkeypatch.setattr(vanished, "ASKED_ONE_BY_ONE", 0)  # as of very many: the input is listed
+        assert forget_vanished(corpus, left) == left
+        (folder / "2.jsonl").write_bytes(documents(8))
+        assert not forget_vanished(corpus, left).sources
 
 
 def test_a_database_that_is_away_is_waited_for_unless_once(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from transforms.io import storage
 
 LOGGER = logging.getLogger(__name__)
 
+ASKED_ONE_BY_ONE = 10_000
+"""So many sources at most cost a request each; of more, the inputs are listed."""
 _THREADS = 16  # a request each: they wait for the store
 
 
@@ -30,7 +32,7 @@ def forget_vanished(corpus: OpenedCorpus, claim: Claim) -> Claim:
     """
     if read_plan(claim.output) is not None:
         return claim
-    gone = _gone(claim.sources)
+    gone = _gone(_not_listed(claim))
     if not gone:
         return claim
     LOGGER.warning(
@@ -65,6 +67,22 @@ def renewed(corpus: OpenedCorpus, claim: Claim, error: str) -> bool:
         claim.number, reason, f"; the others are in run {number}" if number else "",
     )  # fmt: skip
     return True
+
+
+def _not_listed(claim: Claim) -> Sequence[Source]:
+    """Of very many sources those that a listing of the run's inputs doesn't show as they were claimed; else all."""
+    if len(claim.sources) <= ASKED_ONE_BY_ONE:
+        return claim.sources
+    left = {source.uri: source for source in claim.sources}
+    try:
+        for place in claim.recorded.inputs:
+            for info in storage.list_objects(place):
+                source = left.get(info.uri)
+                if source is not None and (info.etag, info.size) == (source.etag, source.size):
+                    del left[info.uri]
+    except storage.StorageError as error:
+        LOGGER.debug("the inputs can't be listed: %s", error)
+    return list(left.values())
 
 
 def _gone(sources: Sequence[Source]) -> list[Source]:
