@@ -7,7 +7,8 @@ CACHE ?= $(HOME)/.cache/beam-pipeline
 
 .PHONY: acceptance bench bench-export bench-extract bench-flink bench-memory bench-rules bench-scale bench-startup \
 	bench-storage clean conformance dedup-peer dedup-truth demo demo-flink extract-kills fidelity format fuzz lint port-example \
-	rules-agreement scale scale-corpus scale-export scale-flink scale-small-files test test-export test-faults test-first-hour \
+	rules-agreement scale scale-corpus scale-export scale-flink scale-jsonl scale-small-files scale-warc test test-export \
+	test-faults test-first-hour \
 	test-flink test-k8s test-lineage test-s3 test-stores test-watch test-wheel
 
 demo: $(VENV)/.installed
@@ -126,6 +127,17 @@ bench-extract: $(VENV)/.installed-test
 # `extract` of 2,000 generated pages, killed ten times: the same bytes as undisturbed (5 minutes).
 extract-kills: $(VENV)/.installed-test
 	$(PYTHON) -m tests.web.kills
+
+# Memory of `extract` over archives of WARC_MB (1 GB): compressed by record, in one member, plain.
+WARC_MB ?= 1000
+scale-warc: $(VENV)/.installed-test
+	$(PYTHON) -m tests.scale.large_warc $(WARC_MB)
+
+# A JSON Lines file of JSONL_MB on two workers and on one, plain and in 100 zstd frames: time, the rows of the same documents in
+# Parquet, kills (in SCALE_DIR, by default the temporary folder, six times JSONL_MB).
+JSONL_MB ?= 500
+scale-jsonl: $(VENV)/.installed-test
+	$(PYTHON) -m tests.scale.large_jsonl $(JSONL_MB)
 
 # Flink beside DirectRunner with the same number of workers: bytes, fixed cost, throughput (2 GB of generated text; 10 minutes).
 bench-flink: $(VENV)/.installed-test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -17,7 +18,7 @@ import pytest
 
 from schemas import pages
 from schemas.shards import Source
-from tests import runs
+from tests import runs, s3_store
 from tests.test_readers import source_of
 from tests.web.warcs import TEXT, by_record, good, page, record, response
 from transforms import extract_pages
@@ -98,6 +99,46 @@ def test_killed_and_continued_it_gives_the_same_bytes(archives: Path, extracted:
     assert digests(output) == digests(extracted)
     said = extract(archives, output, 2, "--page_seconds", "2")
     assert "page_seconds: 1.0 there, 2.0 now" in said
+
+
+def rows_of(objects: dict[str, bytes], part: str) -> pa.Table:
+    """The rows of ``text`` or ``rest`` by their places, without the folder that the archives lie in."""
+    found = pa.concat_tables(
+        [pq.read_table(pa.BufferReader(data)) for name, data in sorted(objects.items()) if f"{part}/" in name]
+    )
+    names = [uri.rpartition("/")[2] for uri in found[pages.WARC_FILE].to_pylist()]
+    found = found.drop([pages.WARC_FILE]).append_column("archive", pa.array(names, pa.string()))
+    return found.sort_by([("archive", "ascending"), (pages.WARC_OFFSET, "ascending")])
+
+
+def test_from_bucket_to_bucket_killed_and_continued_it_gives_the_same_rows(
+    archives: Path, extracted: Path, tmp_path: Path
+) -> None:
+    with s3_store.store_in(tmp_path) as store:
+        for bucket in ("data", "out"):
+            store.client.create_bucket(Bucket=bucket)
+        for path in archives.iterdir():
+            store.put("data", f"in/{path.name}", path.read_bytes())
+        arguments = ("extract", "--input", "s3://data/in/", "--output", "s3://out/pages", *ENGINE)
+        command = runs.command(*arguments, "--direct_num_workers", 2)
+        with subprocess.Popen(
+            command, cwd=runs.ROOT, env=store.environment, start_new_session=True, stderr=subprocess.DEVNULL
+        ) as running:
+            deadline = time.monotonic() + 120
+            while not store.keys("out", "pages/text/") and time.monotonic() < deadline and running.poll() is None:
+                time.sleep(0.05)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+        done = subprocess.run(
+            command, cwd=runs.ROOT, env=store.environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 3, done.stderr
+        stored = {key: store.get("out", key) for key in store.keys("out", "pages/") if key.endswith(".parquet")}
+        manifest = json.loads(store.get("out", "pages/run.json"))
+    local = {str(path.relative_to(extracted)): path.read_bytes() for path in extracted.glob("*/*.parquet")}
+    for part in ("text", "rest"):
+        assert rows_of(stored, part).equals(rows_of(local, part))
+    assert manifest["without_text"] == runs.manifest(extracted)["without_text"]
 
 
 def test_parts_of_an_archive_hold_the_records_of_the_whole(
