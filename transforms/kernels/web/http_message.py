@@ -18,7 +18,11 @@ MOST_BODY_BYTES = 128 << 20
 MOST_HEADER_BYTES = 1 << 20
 _STATUS = re.compile(rb"\s*HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b[^\n]*\n?", re.IGNORECASE)
 _CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
+_MEDIA_TYPE = re.compile(r"\s*([^\s;,\x00]+)")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+
+
+_FIRST_BYTES = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78": "deflate"}
 
 
 class BodyTooLarge(Exception):
@@ -43,8 +47,9 @@ class Response:
 
     @property
     def mime(self) -> str:
-        """The media type in lower case, empty if none is given."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        """The media type in lower case, the first of several, empty if none is given."""
+        found = _MEDIA_TYPE.match(self.headers.get("content-type", ""))
+        return found[1].lower() if found else ""
 
     @property
     def charset(self) -> str:
@@ -82,26 +87,41 @@ def parse_response(data: bytes) -> Response:
     Raises:
       BodyTooLarge: it is decompressed to more than ``MOST_BODY_BYTES``.
     """
-    status = _STATUS.match(data[:MOST_HEADER_BYTES])
-    if status is None:
+    status, headers, body = _parted(data)
+    while 100 <= status < 200 and _STATUS.match(body[:MOST_HEADER_BYTES]):  # "100 Continue" and the like come before
+        status, headers, body = _parted(body)
+    if not status:
         return Response(0, {}, data, False)
-    start = status.end()
-    if data[start : start + 2] == b"\r\n" or data[start : start + 1] == b"\n":
-        headers, body = b"", data[start:].lstrip(b"\r\n")
-    else:
-        end = _END_OF_HEADERS.search(data, start, start + MOST_HEADER_BYTES)
-        headers, body = (data[start : end.start()], data[end.end() :]) if end else (data[start:], b"")
     named = parse_headers(headers)
     truncated = False
     length = named.get("content-length", "")
-    if "chunked" in named.get("transfer-encoding", "").lower():
+    transfer = _codings(named, "transfer-encoding")
+    if "chunked" in transfer:
         body, truncated = dechunked(body)
     elif length.isascii() and length.isdigit() and len(body) < int(length[:18]):
         truncated = True
-    for coding in reversed(named.get("content-encoding", "").lower().split(",")):
-        body, cut = decompressed(body, coding.strip())
+    for coding in reversed(_codings(named, "content-encoding") + transfer):
+        body, cut = decompressed(body, coding)
         truncated |= cut
-    return Response(int(status[1]), named, body, truncated)
+    return Response(status, named, body, truncated)
+
+
+def _parted(data: bytes) -> tuple[int, bytes, bytes]:
+    """Status, header lines and body of a message; the status is 0 if there is none."""
+    status = _STATUS.match(data[:MOST_HEADER_BYTES])
+    if status is None:
+        return 0, b"", data
+    start = status.end()
+    if data[start : start + 2] == b"\r\n" or data[start : start + 1] == b"\n":
+        return int(status[1]), b"", data[start:].lstrip(b"\r\n")
+    end = _END_OF_HEADERS.search(data, start, start + MOST_HEADER_BYTES)
+    return (
+        (int(status[1]), data[start : end.start()], data[end.end() :]) if end else (int(status[1]), data[start:], b"")
+    )
+
+
+def _codings(headers: dict[str, str], name: str) -> list[str]:
+    return [coding.strip() for coding in headers.get(name, "").lower().split(",")]
 
 
 def dechunked(body: bytes) -> tuple[bytes, bool]:
@@ -131,7 +151,9 @@ def dechunked(body: bytes) -> tuple[bytes, bool]:
 
 
 def decompressed(body: bytes, coding: str) -> tuple[bytes, bool]:
-    """A body without one content coding, and whether it is cut short. One that isn't in the coding stays as it is.
+    """A body without one content coding, and whether it is cut short.
+
+    One that isn't in the coding is taken for what its first bytes say; if they say nothing, it stays as it is.
 
     Raises:
       BodyTooLarge: it has more than ``MOST_BODY_BYTES``.
@@ -144,10 +166,14 @@ def decompressed(body: bytes, coding: str) -> tuple[bytes, bool]:
         "zstd": (_Zstd,),
     }
     for make in decoders.get(coding, ()):
-        decoder = make()
-        out, whole = decoder.decode(body)
+        out, whole = make().decode(body)
         if out:
             return out, not whole
+    for start, really in _FIRST_BYTES.items() if coding in decoders else ():
+        if body.startswith(start) and really != coding:
+            out, whole = decoders[really][0]().decode(body)
+            if out:
+                return out, not whole
     return body, False
 
 
@@ -157,7 +183,7 @@ class _Decoder:
     errors: tuple[type[Exception], ...] = ()
 
     def feed(self, data: bytes) -> bytes:
-        """Decodes a few bytes."""
+        """Decodes a few bytes; what stands behind the end is nothing."""
         raise NotImplementedError
 
     def ended(self) -> bool:
@@ -174,8 +200,6 @@ class _Decoder:
                 size += len(out[-1])
                 if size > MOST_BODY_BYTES:
                     raise BodyTooLarge
-                if self.ended():
-                    break
         except self.errors:
             return b"".join(out), False
         return b"".join(out), self.ended()
@@ -185,10 +209,22 @@ class _Zlib(_Decoder):
     errors = (zlib.error,)
 
     def __init__(self, window: int) -> None:
-        self._stream = zlib.decompressobj(window)
+        self._window, self._stream, self._over = window, zlib.decompressobj(window), False
 
     def feed(self, data: bytes) -> bytes:
-        return self._stream.decompress(data)
+        out = b""
+        while data and not self._over:
+            if self._stream.eof:  # one gzip member may stand behind another
+                self._stream, before = zlib.decompressobj(self._window), self._stream
+                try:
+                    out += self._stream.decompress(data)
+                except zlib.error:
+                    self._stream, self._over = before, True
+                    break
+            else:
+                out += self._stream.decompress(data)
+            data = self._stream.unused_data
+        return out
 
     def ended(self) -> bool:
         return self._stream.eof
@@ -205,6 +241,8 @@ class _Brotli(_Decoder):
         self._stream = brotli.Decompressor()
 
     def feed(self, data: bytes) -> bytes:
+        if self.ended():
+            return b""
         out = [bytes(self._stream.process(data, output_buffer_limit=_AT_ONCE))]
         size = len(out[0])
         while not self._stream.is_finished() and not self._stream.can_accept_more_data():
@@ -225,7 +263,7 @@ class _Zstd(_Decoder):
         self._stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
 
     def feed(self, data: bytes) -> bytes:
-        return bytes(self._stream.decompress(data))
+        return b"" if self.ended() else bytes(self._stream.decompress(data))
 
     def ended(self) -> bool:
         return bool(self._stream.eof)
