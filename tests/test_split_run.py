@@ -31,43 +31,33 @@ def lines(corpus: Path) -> list[bytes]:
     ]
 
 
-@pytest.fixture(scope="module")
-def plain(lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """All in one file that isn't compressed, and the output of an undisturbed run over it."""
-    folder = tmp_path_factory.mktemp("plain")
-    (folder / "all.jsonl").write_bytes(b"".join(lines))
-    runs.run(folder / "all.jsonl", folder / "out", *SHARDS, "--direct_num_workers", 2)
-    return folder / "all.jsonl", folder / "out"
-
-
-def check(source: Path, output: Path, lines: list[bytes], documents: int) -> None:
-    """There are several parts, and the last row is traced to its text."""
+@pytest.mark.parametrize(("kind", "workers"), [("plain", 2), ("zstd", 1)])
+def test_parts_of_one_source_give_the_same_token_rows(
+    finished: Path, lines: list[bytes], tmp_path: Path, kind: str, workers: int
+) -> None:
+    parts = [b"".join(lines[i : i + 100]) for i in range(0, len(lines), 100)]
+    source = tmp_path / "all.jsonl"
+    source.write_bytes(b"".join(parts if kind == "plain" else map(zstandard.compress, parts)))
+    repeat = 1 if kind == "plain" else 3  # zstd makes so little of the corpus that it wouldn't be cut
+    source.write_bytes(source.read_bytes() * repeat)
+    output = tmp_path / "out"
+    runs.run(source, output, *SHARDS, "--direct_num_workers", workers)
+    found, expected = runs.tokens(output), runs.tokens(finished)
+    if repeat == 1:
+        assert found.select(SAME).equals(expected.select(SAME))
+    else:
+        assert found["input_ids"].equals(expected["input_ids"])
     assert len(list((output / "tokens").glob("*.parquet"))) > 1
-    assert runs.manifest(output)["counts"]["documents"] == documents
-    row = int(runs.tokens(output)["source_row"][-1].as_py())
+    assert runs.manifest(output)["counts"]["documents"] == repeat * len(lines)
+    row = int(found["source_row"][-1].as_py())
     traced = runs.ask("trace", "--output", output, "--source", source.name, "--row", row, "--text")
     assert traced["text"]["source"] == json.loads(lines[row % len(lines)])["text"]
 
 
-def test_parts_of_plain_text_give_the_same_token_rows(
-    finished: Path, lines: list[bytes], plain: tuple[Path, Path]
-) -> None:
-    source, output = plain
-    assert runs.tokens(output).select(SAME).equals(runs.tokens(finished).select(SAME))
-    check(source, output, lines, len(lines))
-
-
-def test_frames_give_the_same_token_rows(finished: Path, lines: list[bytes], tmp_path: Path) -> None:
-    source, repeat = tmp_path / "all.jsonl", 3  # zstd makes so little of the corpus that it wouldn't be cut
-    parts = [b"".join(lines[i : i + 100]) for i in range(0, len(lines), 100)]
-    source.write_bytes(b"".join(map(zstandard.compress, parts)) * repeat)
-    runs.run(source, tmp_path / "out", *SHARDS, "--direct_num_workers", 1)
-    assert runs.tokens(tmp_path / "out")["input_ids"].equals(runs.tokens(finished)["input_ids"])
-    check(source, tmp_path / "out", lines, repeat * len(lines))
-
-
-def test_killed_in_the_midst_of_the_parts_it_gives_the_same_bytes(plain: tuple[Path, Path], tmp_path: Path) -> None:
-    source, whole = plain
+def test_killed_in_the_midst_of_the_parts_it_gives_the_same_bytes(lines: list[bytes], tmp_path: Path) -> None:
+    source = tmp_path / "all.jsonl"
+    source.write_bytes(b"".join(lines))
+    runs.run(source, tmp_path / "whole", *SHARDS, "--direct_num_workers", 1)
     killed = tmp_path / "killed"
     command = runs.command("--input", source, "--output", killed, "--tokenizer", tokenizer_path(), *SHARDS)
     for stage in ("fingerprints", "tokens"):
@@ -83,4 +73,4 @@ def test_killed_in_the_midst_of_the_parts_it_gives_the_same_bytes(plain: tuple[P
                 os.killpg(running.pid, signal.SIGKILL)
     runs.run(source, killed, *SHARDS, "--direct_num_workers", 2)
     assert len(runs.digests(killed)) > 4
-    assert runs.digests(killed) == runs.digests(whole)
+    assert runs.digests(killed) == runs.digests(tmp_path / "whole")
