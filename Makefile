@@ -106,9 +106,10 @@ fidelity: $(VENV)/.installed-test
 BENCH_INPUT ?=
 bench: BENCH_MB ?= 1000
 GPT2 := $(CACHE)/tokenizers/gpt2/package/models/tokenizer.json
-bench: $(VENV)/.installed-test $(CACHE)/datatrove/.installed tokenizers
+bench: $(VENV)/.installed-test $(CACHE)/datatrove/.installed $(CACHE)/libraries/.installed tokenizers
 	$(PYTHON) -m benchmarks $(if $(BENCH_INPUT),--input $(BENCH_INPUT)) --mb $(BENCH_MB) $(if $(wildcard $(GPT2)),--tokenizer $(GPT2)) \
-		--peer $(CACHE)/datatrove/bin/python --json out/bench.json --chart docs/benchmark.svg
+		--peer $(CACHE)/datatrove/bin/python --libraries $(CACHE)/libraries/bin/python \
+		--json out/bench.json --chart docs/benchmark.svg
 
 # The published quality rules beside datatrove's, documents of every shape, lists of 5 million domains (3 minutes).
 bench-rules: $(VENV)/.installed-test $(CACHE)/datatrove/.installed tokenizers
@@ -171,6 +172,12 @@ scale-export: $(VENV)/.installed-test
 $(CACHE)/datatrove/.installed: benchmarks/requirements-peer.txt
 	python3 -m venv $(CACHE)/datatrove
 	$(CACHE)/datatrove/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+# Other libraries for a step each: BPE, language, MinHash.
+$(CACHE)/libraries/.installed: benchmarks/requirements-libraries.txt
+	python3 -m venv $(CACHE)/libraries
+	$(CACHE)/libraries/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
 # An interpreter with the whole fasttext library, which `train-classifier` needs (10 MB of packages, once).

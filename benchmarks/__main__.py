@@ -15,6 +15,7 @@ from rich.table import Table
 
 from beam_pipeline.sample import tokenizer_path
 from benchmarks import chart, inputs, steps, whole_run
+from benchmarks.growth import growth
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--input", type=Path, help="a Parquet file of text or a folder of them (default: generated)")
     parser.add_argument("--tokenizer", type=Path, default=tokenizer_path(), help="a tokenizer.json")
     parser.add_argument("--peer", type=Path, help="Python of an environment with datatrove; without it, no peer")
+    parser.add_argument("--libraries", type=Path, help="Python of an environment with requirements-libraries.txt")
     parser.add_argument("--generated_mb", type=float, default=200, help="how much text to generate")
     parser.add_argument("--mb", type=float, default=0, help="how large the input is made (default: as it is)")
     parser.add_argument("--peer_mb", type=float, default=12, help="how much of the text the peer gets, evenly spread")
@@ -51,9 +53,9 @@ def main() -> None:
             bench = whole_run.Bench(work, arguments.tokenizer, arguments.peer)
             result["whole"] = whole_run.compare(bench, table, spread, arguments.rounds)
         if "steps" in arguments.parts:
-            result["steps"] = steps.compare(spread, arguments.tokenizer, work, arguments.peer, arguments.rounds)
+            result["steps"] = steps.compare(spread, arguments.tokenizer, work, arguments.libraries, arguments.rounds)
         if "growth" in arguments.parts:
-            result["growth"] = list(steps.growth(arguments.tokenizer, int(arguments.longest_mb * 1e6)))
+            result["growth"] = list(growth(arguments.tokenizer, int(arguments.longest_mb * 1e6)))
     finally:
         shutil.rmtree(work)
     _add_peers_steps(result)
@@ -83,8 +85,8 @@ def _add_peers_steps(result: dict[str, Any]) -> None:
 def _show(result: dict[str, Any]) -> None:
     console = Console(width=150)
     table = Table(title="MB of text per CPU second of all processes", title_justify="left")
-    for column in ("", "times datatrove", "times library", "ours", "library", "datatrove", "library is"):
-        table.add_column(column, justify="left" if column in ("", "library is") else "right")
+    for column in ("", "times datatrove", "times library", "ours", "library", "datatrove", "library (the strongest)"):
+        table.add_column(column, justify="left" if column in ("", "library (the strongest)") else "right")
     whole = result.get("whole")
     if whole:
         ours, peer = whole["ours"], whole.get("datatrove", {})
@@ -96,9 +98,14 @@ def _show(result: dict[str, Any]) -> None:
     for step, rates in result.get("steps", {}).items():
         table.add_row(
             step, _number(rates.get("ratio_to_datatrove")), _number(rates.get("ratio")), _number(rates["ours"]),
-            _number(rates.get("library")), _number(rates.get("datatrove")), rates["library_is"],
+            _number(rates.get("library")), _number(rates.get("datatrove")),
+            f"{rates['library_is']}: {rates['library_does']}" if "library" in rates else "",
         )  # fmt: skip
     console.print(table)
+    for step, rates in result.get("steps", {}).items():
+        if len(rates.get("libraries", ())) > 1:
+            found = sorted(rates["libraries"].items(), key=lambda item: -item[1])
+            console.print(f"{step}: " + ", ".join(f"{name} {rate:,.3g}" for name, rate in found), highlight=False)
     if whole:
         start, wall = ours["start_up"], ours["wall_seconds"]
         console.print(

@@ -6,18 +6,20 @@ import math
 from html import escape
 from typing import Any
 
-_WIDTH, _ROW, _LEFT, _RIGHT = 760, 46, 150, 90
+_WIDTH, _ROW, _LEFT, _RIGHT = 760, 46, 150, 150
 _COLORS = {"ours": "#2563eb", "library": "#9ca3af", "datatrove": "#f59e0b"}
-_NAMES = {"ours": "this pipeline", "library": "reference library", "datatrove": "datatrove 0.10.1"}
+_NAMES = {"ours": "this pipeline", "library": "strongest library", "datatrove": "datatrove 0.10.1"}
 
 
 def draw(result: dict[str, Any]) -> str:
     """The SVG of a result as ``benchmarks.__main__`` puts it together."""
+    libraries: dict[str, str] = {}
     rows = [("whole run", {"ours": result["whole"]["ours"]["mb_per_cpu_second"]})]
     if "datatrove" in result["whole"]:
         rows[0][1]["datatrove"] = result["whole"]["datatrove"]["mb_per_cpu_second"]
     for step, rates in result["steps"].items():
         rows.append((step, {name: rates[name] for name in _COLORS if name in rates}))
+        libraries[step] = rates.get("library_is", "")
     top = math.ceil(math.log10(max(rate for _, rates in rows for rate in rates.values())))
     bottom = math.floor(math.log10(min(rate for _, rates in rows for rate in rates.values())))
     height = 60 + _ROW * len(rows) + 24
@@ -46,8 +48,9 @@ def draw(result: dict[str, Any]) -> str:
         for position, (name, rate) in enumerate(rates.items()):
             top_edge = y + 13 * position
             width = max(1.0, x(rate) - _LEFT)
+            which = f" {escape(libraries[title])}" if name == "library" else ""
             parts.append(
                 f'<rect x="{_LEFT}" y="{top_edge}" width="{width:.1f}" height="11" fill="{_COLORS[name]}"/>'
-                f'<text x="{_LEFT + width + 5:.1f}" y="{top_edge + 10}">{rate:,.3g}</text>'
+                f'<text x="{_LEFT + width + 5:.1f}" y="{top_edge + 10}">{rate:,.3g}{which}</text>'
             )
     return "\n".join([*parts, "</svg>"]) + "\n"

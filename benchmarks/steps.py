@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,12 @@ from transforms.io.pinned_files import PinnedFile
 from transforms.io.readers import ReadOptions, read, split
 from transforms.io.stage_objects import StageObjects
 from transforms.kernels.deduplication.blocks import DECISIONS, WITNESSES
-from transforms.kernels.deduplication.fingerprinting import fingerprint, shingles_reference
+from transforms.kernels.deduplication.fingerprinting import shingles_reference
 from transforms.kernels.deduplication.options import MinHash
 from transforms.kernels.language import identification as language
 from transforms.kernels.language.identification import default_model_path
 from transforms.kernels.text.normalization import normalize
 from transforms.kernels.tokenization.engines import load_reference
-from transforms.kernels.tokenization.tokenizer import Tokenizer
 from transforms.recipe.spec import PlannedRecipe
 from transforms.shard_outcomes import ShardOutcomes, decide
 from transforms.tokenize import Tokenization
@@ -49,48 +49,74 @@ PEERS_STEPS = {
     "tokenize": ("DocumentTokenizer",),
 }
 LIBRARIES = {
-    "read": "pyarrow ParquetFile.iter_batches",
-    "normalize": "pyarrow utf8_normalize (NFC only)",
-    "language": "fasttext, first 1,000 characters",
-    "fingerprint": "datasketch, 112 permutations, ready shingles",
-    "tokenize": "tokenizers encode_batch_fast",
-    "write tokens": "pyarrow write_table as it comes (snappy, dictionaries)",
+    "pyarrow": "ParquetFile.iter_batches",
+    "pyarrow NFC": "utf8_normalize",
+    "fasttext": "first 1,000 characters",
+    "fasttext-turbo": "first 1,000 characters",
+    "heliport": "first 1,000 characters, models of its own",
+    "datasketch": "112 permutations, ready shingles",
+    "rensa": "R-MinHash, 112 values, ready shingles",
+    "gaoya": "112 permutations, word 5-grams, put into its index",
+    "tokenizers": "encode_batch_fast",
+    "snaptokens": "encode_batch_flat",
+    "fastokens": "encode_batch_flat",
+    "tokie": "encode_batch_flat",
+    "pyarrow snappy": "write_table as it comes (snappy, dictionaries)",
 }
+"""By library what it is asked to do."""
+OTHERS = {
+    "language": ("fasttext-turbo", "heliport"),
+    "fingerprint": ("datasketch", "rensa", "gaoya"),
+    "tokenize": ("snaptokens", "fastokens", "tokie"),
+}
+"""By step the libraries in an environment of their own (``benchmarks.library_run``)."""
+SLOW = ("datasketch", "rensa", "tokenizers")
 BATCH_ROWS = 2000
 Work = Callable[[], object]
 NO_DUPLICATES = (DECISIONS.empty(0), WITNESSES.empty(0))
 LIBRARY_BYTES = 4_000_000
-"""The slow libraries get this much of the text."""
+"""``SLOW`` libraries, and those for which shingles have to be made in Python, get this much of the text."""
 
 
 def compare(
-    table: pa.Table, tokenizer: Path, work: Path, peer: Path | None, rounds: int = 3
+    table: pa.Table, tokenizer: Path, work: Path, libraries: Path | None, rounds: int = 3
 ) -> dict[str, dict[str, Any]]:
-    """Ours and the library in turn, ``rounds`` times each; medians.
+    """Ours and each library in turn, ``rounds`` times each; medians.
 
     Args:
       table: documents (id, text).
       tokenizer: a ``tokenizer.json``.
       work: a folder to write to.
-      peer: Python of the peer's environment, which has datasketch, too.
+      libraries: Python of the environment with ``OTHERS``; None: without them.
+
+    Returns:
+      By step the rates of ours and of each library, and the strongest of them.
     """
     result: dict[str, dict[str, Any]] = {}
     some = inputs.evenly_spread(table, LIBRARY_BYTES)
-    for step, (ours, library, library_table) in _pairs(table, some, tokenizer, work, peer).items():
+    for step, (ours, others) in _pairs(table, some, tokenizer, work, libraries).items():
         ours()()  # compiles
-        rates: list[list[float]] = [[], []]
+        rates: dict[str, list[float]] = {name: [] for name in ("ours", *others)}
         for _ in range(rounds):
-            rates[0].append(inputs.text_bytes(table) / 1e6 / _cpu(ours()))
-            if step != "fingerprint" or peer is not None:
-                rates[1].append(inputs.text_bytes(library_table) / 1e6 / _cpu(library))
-        result[step] = {"ours": statistics.median(rates[0]), "library_is": LIBRARIES[step]}
-        if rates[1]:
-            result[step]["library"] = statistics.median(rates[1])
-            result[step]["ratio"] = result[step]["ours"] / result[step]["library"]
+            rates["ours"].append(inputs.text_bytes(table) / 1e6 / cpu(ours()))
+            for name, library in others.items():
+                given = inputs.text_bytes(some if name in SLOW else table)
+                rates[name].append(given / 1e6 / cpu(library))
+        medians = {name: statistics.median(found) for name, found in rates.items()}
+        mine = medians.pop("ours")
+        result[step] = {"ours": mine, "libraries": medians}
+        if medians:
+            strongest = max(medians, key=lambda name: medians[name])
+            result[step] |= {
+                "library": medians[strongest],
+                "library_is": strongest,
+                "library_does": LIBRARIES[strongest],
+                "ratio": mine / medians[strongest],
+            }
     return result
 
 
-def _cpu(work: Work) -> float:
+def cpu(work: Work) -> float:
     """CPU seconds of this process; what another did, it says itself."""
     started = time.process_time()
     said = work()
@@ -98,9 +124,9 @@ def _cpu(work: Work) -> float:
 
 
 def _pairs(
-    table: pa.Table, some: pa.Table, tokenizer: Path, work: Path, peer: Path | None
-) -> dict[str, tuple[Callable[[], Work], Work, pa.Table]]:
-    """By step: what makes ours ready to work on ``table``, the library, and which of the two tables that is given.
+    table: pa.Table, some: pa.Table, tokenizer: Path, work: Path, libraries: Path | None
+) -> dict[str, tuple[Callable[[], Work], dict[str, Work]]]:
+    """By step: what makes ours ready to work on ``table``, and the libraries.
 
     Ours are the boxes and the writer of a run.
     """
@@ -115,7 +141,8 @@ def _pairs(
     library_model = fasttext.load_model(str(default_model_path()))
     options = MinHash()
     shingles = [[" ".join(s).encode() for s in sorted(shingles_reference(text, options))] for text in texts_some]
-    pq.write_table(pa.table({"shingles": shingles}), work / "shingles.parquet")
+    pq.write_table(pa.table({"text": texts_some, "shingles": shingles}), work / "some.parquet")
+    pq.write_table(pa.table({"text": texts}), work / "all.parquet")
     library_engine: LibraryTokenizer = load_reference(tokenizer.read_bytes())
     ours, tokens = _ours(source, tokenizer)
     schema = columns.tokens(tokens[0].data["input_ids"].type.value_type, with_text=False)
@@ -135,10 +162,12 @@ def _pairs(
         for text in texts:
             library_model.predict(text[: language.WINDOW].replace("\n", " "))
 
-    def fingerprint_library() -> float:
-        script = Path(__file__).with_name("datasketch_run.py")
-        command = [str(peer), str(script), str(work / "shingles.parquet")]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    def other(name: str, step: str) -> float:
+        model = default_model_path() if step == "language" else tokenizer
+        documents = work / ("some.parquet" if name in SLOW else "all.parquet")
+        command = [str(libraries), str(Path(__file__).with_name("library_run.py")), name, str(documents), str(model)]
+        one_thread = {**os.environ, "RAYON_NUM_THREADS": "1"}
+        return float(subprocess.run(command, check=True, capture_output=True, text=True, env=one_thread).stdout)
 
     def write_ours() -> None:
         output = StageObjects(str(work / "tokens"), "bench").open(tokens[0].shard, schema, **object_options(schema))
@@ -146,22 +175,23 @@ def _pairs(
             output.write(token_rows(batch, found, schema))
         output.commit()
 
-    return {
-        "read": (lambda: read_ours, read_library, table),
-        "normalize": (ours["Normalize"], lambda: [pc.utf8_normalize(text, "NFC") for text in raw], table),
-        "language": (ours["IdentifyLanguage"], language_library, table),
-        "fingerprint": (ours["Fingerprint"], fingerprint_library, some),
+    found: dict[str, tuple[Callable[[], Work], dict[str, Work]]] = {
+        "read": (lambda: read_ours, {"pyarrow": read_library}),
+        "normalize": (ours["Normalize"], {"pyarrow NFC": lambda: [pc.utf8_normalize(text, "NFC") for text in raw]}),
+        "language": (ours["IdentifyLanguage"], {"fasttext": language_library}),
+        "fingerprint": (ours["Fingerprint"], {}),
         "tokenize": (
             ours["Tokenize"],
-            lambda: library_engine.encode_batch_fast(texts_some, add_special_tokens=False),
-            some,
+            {"tokenizers": lambda: library_engine.encode_batch_fast(texts_some, add_special_tokens=False)},
         ),
         "write tokens": (
             lambda: write_ours,
-            lambda: pq.write_table(pa.Table.from_batches(rows), work / "library"),
-            table,
+            {"pyarrow snappy": lambda: pq.write_table(pa.Table.from_batches(rows), work / "library")},
         ),
     }
+    for step, names in OTHERS.items() if libraries is not None else ():
+        found[step][1].update({name: functools.partial(other, name, step) for name in names})
+    return found
 
 
 def _ours(source: Source, tokenizer: Path) -> tuple[dict[str, Callable[[], Work]], list[Batch]]:
@@ -220,61 +250,3 @@ def _batches(table: pa.Table) -> list[pa.StringArray]:
 
 def _strings(batches: list[pa.StringArray]) -> list[str]:
     return [text for batch in batches for text in batch.to_pylist()]
-
-
-def growth(tokenizer: Path, longest: int) -> Iterator[dict[str, Any]]:
-    """Single documents of two sizes, eight times apart: the time a byte must stay what it is.
-
-    Args:
-      longest: bytes of the longest document; a word is half as long.
-
-    Yields:
-      document, bytes, and by step the seconds and how many times longer a byte of it takes than an eighth's.
-    """
-    engine = Tokenizer.from_json(tokenizer.read_bytes())
-    engine.calibrate(pa.array(inputs.sample_texts()[:20]))
-    model, options = language.load(default_model_path()), MinHash()
-    steps: dict[str, Callable[[pa.StringArray], object]] = {
-        "normalize": normalize,
-        "language": model.identify,
-        "fingerprint": lambda text: fingerprint(text, options),
-        "tokenize": engine.encode,
-    }
-    for step in steps.values():
-        step(pa.array(["compiles, builds its tables"]))
-    for name, make, size in (
-        ("sample text", _sample_text, longest),
-        ("one word of random letters", _word, longest // 2),
-        ("combining marks only", _marks, longest // 2),
-    ):
-        seconds: list[dict[str, float]] = []
-        sizes = (size // 8, size)
-        for length in sizes:
-            text = pa.array([make(length)])
-            spent = {}
-            for step, function in steps.items():
-                spent[step] = _cpu(lambda function=function, text=text: function(text))
-            seconds.append(spent)
-        yield {
-            "document": name,
-            "bytes": sizes[1],
-            "seconds": {step: round(spent, 3) for step, spent in seconds[1].items()},
-            "time_per_byte": {
-                # Below a millisecond the clock says nothing: that step doesn't look at all of the document.
-                step: round(max(seconds[1][step], 1e-3) / 8 / max(seconds[0][step], 1e-3), 2)
-                for step in steps
-            },
-        }
-
-
-def _sample_text(size: int) -> str:
-    text = "\n".join(inputs.sample_texts())
-    return (text * (size // len(text.encode()) + 1)).encode()[:size].decode(errors="ignore")
-
-
-def _word(size: int) -> str:
-    return np.random.default_rng(1).integers(ord("a"), ord("z") + 1, size, np.uint8).tobytes().decode()
-
-
-def _marks(size: int) -> str:
-    return "\u0301\u0323" * (size // 4)
