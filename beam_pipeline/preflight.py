@@ -181,6 +181,7 @@ def _refuse_missing(
         source, names = found[0]
         shown = f"{', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
         others = f" The same goes for {len(found) - 1} more sources that were looked at." if len(found) > 1 else ""
+        others = others if hint or not others else f".{others}"
         raise UnusableSettings(f"{setting}: {source.uri} has no {wanted!r} but {shown}{hint}{others}")
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import pydantic
 import yaml
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline import failures
 from beam_pipeline.commands.lineage_arguments import print_json
+from beam_pipeline.commands.terminal import stdout
 from schemas.errors import FAILED
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _reason(error: yaml.YAMLError | pydantic.ValidationError) -> str:
 
 
 def _show(args: argparse.Namespace, found: PortCheck) -> None:
-    console = Console()
+    console = stdout()
     speeds = Table()
     for name in ("form", "step", "MB/s of text a core", "times as fast"):
         speeds.add_column(name, justify="left" if name in ("form", "step") else "right")

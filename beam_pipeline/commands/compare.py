@@ -12,6 +12,7 @@ from rich.text import Text
 
 from beam_pipeline.commands.corpus_arguments import opened_corpus
 from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, opened, print_json, run_and_dsn
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.lineage.comparison import compare
 
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(compared: dict[str, Any]) -> None:
-    console = Console()
+    console = stdout()
     settings = Table(title="Settings that differ", title_justify="left")
     for name in ("setting", *compared["runs"]):
         settings.add_column(name, overflow="fold")
@@ -66,7 +67,7 @@ def _versions(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"versions": [args.first, args.second], "documents": rows})
     else:
-        _show_documents([args.first, args.second], rows, Console())
+        _show_documents([args.first, args.second], rows, stdout())
     return 0
 
 

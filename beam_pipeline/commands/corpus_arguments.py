@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline.commands.lineage_arguments import print_json
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.corpus import Corpus, CorpusError
 from beam_pipeline.corpus.opened import OpenedCorpus
 from transforms.io import storage
@@ -75,7 +75,7 @@ def show(corpus: OpenedCorpus, as_json: bool) -> None:
         claimed = run.claimed.strftime("%Y-%m-%d %H:%M")
         numbers = [f"{run.sources:,}", f"{run.bytes / 1e9:,.3f}"]
         table.add_row(str(run.number), run.state, *numbers, claimed, run.run or "")
-    console = Console(highlight=False)
+    console = stdout(highlight=False)
     console.print(table)
     for run in runs:
         if run.error:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from beam_pipeline.commands import program
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.sample import documents_path, tokenizer_path
 from runners.flink_local import Cluster
 from schemas.run_layout import RunLayout
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the main command on the sample, then traces one document; returns the run's exit status."""
     from beam_pipeline.cli import main
 
-    console = Console()
+    console = stdout()
     output = Path(arguments.output)
     shutil.rmtree(output, ignore_errors=True)
     command = ["--input", str(documents_path()), "--output", str(output), "--tokenizer", str(tokenizer_path())]

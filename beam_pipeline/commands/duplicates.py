@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline.commands.documents import add_document_arguments, trace_asked
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.lineage.documents import duplicates
 from transforms.io.lineage import Lineage
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({"kept": {"source_uri": witness[0], "source_row": witness[1]}, "dropped": dropped})
             return
-        console = Console()
+        console = stdout()
         console.print(Text(f"{len(dropped):,} documents were dropped for row {witness[1]} of {witness[0]}"))
         table = Table()
         for name in ("source", "row", "reason", "similarity", "language"):

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from beam_pipeline import failures, workers
 from beam_pipeline.commands.corpus_arguments import opened_corpus
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.commands.told_products import Product, add_events_arguments
 from beam_pipeline.export import plan as planning
 from beam_pipeline.export import run as running
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plans, writes, prints what is there; returns the exit status."""
     given = {name: value for name, value in vars(args).items() if name in ExportSettings.model_fields}
-    console = Console()
+    console = stdout()
     with failures.before_work():
         options = beam_options(args.beam_flags)
         workers.fork_early(options)

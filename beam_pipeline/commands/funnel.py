@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline.commands.corpus_arguments import finished_runs_of, opened_corpus
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.by_attribute import funnel_by
 from beam_pipeline.lineage.totals import Amount, Totals
@@ -91,7 +91,7 @@ def _tell(lineage: Lineage, run_ids: list[str], args: argparse.Namespace) -> Non
         share = f"{amount.documents / documents:.1%}"
         numbers = [f"{amount.documents:,}", share, f"{amount.bytes:,}", f"{amount.tokens:,}"]
         table.add_row(*map(Text, named), *numbers)
-    Console().print(table)
+    stdout().print(table)
     if edits:
         _show_edits(edits)
 
@@ -117,4 +117,4 @@ def _show_edits(edits: dict[str, dict[str, int]]) -> None:
         counts = [f"{changed[name]:,}" for name in ("documents", *EDITS)]
         others = [f"{name} {count:,}" for name, count in changed.items() if name not in ("documents", *EDITS)]
         table.add_row(Text(step), *counts, Text(", ".join(others)))
-    Console().print(table)
+    stdout().print(table)

@@ -14,11 +14,11 @@ import subprocess
 import sys
 
 import psycopg
-from rich.console import Console
 from rich.table import Table
 
 from beam_pipeline import embedded_postgres
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, as_json, locate, opened
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.sql import Answer, answer
 from schemas.errors import WRONG_USAGE
@@ -83,7 +83,7 @@ def _print_table(found: Answer) -> None:
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows[:MOST_SHOWN]:
         table.add_row(*("" if value is None else str(value) for value in row))
-    console = Console(markup=False, highlight=False)
+    console = stdout(markup=False, highlight=False)
     console.print(table)
     if len(rows) > MOST_SHOWN:
         console.print(f"Only the first {MOST_SHOWN:,} rows are shown; --csv and --json print all.")

@@ -15,6 +15,7 @@ from rich.table import Table
 from beam_pipeline.commands.corpus_arguments import opened_corpus, show
 from beam_pipeline.commands.events import told
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.outbox import Outbox
 from beam_pipeline.lineage.progress import Progress
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
                 progress = runs.progress(lineage, run_id)
                 console.print(_line(progress))
             return
-        with Live(_table(progress, outbox), console=Console(), auto_refresh=False) as live:
+        with Live(_table(progress, outbox), console=stdout(), auto_refresh=False) as live:
             while args.watch and progress.state == "running":
                 time.sleep(args.every)
                 progress, outbox = runs.progress(lineage, run_id), runs.outbox(lineage)

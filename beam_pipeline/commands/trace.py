@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from beam_pipeline.commands.lineage_arguments import (
     print_json,
     with_lineage,
 )
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.failures import Refused
 from beam_pipeline.lineage.documents import in_parent
 from transforms.io.lineage import Lineage
@@ -105,16 +105,16 @@ def _show(found: dict[str, Any]) -> None:
                 table.add_row(Text(attribute), _plain(stored))
         elif name not in ("text", "record"):
             table.add_row(name, _plain(value))
-    Console().print(table)
+    stdout().print(table)
     if "text" in found:
         texts = Table(show_lines=True)
         shown = {name: value for name, value in found["text"].items() if name != "input_ids"}
         for name in shown:
             texts.add_column(name, overflow="fold", ratio=1)
         texts.add_row(*map(_plain, shown.values()))
-        Console().print(texts)
+        stdout().print(texts)
     if "record" in found:
-        Console(highlight=False).print(_plain(found["record"]))
+        stdout(highlight=False).print(_plain(found["record"]))
 
 
 def _plain(value: Any) -> Text:

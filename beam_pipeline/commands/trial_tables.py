@@ -110,11 +110,11 @@ def _edits(result: Result) -> Table:
 def _costs(result: Result) -> Table:
     table = Table(title="costs", title_justify="left")
     table.add_column("step")
-    for name in ("MB/s a core", "CPU hours for the whole input"):
+    for name in ("MB/s a core", "CPU time for the whole input"):
         table.add_column(name, justify="right")
     hours = 0.0
     for row in result.costs.to_pylist():
-        speed = "" if row["mb_per_second"] is None else f"{row['mb_per_second']:,.3g}"
+        speed = "" if row["mb_per_second"] is None else _plain_number(row["mb_per_second"])
         hours += row["cpu_hours_of_input"] or 0
         table.add_row(Text(row["step"]), speed, _hours(row["cpu_hours_of_input"]))
     table.add_section()
@@ -198,11 +198,18 @@ def show_texts(console: Console, result: Result, reason: str, count: int) -> Non
     if reason == KEPT:
         texts = [text for text in result.texts if text.kind == "kept" and not text.reason]
     if not texts:
-        there = dict.fromkeys(text.reason or (text.step if text.after is not None else KEPT) for text in result.texts)
-        console.print(Text(f"no text was met that {reason!r} is about; there are {', '.join(sorted(there))}"))
+        there = [name for (_, name), sums in totals(result).items() if name and sums["documents"]]
+        there += [*result.edits["step"].unique().to_pylist(), KEPT]
+        said = f"no document of the sample is about {reason!r}; --reason can be {', '.join(dict.fromkeys(there))}"
+        console.print(Text(said), soft_wrap=True)
         return
+    seen: set[tuple[str, int]] = set()
     for place in dict.fromkeys(text.place for text in texts):
-        of_place = [text for text in texts if text.place == place][:count]
+        first = [text for text in texts if text.place == place][:count]
+        of_place = [text for text in first if (text.source, text.row) not in seen]
+        seen |= {(text.source, text.row) for text in of_place}
+        if not of_place:  # there are so few that the closest are the clearest, too
+            continue
         console.rule(Text(f"{reason}: {_PLACES[place]}" if place else reason), align="left")
         for text in of_place:
             _show_text(console, text)
@@ -275,4 +282,13 @@ def _mb(size: float) -> str:
 
 
 def _hours(hours: float | None) -> str:
-    return "" if hours is None else f"{hours:,.1f}" if hours >= 10 else f"{hours:.2g}"
+    """A time in the unit that suits it: ``3.1 h``, ``12 min``, ``0.43 s``."""
+    if hours is None:
+        return ""
+    size, unit = next(((size, unit) for size, unit in ((1, "h"), (60, "min")) if hours * size >= 1), (3600, "s"))
+    return f"{_plain_number(hours * size)} {unit}"
+
+
+def _plain_number(number: float) -> str:
+    """Two digits and more, never as ``2.5e+03``."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}" if number >= 1 else f"{number:.2f}"

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from rich.console import Console
 from rich.text import Text
 
 from beam_pipeline import failures, options, recipes
 from beam_pipeline.commands.lineage_arguments import print_json
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.settings import GROUPS, Settings, decides, group_of
 from beam_pipeline.trial.watching import states, wait_for_change
 from schemas.errors import ToldError
@@ -95,7 +95,7 @@ def _try(trying: Trying, settings: Settings, args: argparse.Namespace) -> None:
     from beam_pipeline.commands import trial_tables
     from beam_pipeline.trial.asked import Wanted
 
-    console = Console()
+    console = stdout()
     result = trying.turn(settings.steps(), args.recipe, _wanted(args, settings))
     if args.report:
         from beam_pipeline.report import page
@@ -118,7 +118,7 @@ def _try(trying: Trying, settings: Settings, args: argparse.Namespace) -> None:
 
 def _watch(trying: Trying, args: argparse.Namespace) -> None:
     """Turn after turn, whenever a file has changed, until Ctrl-C; a recipe that can't be used is told."""
-    console = Console()
+    console = stdout()
     files: set[Path] = {Path(recipe) for recipe in (args.recipe, args.against) if recipe and Path(recipe).exists()}
     while True:
         before, began = states(files), time.perf_counter()

@@ -11,13 +11,13 @@ import dataclasses
 import functools
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from beam_pipeline import failures
 from beam_pipeline.commands.corpus_arguments import finished_runs_of, opened_corpus
 from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, locate, opened, print_json
+from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.finished_runs import finished_run
 from beam_pipeline.lineage.witnesses import witnesses_of
 from beam_pipeline.what_if import Answer, Stays, what_if
@@ -94,7 +94,7 @@ def _show(answer: Answer, by: str, duplicates: bool) -> None:
         table.add_row(f"{len(largest) - SHOWN:,} more", *_cells(rest, duplicates))
     table.add_section()
     table.add_row("all", *_cells(answer.total, duplicates))
-    Console().print(table)
+    stdout().print(table)
 
 
 def _cells(stays: Stays, duplicates: bool) -> list[str]:

@@ -98,7 +98,7 @@ def _counted(
         names = parquet.schema_arrow.names
         if column not in names:
             close = difflib.get_close_matches(column, names, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = f"; did you mean {close[0]}?" if close else "."
             raise NoSuchColumn(f"--by {column}: {fingerprints_uri} has no such column{hint} It has {', '.join(names)}")
         stored = parquet.read(columns=[column, "text_bytes"])
     tokens = np.zeros(len(codes), np.int64)

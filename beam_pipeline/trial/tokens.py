@@ -28,7 +28,7 @@ class TokenRate:
 
     def __init__(self, settings: Settings) -> None:
         self._tokenizer: Tokenizer | None = None
-        self.said = f"one token for {BYTES_A_TOKEN:g} bytes; --tokenizer FILE says it better"
+        self.said = f"estimated, one for {BYTES_A_TOKEN:g} bytes; --tokenizer FILE counts them"
         if settings.tokenizer:
             self._tokenizer = Tokenizer.from_json(
                 storage.read_bytes(settings.tokenizer), bos=None, eos=None, allow_fast=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import subprocess
@@ -15,8 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from beam_pipeline import Trial, cli
+from beam_pipeline.commands import trial_tables
+from beam_pipeline.commands.terminal import PIPED_COLUMNS, stdout
 from beam_pipeline.planned_sources import PlanError
 from beam_pipeline.trial import conditions, watching
 from beam_pipeline.trial.against import probability
@@ -146,7 +150,7 @@ def test_an_input_without_a_document_is_refused(tmp_path: Path) -> None:
 def test_the_command_prints_tables_texts_and_json(
     folder: Path, corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("COLUMNS", raising=False)
     recipe = folder / "words.yaml"
     recipe.write_text("recipe:\n- text_statistics\n- rule: {reason: few_words, keep: 'words >= 100'}\n")
     (folder / "other.yaml").write_text(recipe.read_text().replace("100", "150"))
@@ -155,7 +159,8 @@ def test_the_command_prints_tables_texts_and_json(
     said = capsys.readouterr().out
     assert "few_words" in said and "share of each language" in said and "hardly chance" in said
     assert cli.main([*call, "--reason", "few_words", "--show", "1"]) == 0
-    assert "(stays: >= 100)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "(stays: >= 100)" in shown and "dropped, and closest to staying" in shown
     assert cli.main([*call, "--json", "--report", str(folder / "page.html")]) == 0
     assert "few_words" in (folder / "page.html").read_text()
     assert json.loads(capsys.readouterr().out)["looked"]["documents"] == 200
@@ -163,7 +168,35 @@ def test_the_command_prints_tables_texts_and_json(
     compared = json.loads(capsys.readouterr().out)["against"]
     assert 0 < compared["languages"][0]["documents"] <= 200 and compared["languages"][0]["only_one"] > 0
     assert cli.main([*call, "--reason", "no_such_reason"]) == 0
-    assert "there are" in capsys.readouterr().out
+    assert "--reason can be few_words, kept" in capsys.readouterr().out
+
+
+def test_a_text_that_is_closest_and_clearest_is_shown_once(trial: Trial) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    closest, *_ = trial.texts("few_words", "closest")
+    again = dataclasses.replace(closest, place="clearest")
+    trial_tables.show_texts(console, dataclasses.replace(trial.result, texts=(closest, again)), "few_words", 3)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.count(f"{closest.source}, row {closest.row}") == 1 and "clearest" not in said
+
+
+def test_costs_are_plain_numbers(trial: Trial) -> None:
+    rows = [("quick", 2543.0, 5.7e-6), ("slow", 0.254, 0.4), ("slowest", 25.4, 25.4)]
+    costs = [{"step": name, "mb_per_second": speed, "cpu_hours_of_input": hours} for name, speed, hours in rows]
+    console = Console(file=io.StringIO(), width=200)
+    trial_tables.show(console, dataclasses.replace(trial.result, costs=pa.Table.from_pylist(costs)))
+    cells = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert ["│", "quick", "│", "2,543", "│", "0.02", "s", "│"] in cells
+    assert ["│", "slow", "│", "0.25", "│", "24", "min", "│"] in cells
+    assert ["│", "slowest", "│", "25", "│", "25", "h", "│"] in cells
+
+
+def test_names_of_reasons_stay_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stdout(file=io.StringIO(), force_terminal=True).width == Console(file=io.StringIO()).width
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert stdout(file=io.StringIO()).width == PIPED_COLUMNS
+    monkeypatch.setenv("COLUMNS", "70")
+    assert stdout(file=io.StringIO()).width == 70
 
 
 def test_a_change_of_a_file_is_seen_and_a_changed_module_is_used(folder: Path, corpus: Path) -> None:

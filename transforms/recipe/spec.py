@@ -145,9 +145,9 @@ class StepSpec(pydantic.BaseModel):
         module_name, colon, name = path.partition(":")
         if not colon:
             close = difflib.get_close_matches(self.use, BUILT_IN, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = f"; did you mean {close[0]}?" if close else "."
             raise ValueError(
-                f"recipe: there is no step {self.use!r}{hint}. Built in are {', '.join(sorted(BUILT_IN))}; your own is "
+                f"recipe: there is no step {self.use!r}{hint} Built in are {', '.join(sorted(BUILT_IN))}; your own is "
                 f"named package.module:name"
             )
         try:
