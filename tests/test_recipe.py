@@ -126,8 +126,9 @@ def test_an_editor_that_differs_between_the_passes_is_refused(tmp_path: Path) ->
     ("recipe", "named"),
     [
         ("- rule: {keep: 'wordz > 3'}", "there is no column 'wordz'"),
+        ("- rule: {keep: 'words > 3'}", "the step 'text_statistics' adds 'words': put it before the rule"),
         ("- text_statistics\n- rule: {keep: 'wordz > 3'}", "did you mean 'words'"),
-        ("- text_statistic", "did you mean text_statistics"),
+        ("- text_statistic", "did you mean text_statistics? Built in are"),
         ("- tests.example_steps:nothing", "can't be imported"),
         ("words: 3", "expected a list of steps"),
     ],

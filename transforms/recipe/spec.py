@@ -52,6 +52,9 @@ BUILT_IN = {
 }
 """The steps that come with the package, by name."""
 
+ANNOTATORS = ("url_matches", "dclm_statistics", "c4_statistics", "repetition", "text_statistics")
+"""Those of them that add columns without being given arguments; of two that add the same column the last is named."""
+
 
 class StepSpec(pydantic.BaseModel):
     """A step of a recipe by name, not imported yet.
@@ -219,9 +222,19 @@ def _check_rules(steps: Sequence[Step], kept: Sequence[pa.Field]) -> None:
             try:
                 expression.check_condition(schema)
             except ValueError as error:
-                raise ValueError(f"recipe: {step.label}: {error}") from error
+                missing = [name for name in expression.columns if name not in schema.names]
+                raise ValueError(f"recipe: {step.label}: {error}{_who_adds(missing, steps)}") from error
         for name, kind in step.columns.items():
             schema = schema.append(pa.field(name, kind))
+
+
+def _who_adds(missing: Sequence[str], steps: Sequence[Step]) -> str:
+    """The steps that would add columns that a rule misses: of the recipe, or such as come with the package."""
+    there = {step.label: step.columns for step in steps}
+    ours = {use: StepSpec(use=use).load().columns for use in ANNOTATORS if use not in there}
+    adding = {name: use for use, columns in {**ours, **there}.items() for name in columns}
+    said = [f"{adding[name]!r} adds {name!r}: put it before the rule" for name in missing if name in adding]
+    return "".join(f"\n  the step {each}" for each in said)
 
 
 def load(specs: Sequence[StepSpec], columns: Sequence[str] = ()) -> list[Step]:
