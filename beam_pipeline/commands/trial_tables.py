@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from beam_pipeline.report.tables import duration, number
 from beam_pipeline.trial.against import against
 from beam_pipeline.trial.result import ALL, INVALID, KEPT, Figure, Result, ShownText, totals
 from beam_pipeline.trial.trying import Trying
@@ -114,11 +115,12 @@ def _costs(result: Result) -> Table:
         table.add_column(name, justify="right")
     hours = 0.0
     for row in result.costs.to_pylist():
-        speed = "" if row["mb_per_second"] is None else _plain_number(row["mb_per_second"])
+        speed = "" if row["mb_per_second"] is None else number(row["mb_per_second"])
         hours += row["cpu_hours_of_input"] or 0
-        table.add_row(Text(row["step"]), speed, _hours(row["cpu_hours_of_input"]))
+        time = "" if row["cpu_hours_of_input"] is None else duration(row["cpu_hours_of_input"])
+        table.add_row(Text(row["step"]), speed, time)
     table.add_section()
-    table.add_row("all of these", "", _hours(hours))
+    table.add_row("all of these", "", duration(hours))
     return table
 
 
@@ -279,16 +281,3 @@ def _mb(size: float) -> str:
     return (
         f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
     )
-
-
-def _hours(hours: float | None) -> str:
-    """A time in the unit that suits it: ``3.1 h``, ``12 min``, ``0.43 s``."""
-    if hours is None:
-        return ""
-    size, unit = next(((size, unit) for size, unit in ((1, "h"), (60, "min")) if hours * size >= 1), (3600, "s"))
-    return f"{_plain_number(hours * size)} {unit}"
-
-
-def _plain_number(number: float) -> str:
-    """Two digits and more, never as ``2.5e+03``."""
-    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}" if number >= 1 else f"{number:.2f}"

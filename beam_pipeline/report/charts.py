@@ -71,6 +71,7 @@ def bars(rows: Sequence[Mapping[str, Any]], field: str, series: Sequence[tuple[s
         for row in rows
         for place, (name, _) in enumerate(series)
     ]
+    ticks = "~s" if max((each["value"] for each in values), default=0) >= 1000 else "~g"  # no m for thousandths
     colours: dict[str, Any] = {"domain": [name for name, _ in series], "range": [colour for _, colour in series]}
     return svg(
         {
@@ -81,7 +82,7 @@ def bars(rows: Sequence[Mapping[str, Any]], field: str, series: Sequence[tuple[s
             "mark": "bar",
             "encoding": {
                 "y": {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260}},
-                "x": {"field": "value", "type": "quantitative", "title": title, "axis": {"format": "~s"}},
+                "x": {"field": "value", "type": "quantitative", "title": title, "axis": {"format": ticks}},
                 "color": {
                     "field": "series", "type": "nominal", "scale": colours, "legend": {} if len(series) > 1 else None,
                 },

@@ -66,6 +66,7 @@ def _templates() -> jinja2.Environment:
     made = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     made.undefined = jinja2.StrictUndefined
     made.filters |= {"count": tables.count, "share": tables.share, "number": tables.number, "size": tables.size}
+    made.filters["duration"] = tables.duration
     return made
 
 

@@ -35,6 +35,18 @@ def number(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def duration(hours: Any) -> str:
+    """A time, given in hours, in the unit that a person would take."""
+    if hours is None:
+        return "–"
+    seconds = hours * 3600
+    if seconds < 0.001:
+        return "< 0.001 s" if seconds else "0 s"
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{hours:,.1f} h"
+
+
 def size(value: Any) -> str:
     """Bytes in the unit that a person would take."""
     if value is None:

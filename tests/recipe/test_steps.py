@@ -204,6 +204,24 @@ def test_the_decorator_says_what_an_annotation_does_not() -> None:
         per_document(lambda text: text)
 
 
+def test_an_answer_of_another_type_is_named_and_numpy_booleans_are_booleans() -> None:
+    def length(text: str) -> bool:
+        return len(text)  # type: ignore[return-value]
+
+    def score(text: str) -> float:
+        return text  # type: ignore[return-value]
+
+    def is_long(text: str) -> bool:
+        return np.float64(len(text)) > 3  # type: ignore[return-value]
+
+    batch = pa.RecordBatch.from_pydict({"text": ["four", "two"]})
+    with pytest.raises(TypeError, match=r"it returned 4 \(int\) where True, False or a reason is expected"):
+        per_document(length)(batch)
+    with pytest.raises(TypeError, match=r"it returned 'four' \(str\) where float is expected"):
+        per_document(score)(batch)
+    assert per_document(is_long)(batch).to_pylist() == [True, False]
+
+
 def test_an_argument_without_a_column_is_named() -> None:
     @per_document
     def of_url(text: str, url: str) -> bool:

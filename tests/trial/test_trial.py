@@ -186,9 +186,9 @@ def test_costs_are_plain_numbers(trial: Trial) -> None:
     console = Console(file=io.StringIO(), width=200)
     trial_tables.show(console, dataclasses.replace(trial.result, costs=pa.Table.from_pylist(costs)))
     cells = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
-    assert ["│", "quick", "│", "2,543", "│", "0.02", "s", "│"] in cells
-    assert ["│", "slow", "│", "0.25", "│", "24", "min", "│"] in cells
-    assert ["│", "slowest", "│", "25", "│", "25", "h", "│"] in cells
+    assert ["│", "quick", "│", "2,543", "│", "0.021", "s", "│"] in cells
+    assert ["│", "slow", "│", "0.254", "│", "24.0", "min", "│"] in cells
+    assert ["│", "slowest", "│", "25.4", "│", "25.4", "h", "│"] in cells
 
 
 def test_names_of_reasons_stay_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

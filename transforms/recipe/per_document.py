@@ -27,6 +27,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from transforms.recipe.steps import Kind
@@ -63,10 +64,10 @@ class PerDocument:
         answers = [self.function(*arguments) for arguments in zip(*values, strict=True)]
         if self.columns:
             [(name, kind)] = self.columns.items()
-            return {name: pa.array(answers, kind)}
+            return {name: _array(answers, kind, str(kind))}
         if self.edits:
-            return pa.array(answers, pa.string())
-        return pa.array(answers, pa.bool_() if _is_boolean(answers) else pa.string())
+            return _array(answers, pa.string(), "a string")
+        return _array(answers, pa.bool_() if _is_boolean(answers) else pa.string(), "True, False or a reason")
 
     def _places(self, names: Sequence[str]) -> list[int]:
         """The columns that are the function's arguments, in order."""
@@ -88,7 +89,25 @@ class PerDocument:
 
 
 def _is_boolean(answers: Sequence[Any]) -> bool:
-    return any(isinstance(answer, bool) for answer in answers)
+    return any(isinstance(answer, bool | np.bool_) for answer in answers)
+
+
+def _array(answers: Sequence[Any], kind: pa.DataType, wanted: str) -> pa.Array:
+    """Answers in an Arrow type.
+
+    Raises:
+      TypeError: one has another type; it is named.
+    """
+    try:
+        return pa.array(answers, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        for answer in answers:
+            try:
+                pa.array([answer], kind)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+                said = f"it returned {repr(answer)[:60]} ({type(answer).__name__}) where {wanted} is expected"
+                raise TypeError(said) from None
+        raise
 
 
 @typing.overload
