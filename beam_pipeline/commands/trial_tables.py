@@ -200,7 +200,8 @@ def show_texts(console: Console, result: Result, reason: str, count: int) -> Non
     if reason == KEPT:
         texts = [text for text in result.texts if text.kind == "kept" and not text.reason]
     if not texts:
-        there = [name for (_, name), sums in totals(result).items() if name and sums["documents"]]
+        found = totals(result).items()
+        there = [name for (step, name), sums in found if step not in (ALL, KEPT, INVALID) and sums["documents"]]
         there += [*result.edits["step"].unique().to_pylist(), KEPT]
         said = f"no document of the sample is about {reason!r}; --reason can be {', '.join(dict.fromkeys(there))}"
         console.print(Text(said), soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -244,6 +245,23 @@ def test_an_argument_without_a_column_is_named() -> None:
 def test_what_cannot_be_loaded(given: Any, message: str, module: types.ModuleType) -> None:
     with pytest.raises(ValueError, match=message):
         StepSpec.model_validate(given).load()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def broken(text: str) -> bool\n    return True\n", r"SyntaxError: expected ':' \(mistaken.py, line 1\)"),
+        ("\nbroken = nobody\n", r"NameError: name 'nobody' is not defined \(mistaken.py, line 2\)"),
+    ],
+)
+def test_a_module_with_a_mistake_is_named_with_its_line(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mistaken.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"recipe: mistaken:broken can't be imported: {message}"):
+        StepSpec.model_validate("mistaken:broken").load()
+    assert "mistaken" not in sys.modules
 
 
 def test_what_is_no_step() -> None:

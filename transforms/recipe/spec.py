@@ -15,7 +15,9 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -159,6 +161,11 @@ class StepSpec(pydantic.BaseModel):
                 found = getattr(found, part)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"recipe: {self.use} can't be imported ({error}); is its folder on PYTHONPATH?") from error
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = "" if isinstance(error, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
+            said = f"{type(error).__name__}: {error}{place}"
+            raise ValueError(f"recipe: {self.use} can't be imported: {said}") from error
         return found
 
 
