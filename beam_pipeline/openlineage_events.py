@@ -160,9 +160,10 @@ class Events:
 
 def dataset_name(uri: str) -> tuple[str, str]:
     """Namespace and name of a dataset by OpenLineage's rules: ``s3://bucket`` and key, ``file`` and absolute path."""
-    if uri.startswith("s3://"):
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        return f"s3://{bucket}", key.rstrip("/") or "/"
+    scheme, remote, rest = uri.partition("://")
+    if remote:
+        bucket, _, key = rest.partition("/")
+        return f"{scheme}://{bucket}", key.rstrip("/") or "/"
     return "file", str(Path(uri).absolute())
 
 

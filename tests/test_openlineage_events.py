@@ -122,6 +122,7 @@ def test_a_wrong_configuration_does_not_stop_the_run(
 def test_datasets_are_named_by_the_rules() -> None:
     assert dataset_name("s3://bucket/a/b/") == ("s3://bucket", "a/b")
     assert dataset_name("s3://bucket") == ("s3://bucket", "/")
+    assert dataset_name("gs://bucket/a") == ("gs://bucket", "a")
     assert dataset_name("/a/b") == ("file", "/a/b")
 
 
