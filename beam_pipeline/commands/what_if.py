@@ -82,10 +82,10 @@ def _show(answer: Answer, by: str, duplicates: bool) -> None:
     table = Table(title=Text(answer.expression), title_justify="left")
     table.add_column(by)
     for name in ("documents that pass", "bytes", "kept by the run", "bytes", "tokens"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     if duplicates:
         for name in ("duplicates without their witness", "bytes", "tokens (estimated)"):
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", overflow="fold")
     largest = sorted(answer.groups.items(), key=lambda group: (-group[1].passing.documents, group[0]))
     for name, stays in largest[:SHOWN]:
         table.add_row(Text(name), *_cells(stays, duplicates))

@@ -113,7 +113,8 @@ def test_nothing_is_asked_when_nothing_is_in_play() -> None:
     ("answer", "declared", "message"),
     [
         (pa.array([True]), {"reasons": ("bad",)}, "shown 3 documents .* returned 1"),
-        (None, {"reasons": ("bad",)}, "returned NoneType"),
+        (None, {"reasons": ("bad",)}, "returned NoneType$"),
+        (True, {"reasons": ("bad",)}, r"returned bool; a function .* `def f\(text: str\) -> bool`"),
         (pa.array([1, 2, 3]), {"reasons": ("bad",)}, "Booleans .* not int64"),
         (
             pa.array(["odd", None, None]),
@@ -236,7 +237,8 @@ def test_an_argument_without_a_column_is_named() -> None:
     ("given", "message"),
     [
         ("lenght", "did you mean length"),
-        ("nothing:here", "can't be imported"),
+        ("nothing:here", "can't be imported .* PYTHONPATH"),
+        ("researcher:shord", "can't be imported .*; did you mean short?"),
         ({"length": {"minimun": 3}}, "doesn't take"),
         ({"rule": {"keep": "a ="}}, "isn't an expression"),
         ({"use": "researcher:short", "word": 1}, "takes no arguments"),

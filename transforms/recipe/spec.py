@@ -157,15 +157,20 @@ class StepSpec(pydantic.BaseModel):
             )
         try:
             found: Any = importlib.import_module(module_name)
-            for part in name.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
+        except ImportError as error:
             raise ValueError(f"recipe: {self.use} can't be imported ({error}); is its folder on PYTHONPATH?") from error
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             place = "" if isinstance(error, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
             said = f"{type(error).__name__}: {error}{place}"
             raise ValueError(f"recipe: {self.use} can't be imported: {said}") from error
+        for part in name.split("."):
+            try:
+                found = getattr(found, part)
+            except AttributeError as error:
+                close = difflib.get_close_matches(part, vars(found), n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise ValueError(f"recipe: {self.use} can't be imported ({error}){hint}") from error
         return found
 
 

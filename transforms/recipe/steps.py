@@ -186,6 +186,9 @@ def _with(data: pa.RecordBatch, columns: Mapping[str, pa.Array]) -> pa.RecordBat
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 
+_FOR_TEXTS = "; a function that is called for each text says so by its annotations, as in `def f(text: str) -> bool`"
+
+
 def _as_array(step: Step, values: Any, count: int, what: str) -> pa.Array:
     """An answer as one Arrow array.
 
@@ -197,7 +200,8 @@ def _as_array(step: Step, values: Any, count: int, what: str) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     if not isinstance(values, pa.Array):
-        raise StepFailed(f"{step.label} must return {what}, but returned {type(values).__name__}")
+        hint = _FOR_TEXTS if isinstance(values, bool | int | float | str) else ""
+        raise StepFailed(f"{step.label} must return {what}, but returned {type(values).__name__}{hint}")
     if len(values) != count:
         raise StepFailed(f"{step.label} was shown {count} documents and must return {what}, but returned {len(values)}")
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
