@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html.parser
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_pipeline.report import page
+from beam_pipeline.report import charts, page, tables
 from beam_pipeline.report.distributions import ALL, Distributions, distributions_of
 from beam_pipeline.report.marks import Piece, differing, marked
 from beam_pipeline.trial import result as trial
@@ -146,6 +147,21 @@ def test_in_a_browser_it_is_light_or_dark_and_prints(hostile: str, chromium: bro
     assert grounds == ["rgb(255, 255, 255)", "rgb(20, 24, 31)"]
     assert chromium.ask("document.documentElement.scrollWidth") <= 900
     assert chromium.call("Page.printToPDF")["data"].startswith("JVBERi")  # %PDF
+
+
+@pytest.mark.parametrize(("most", "shown"), [(0.18, "0.02"), (650, "150"), (5000, "1,500"), (4e7, "20M")])
+def test_axes_have_numbers_that_are_read_at_a_glance(most: float, shown: str) -> None:
+    bars = charts.bars([{"name": "one", "size": most}], "name", [("size", charts.KEPT)], "documents")
+    ticks = re.findall(r">([^<>]+)</text>", bars)
+    assert shown in ticks and not [tick for tick in ticks if re.fullmatch(r".*e[+-]?\d+|[\d.]+m", tick)]
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown"),
+    [(None, "–"), (0, "0 s"), (1e-8, "< 0.001 s"), (1e-5, "0.036 s"), (0.25, "15.0 min"), (2345.6, "2,345.6 h")],
+)
+def test_a_duration_has_its_unit(hours: float | None, shown: str) -> None:
+    assert tables.duration(hours) == shown
 
 
 def test_distributions_count_every_document() -> None:

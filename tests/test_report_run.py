@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -141,6 +142,16 @@ def test_without_texts_nothing_of_them_is_on_the_page(ran: Path, tmp_path: Path)
     assert "few_words" in text
     for said in ("pwned", "harbour", "Kahn"):
         assert said not in text
+
+
+def test_a_run_without_tokens_says_that_it_has_none(ran: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(ran, out)
+    manifest = json.loads((out / "run.json").read_text())
+    manifest["settings"]["tokens"] = False
+    (out / "run.json").write_text(json.dumps(manifest))
+    assert made(ran)[0].looked.tokens == "counted"
+    assert made(out)[0].looked.tokens == "none were made: --no-tokens"
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

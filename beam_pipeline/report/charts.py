@@ -71,7 +71,7 @@ def bars(rows: Sequence[Mapping[str, Any]], field: str, series: Sequence[tuple[s
         for row in rows
         for place, (name, _) in enumerate(series)
     ]
-    ticks = "~s" if max((each["value"] for each in values), default=0) >= 1000 else "~g"  # no m for thousandths
+    ticks = _ticks(max((each["value"] for each in values), default=0))
     colours: dict[str, Any] = {"domain": [name for name, _ in series], "range": [colour for _, colour in series]}
     return svg(
         {
@@ -92,6 +92,11 @@ def bars(rows: Sequence[Mapping[str, Any]], field: str, series: Sequence[tuple[s
     )  # fmt: skip
 
 
+def _ticks(most: float) -> str:
+    """The format of an axis up to ``most``: 20M, 5,000, 0.02; neither 20m for thousandths nor 1e+2."""
+    return "~s" if most >= 1e6 else ",~f"
+
+
 def histogram(found: Distribution, conditions: Sequence[Condition]) -> Markup:
     """An attribute's distribution: of all documents as an area, of the largest languages as lines, thresholds upright.
 
@@ -102,8 +107,9 @@ def histogram(found: Distribution, conditions: Sequence[Condition]) -> Markup:
     scale: dict[str, Any] = {"domain": [_rounded(edges[0]), _rounded(edges[-1])], "nice": False}
     if found.axis.is_logarithmic:
         scale["type"] = "symlog"
-    axis: dict[str, Any] = {"tickCount": 8, "format": "~s" if edges[-1] >= 1000 else "~g", "title": None}
+    axis: dict[str, Any] = {"tickCount": 8, "format": _ticks(float(edges[-1])), "title": None}
     if found.axis.is_logarithmic:  # by itself symlog has the ticks of a linear axis
+        axis["format"] = ",~f"
         axis["values"] = [tick for tick in (0, *(10**power for power in range(16))) if edges[0] <= tick <= edges[-1]]
     x = {"type": "quantitative", "scale": scale, "axis": axis}
     languages = [name for name, counts in found.counts.items() if name != ALL and counts.any()]

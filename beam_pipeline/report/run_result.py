@@ -81,7 +81,7 @@ def result_of(
             of_documents=counted,
             of_bytes=text_bytes,
             is_all=True,
-            tokens="counted",
+            tokens="counted" if manifest["settings"].get("tokens", True) else "none were made: --no-tokens",
         ),
         steps=tuple(StepInfo(s.label, s.kind, s.label, tuple(s.reasons), tuple(s.columns)) for s in steps),
         funnel=_funnel(rows, steps),
