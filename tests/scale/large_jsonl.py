@@ -27,6 +27,7 @@ from beam_pipeline import embedded_postgres
 from beam_pipeline.sample import tokenizer_path
 from benchmarks import inputs
 from tests import runs
+from tests.postgres import public_folder
 
 FRAMES = 100
 ROWS = ["input_ids", "n_tokens", "language", "cluster_size"]
@@ -92,7 +93,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--at_most", type=float, default=0.55, help="two workers' share of one's time")
     known = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="jsonl-", dir=os.environ.get("SCALE_DIR")) as name:
+    console = Console(width=160)
+    with tempfile.TemporaryDirectory(prefix="jsonl-", dir=os.environ.get("SCALE_DIR")) as name, public_folder() as data:
+        os.environ["BEAM_PIPELINE_DATA_DIR"] = str(data)
         folder = Path(name)
         forms = generate(folder, known.megabytes)
         run(forms["parquet"], folder / "expected", 2)
@@ -102,7 +105,7 @@ def main(arguments: list[str]) -> int:
             share = seconds[2] / seconds[1]
             same = {digest(folder / f"{form}-{workers}") for workers in (1, 2)} == {expected}
             bytes_alike = runs.digests(folder / f"{form}-1") == runs.digests(folder / f"{form}-2")
-            Console().print(
+            console.print(
                 f"{form}, {known.megabytes:,} MB of text: {seconds[1]:.0f} s on one worker, {seconds[2]:.0f} s on two, "
                 f"{share:.2f} of it; rows {'as' if same else 'NOT as'} in Parquet; "
                 f"the bytes {'are the same' if bytes_alike else 'DIFFER'} on one and two"
@@ -111,7 +114,7 @@ def main(arguments: list[str]) -> int:
             run(forms[form], folder / f"{form}-killed", 2)
             alike = runs.digests(folder / f"{form}-killed") == runs.digests(folder / f"{form}-2")
             said = "the same bytes" if alike else "OTHER BYTES"
-            Console().print(f"{form}: killed {kills} times and continued: {said}")
+            console.print(f"{form}: killed {kills} times and continued: {said}")
             failed += [form] * (not (same and bytes_alike and alike and share <= known.at_most))
         embedded_postgres.stop()
     return 1 if failed else 0

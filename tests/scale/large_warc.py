@@ -72,7 +72,7 @@ FORMS: dict[str, Callable[[BinaryIO, int], None]] = {
 
 def main(megabytes: int) -> int:
     """Returns the exit status: 1 if it took too much memory."""
-    console, worst = Console(), 0
+    console, worst = Console(width=160), 0
     with tempfile.TemporaryDirectory(prefix="warc-", dir=os.environ.get("SCALE_DIR")) as name:
         for form, write in FORMS.items():
             source, output = Path(name) / form, Path(name) / f"{form}.out"
