@@ -27,8 +27,9 @@ class IdentifyLanguage(Box):
     options: LanguageIdentification = DEFAULT
 
     def setup(self) -> None:
-        """Loads the model once a worker."""
-        self._model = language.load(self.model.local_path())
+        """Loads the model once a worker; the workers of a machine share the rows of a large one."""
+        with self.model.shared() as (path, rows):
+            self._model = language.load(path, rows)
 
     def apply(self, batch: Batch) -> Batch:
         """The label and score of each document."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from transforms.io import storage
+from transforms.io.shared_files import shared_file
 
 DEFAULT_LANGUAGE_MODEL = "lid.176.ftz"
+SHARED_FROM = 2**26
+"""Bytes of a file from which the processes of a machine share what they make of it."""
 
 
 class PinnedFileChanged(Exception):
@@ -45,8 +50,27 @@ class PinnedFile:
         """
         data = storage.read_bytes(_place(self.uri))
         if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise PinnedFileChanged(f"{self.uri} is not the file that this run was planned with (SHA-256 differs)")
+            raise self._changed()
         return data
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[tuple[Path, Path | None]]:
+        """A local path with its bytes; and, of a file of SHARED_FROM bytes or more, ``SharedFile.rows``, else None.
+
+        Raises:
+          PinnedFileChanged: they are not those of the plan.
+        """
+        info = storage.stat(_place(self.uri))
+        if info is None or info.size < SHARED_FROM:
+            yield Path(self.local_path()), None
+            return
+        with shared_file(info.uri) as file:
+            if file.sha256() != self.sha256:
+                raise self._changed()
+            yield file.path, file.rows
+
+    def _changed(self) -> PinnedFileChanged:
+        return PinnedFileChanged(f"{self.uri} is not the file that this run was planned with (SHA-256 differs)")
 
     def local_path(self) -> str:
         """A local file with its bytes, for libraries that want a path."""

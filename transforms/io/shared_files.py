@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import os
@@ -30,9 +31,32 @@ def shared_folder(what: str) -> Path:
     return folder
 
 
+@dataclasses.dataclass(frozen=True)
+class SharedFile:
+    """A file for all processes of the machine, while no other process is in ``shared_file`` for it.
+
+    Attributes:
+      path: local, with its bytes.
+      rows: of what can be made of it for all of them.
+    """
+
+    path: Path
+    rows: Path
+
+    def sha256(self) -> str:
+        """Of its bytes, hexadecimal; found out once on a machine."""
+        known = self.rows.with_suffix(".sha256")
+        if not known.exists():
+            made = known.with_name(f"{known.name}.{os.getpid()}")
+            with self.path.open("rb") as file:
+                made.write_text(hashlib.file_digest(file, "sha256").hexdigest())
+            made.replace(known)
+        return known.read_text()
+
+
 @contextlib.contextmanager
-def shared_file(uri: str) -> Iterator[tuple[Path, Path]]:
-    """A local path with the bytes of a file, and the path of what can be made of it for all workers of the machine.
+def shared_file(uri: str) -> Iterator[SharedFile]:
+    """A file with a local path, and the path of what can be made of it for all workers of the machine.
 
     A file elsewhere is fetched once. While the block is at work, no other process of the machine is in such a block
     for this file, so one makes what the others find.
@@ -47,7 +71,8 @@ def shared_file(uri: str) -> Iterator[tuple[Path, Path]]:
     folder = shared_folder("models")
     with (folder / f"{known}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield (_fetched(info, folder / f"{known}.copy") if "://" in uri else Path(uri)), folder / f"{known}.rows"
+        path = _fetched(info, folder / f"{known}.copy") if "://" in uri else Path(uri)
+        yield SharedFile(path, folder / f"{known}.rows")
 
 
 def _fetched(info: storage.ObjectInfo, place: Path) -> Path:

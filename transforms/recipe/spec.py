@@ -48,6 +48,7 @@ BUILT_IN = {
     "pii": "transforms.recipe.personal_data:PersonalData",
     "repetition": "transforms.recipe.statistics:Repetition",
     "rule": "transforms.recipe.built_in:Rule",
+    "script": "transforms.recipe.language_script:Script",
     "text_statistics": "transforms.recipe.statistics:TextStatistics",
     "url_matches": "transforms.recipe.urls:UrlMatches",
     "urls": "transforms.recipe.urls:Urls",

@@ -3,8 +3,8 @@
 Follows ``Dictionary::getLine`` and ``Loss::predict`` of https://github.com/facebookresearch/fastText. One thing is
 done in another order: the rows of one word are added up first, then the words of the text, because the sums of words
 are cached. Float additions are in the same order whether or not a word was found in the cache, so a text's
-probability depends on nothing but the text. It differs from the library's by rounding: by 1.4e-6 at
-most over 83,175 real texts.
+probability depends on nothing but the text. It differs from the library's by rounding: by 1e-5 at most
+over 63,552 real texts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numba import njit
 from transforms.kernels.language.fasttext_index import FNV_OFFSET, FNV_PRIME, find_entry, fnv1a, kept_row
 from transforms.kernels.language.fasttext_loss import predict, predict_all
 from transforms.kernels.language.fasttext_model import END_OF_LINE, LABEL_PREFIX, ModelArrays
-from transforms.kernels.language.lanes import LANES, add_lanes
+from transforms.kernels.language.lanes import LANES, add_lanes, prefetch
 from transforms.kernels.language.word_cache import CACHED_BYTES, COUNTS, SUMS, WordCache, find_words
 
+_ROWS_AHEAD = 16  # asked for before they are added: a large model's memory is waited for several rows at once
 _WORDS_AHEAD = 64  # found before they are looked up: the cache's memory is waited for once, not once a word
 _TEXTS_AT_ONCE = 1 << 12  # whose sums are held
 _PREFIX = np.frombuffer(LABEL_PREFIX, np.uint8).copy()
@@ -78,9 +79,21 @@ def has_letters(data: np.ndarray, start: int, stop: int, wanted: int, letters: n
 
 
 @njit(cache=True)
+def _ask_for_row(matrix: np.ndarray, row: int, width: int) -> None:
+    for column in range(0, width, 16):  # a line of the processor's caches
+        prefetch(matrix, np.int64(row) * width + column)
+
+
+@njit(cache=True)
 def _add_rows(total: np.ndarray, start: int, width: int, rows: np.ndarray, count: int, matrix: np.ndarray) -> None:
     """Adds the first ``count`` rows of a matrix to ``total[start:start + width]``, one after the other."""
-    for i in range(np.uint64(count)):
+    end = np.uint64(count)
+    for i in range(min(end, np.uint64(_ROWS_AHEAD))):
+        _ask_for_row(matrix, rows[i], width)
+    for i in range(end):
+        ahead = i + np.uint64(_ROWS_AHEAD)
+        if ahead < end:
+            _ask_for_row(matrix, rows[ahead], width)
         for column in range(0, width, LANES):
             add_lanes(total, start + column, matrix, rows[i] * width + column)
 

@@ -8,6 +8,7 @@ matrix is dense float32, or coded by product quantization (Jégou et al., 2011; 
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from pathlib import Path
@@ -41,8 +42,9 @@ class UnsupportedModelError(ValueError):
 class ModelArrays(NamedTuple):
     """All that inference needs, as scalars and arrays of fixed types; V words, R input rows, L labels.
 
-    ``width`` is the model's dimension, rounded up to a multiple of ``LANES``; the columns past the dimension are zero.
-    A quantized input is decoded: it takes the memory of the model that it was made of, less what was pruned.
+    All that comes before the loss is linear. So the rows of a model with fewer labels than dimensions are multiplied by
+    its output when it is read, and have one column a label: what a row adds to the label's logit. ``width`` is the
+    number of columns, rounded up to a multiple of ``LANES``; those past it are zero. A quantized input is decoded.
     """
 
     width: int
@@ -61,7 +63,7 @@ class ModelArrays(NamedTuple):
     kept_before: np.ndarray  # int32, one a word of kept_bits: set bits before it
     kept_rows: np.ndarray  # int32: row - V, in the order of the buckets
     rows: np.ndarray  # float32 (R * width): the input's rows, one after the other
-    output: np.ndarray  # float32 (width, L): transposed, so that one column of it is one label
+    output: np.ndarray  # float32 (width, L): transposed; the identity, where the rows are multiplied by it
     children: np.ndarray  # int32 (2 L - 1, 2): the Huffman tree of hierarchical softmax, -1 at the leaves
 
 
@@ -127,17 +129,19 @@ class _Reader:
     def unpack(self, layout: str) -> tuple:
         return struct.unpack("<" + layout, self.array(np.uint8, struct.calcsize("<" + layout)).tobytes())
 
-    def array(self, dtype: type, *shape: int) -> np.ndarray:
-        """A copy: aligned, writable and in no way tied to the file."""
-        items = 1
-        for extent in shape:
-            items *= extent
-        size = items * np.dtype(dtype).itemsize
+    def part(self, *shape: int) -> np.ndarray:
+        """A view of the next bytes of the file, of a shape."""
+        size = math.prod(shape)
         if min(shape) < 0 or self.position + size > self.data.size:
             raise self.error(f"{size} bytes wanted for {shape}, {self.data.size - self.position} left; is it cut off?")
-        result: np.ndarray = np.empty(shape, dtype)
-        result.reshape(-1).view(np.uint8)[:] = self.data[self.position : self.position + size]
         self.position += size
+        return self.data[self.position - size : self.position].reshape(shape)
+
+    def array(self, dtype: type, *shape: int) -> np.ndarray:
+        """A copy: aligned, writable and in no way tied to the file."""
+        stored = self.part(*shape, np.dtype(dtype).itemsize)
+        result: np.ndarray = np.empty(shape, dtype)
+        result.reshape(-1).view(np.uint8)[:] = stored.reshape(-1)
         return result
 
 
@@ -165,68 +169,104 @@ ROWS_AT_ONCE = 2**14
 """Rows of a matrix that are copied at a time, where all of them aren't."""
 
 
-def _mapped(reader: _Reader, rows: int, columns: int, width: int, file: Path) -> np.ndarray:
-    """A dense matrix as ``_read_matrix`` gives it, in a file that every process of the machine maps.
+class _Matrix:
+    """A stored matrix, dense or quantized, whose rows are decoded some at a time; all of it is checked."""
 
-    The file is made by the process that finds none. Its pages are shared as long as nobody writes to them.
+    def __init__(self, reader: _Reader, quantized: bool, dimension: int) -> None:
+        norm_coded = bool(reader.unpack("?")[0]) if quantized else False
+        self.rows, columns = reader.unpack("2q")
+        if columns != dimension:
+            raise reader.error(f"a matrix of {columns} columns in a model of dimension {dimension}")
+        self._reader, self._columns = reader, columns
+        self._codes: np.ndarray | None = None
+        if not quantized:
+            self._values = reader.part(self.rows, columns * 4)
+            return
+        (code_size,) = reader.unpack("i")
+        flat_codes = reader.array(np.uint8, code_size)
+        self._centroids = _read_centroids(reader, columns)
+        if code_size != self.rows * len(self._centroids):
+            raise reader.error(f"{code_size} codes for {self.rows} rows of {len(self._centroids)}")
+        self._norms = np.ones(self.rows, np.float32)
+        if norm_coded:
+            norm_codes = reader.array(np.uint8, self.rows)
+            self._norms = _read_centroids(reader, 1)[0, norm_codes, 0]
+        _check_finite(reader, self._centroids)
+        _check_finite(reader, self._norms)
+        self._codes = flat_codes.reshape(self.rows, len(self._centroids))
+
+    def decoded(self, start: int, stop: int) -> np.ndarray:
+        """float32 (stop - start, columns): some of the rows.
+
+        Raises:
+          ModelFormatError: a value is not finite.
+        """
+        if self._codes is None:
+            values = self._values[start:stop].copy().view(np.float32)
+            _check_finite(self._reader, values)
+            return values
+        codes, norms = self._codes[start:stop], self._norms[start:stop]
+        values = np.empty((len(codes), self._columns), np.float32)
+        run = self._centroids.shape[2]
+        for m in range(len(self._centroids)):
+            columns_of_run = values[:, m * run : (m + 1) * run]  # the last run may be shorter than its centroids
+            columns_of_run[:] = self._centroids[m, codes[:, m], : columns_of_run.shape[1]] * norms[:, None]
+        return values
+
+    def all(self) -> np.ndarray:
+        """float32 (rows, columns)."""
+        return self.decoded(0, self.rows)
+
+
+@njit(cache=True)
+def _multiplied(values: np.ndarray, output: np.ndarray, result: np.ndarray) -> None:
+    """Products of rows with each label's output, summed column by column in float64: alike on every processor."""
+    sums = np.empty(len(output), np.float64)
+    for row in range(len(values)):
+        sums[:] = 0
+        for column in range(values.shape[1]):
+            for label in range(len(output)):
+                sums[label] += np.float64(values[row, column]) * np.float64(output[label, column])
+        for label in range(len(output)):
+            result[row, label] = sums[label]
+
+
+ROWS_AT_ONCE = 2**14
+"""Rows of a matrix that are decoded at a time."""
+
+
+def _write_rows(rows: np.ndarray, matrix: _Matrix, output: np.ndarray | None) -> None:
+    """Sets float32 (rows, width) to the matrix, or to its product with the labels' outputs."""
+    for start in range(0, matrix.rows, ROWS_AT_ONCE):
+        values = matrix.decoded(start, min(start + ROWS_AT_ONCE, matrix.rows))
+        some = np.asarray(rows[start : start + len(values)])
+        if output is None:
+            some[:, : values.shape[1]] = values
+        else:
+            _multiplied(values, output, some)
+
+
+def _rows(matrix: _Matrix, width: int, output: np.ndarray | None, file: Path | None) -> np.ndarray:
+    """float32 (rows, width), the columns past the last one zero.
+
+    Args:
+      output: as of ``_write_rows``.
+      file: where they are kept for all processes of the machine. It is made by the process that finds none. Its pages
+        are shared as long as nobody writes to them.
     """
-    size = rows * columns * 4
-    if rows < 0 or reader.position + size > reader.data.size:
-        raise reader.error(
-            f"{size} bytes wanted for a matrix, {reader.data.size - reader.position} left; is it cut off?"
-        )
-    stored = reader.data[reader.position : reader.position + size]
-    reader.position += size
-    if not rows:
-        return np.zeros((0, width), np.float32)
-    if not file.exists():
+    if file is None or not matrix.rows:
+        rows = np.zeros((matrix.rows, width), np.float32)
+        _write_rows(rows, matrix, output)
+        return rows
+    shape = (matrix.rows, width)
+    if not file.exists() or file.stat().st_size != matrix.rows * width * 4:
         made = file.with_name(f"{file.name}.{os.getpid()}")
-        whole = np.memmap(made, np.float32, "w+", shape=(rows, width))
-        for start in range(0, rows, ROWS_AT_ONCE):
-            some = stored[start * columns * 4 : (start + ROWS_AT_ONCE) * columns * 4]
-            values = np.frombuffer(some.tobytes(), np.float32).reshape(-1, columns)
-            _check_finite(reader, values)
-            whole[start : start + len(values), :columns] = values
+        whole = np.memmap(made, np.float32, "w+", shape=shape)
+        _write_rows(whole, matrix, output)
         whole.flush()
         del whole
         made.replace(file)
-    return np.asarray(np.memmap(file, np.float32, "c", shape=(rows, width)))
-
-
-def _read_matrix(reader: _Reader, quantized: bool, dimension: int, width: int, file: Path | None = None) -> np.ndarray:
-    """float32 (rows, width), decoded; the columns past the dimension are zero.
-
-    Args:
-      file: where a dense matrix is kept for all processes of the machine (``_mapped``).
-    """
-    norm_coded = bool(reader.unpack("?")[0]) if quantized else False
-    rows, columns = reader.unpack("2q")
-    if columns != dimension:
-        raise reader.error(f"a matrix of {columns} columns in a model of dimension {dimension}")
-    if not quantized and file is not None:
-        return _mapped(reader, rows, columns, width, file)
-    if not quantized:
-        dense = reader.array(np.float32, rows, columns)
-        _check_finite(reader, dense)
-        return dense if width == columns else np.pad(dense, ((0, 0), (0, width - columns)))
-    (code_size,) = reader.unpack("i")
-    flat_codes = reader.array(np.uint8, code_size)
-    centroids = _read_centroids(reader, columns)
-    if code_size != rows * len(centroids):
-        raise reader.error(f"{code_size} codes for {rows} rows of {len(centroids)}")
-    norms = np.ones(rows, np.float32)
-    if norm_coded:
-        norm_codes = reader.array(np.uint8, rows)
-        norms = _read_centroids(reader, 1)[0, norm_codes, 0]
-    _check_finite(reader, centroids)
-    _check_finite(reader, norms)
-    codes = flat_codes.reshape(rows, len(centroids))
-    decoded = np.zeros((rows, width), np.float32)
-    run = centroids.shape[2]
-    for m in range(len(centroids)):
-        columns_of_run = decoded[:, m * run : (m + 1) * run]  # the last run may be shorter than its centroids
-        columns_of_run[:] = centroids[m, codes[:, m], : columns_of_run.shape[1]] * norms[:, None]
-    return decoded
+    return np.asarray(np.memmap(file, np.float32, "c", shape=shape))
 
 
 class _Header(NamedTuple):
@@ -310,19 +350,25 @@ def read_model(data: np.ndarray, name: str, rows_file: Path | None = None) -> Mo
     quantized = bool(reader.unpack("?")[0])
     if header.kept is not None and not quantized:
         raise reader.error("pruned, but not quantized")
-    width = -(-header.dimension // LANES) * LANES
-    matrix = _read_matrix(reader, quantized, header.dimension, width, rows_file)
+    matrix = _Matrix(reader, quantized, header.dimension)
     output_quantized = bool(reader.unpack("?")[0]) and quantized
-    output = _read_matrix(reader, output_quantized, header.dimension, width)
+    output = _Matrix(reader, output_quantized, header.dimension).all()
     if reader.position != data.size:
         raise UnsupportedModelError(
             f"{name}: {data.size - reader.position} bytes after the fastText model's known parts"
         )
-
     if len(output) != len(header.labels):
         raise reader.error(f"{len(output)} output rows for {len(header.labels)} labels")
     kept = np.empty((0, 2), np.int32) if header.kept is None else header.kept
-    _check_rows(reader, header, kept, len(matrix))
+    _check_rows(reader, header, kept, matrix.rows)
+    width = -(-header.dimension // LANES) * LANES
+    width_of_labels = -(-len(output) // LANES) * LANES
+    if width_of_labels < width:
+        width, rows = width_of_labels, _rows(matrix, width_of_labels, output, rows_file)
+        output = np.eye(len(output), width, dtype=np.float32)
+    else:
+        rows = _rows(matrix, width, None, rows_file)
+        output = np.pad(output, ((0, 0), (0, width - header.dimension)))
 
     entry_slots = empty_slots(len(header.types))
     end_of_line = np.frombuffer(END_OF_LINE, np.uint8).copy()
@@ -347,7 +393,7 @@ def read_model(data: np.ndarray, name: str, rows_file: Path | None = None) -> Mo
         kept_bits=kept_bits,
         kept_before=kept_before,
         kept_rows=kept_rows,
-        rows=matrix.reshape(-1),
+        rows=rows.reshape(-1),
         output=np.ascontiguousarray(output.T),
         children=_huffman_children(label_counts),
     )

@@ -29,6 +29,8 @@ WINDOW = 1000
 MIN_LETTERS = 10
 WHOLE = 2**31
 """A window that holds any text."""
+TEXTS_AT_ONCE = 1024
+"""Texts for which the probabilities of all labels are held."""
 
 # Codes of Wikipedia's editions, on which lid.176 was trained, that ISO 639-3 lacks or uses for another language; and
 # withdrawn two-letter codes.
@@ -80,7 +82,7 @@ def _dictionary(labels: list[str]) -> tuple[pa.Array, int]:
     return pa.array(values, pa.string()), values.index(UNDETERMINED)
 
 
-def _buffers(text: pa.StringArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def buffers_of(text: pa.StringArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bytes, offsets and validity of an array that isn't empty."""
     _, offsets_buffer, data_buffer = text.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int32, len(text) + 1, 4 * text.offset)
@@ -149,7 +151,7 @@ class LanguageModel:
         valid = np.zeros(0, np.bool_)
         labels, scores = np.empty(count, np.int32), np.empty(count, np.float32)
         if count:
-            data, offsets, valid = _buffers(text)
+            data, offsets, valid = buffers_of(text)
             fasttext_inference.identify(
                 data, offsets, valid, window, min_letters, _letters(), self._model, self._cache, labels, scores
             )
@@ -179,9 +181,31 @@ class LanguageModel:
         wanted = np.array([self.labels.index(label) for label in labels], np.int64)
         scores = np.full((len(text), len(wanted)), np.nan, np.float32)
         if len(text):
-            data, offsets, valid = _buffers(text)
+            data, offsets, valid = buffers_of(text)
             fasttext_inference.score(data, offsets, valid, window, wanted, self._model, self._cache, scores)
         return scores
+
+    def best(self, text: pa.StringArray, count: int, window: int = WHOLE) -> tuple[np.ndarray, np.ndarray]:
+        """The most probable labels of each text, the most probable first; of equals the one that the model has later.
+
+        Args:
+          text, window: as of ``score``.
+          count: how many labels; at most as many as the model has.
+
+        Returns:
+          The labels' numbers, int64 (texts, count), and their probabilities, float32, NaN as of ``score``.
+        """
+        _check(text, window, 0)
+        wanted = np.arange(len(self.labels))
+        chosen, scores = np.zeros((len(text), count), np.int64), np.full((len(text), count), np.nan, np.float32)
+        for start in range(0, len(text), TEXTS_AT_ONCE):
+            data, offsets, valid = buffers_of(text.slice(start, TEXTS_AT_ONCE))
+            some = np.empty((len(valid), len(wanted)), np.float32)
+            fasttext_inference.score(data, offsets, valid, window, wanted, self._model, self._cache, some)
+            order = len(wanted) - 1 - np.argsort(-some[:, ::-1], axis=1, kind="stable")[:, :count]
+            chosen[start : start + len(valid)] = order
+            scores[start : start + len(valid)] = np.take_along_axis(some, order, axis=1)
+        return chosen, scores
 
     def __getstate__(self) -> dict[str, object]:
         return {"_model": self._model, "labels": self.labels, "sha256": self.sha256}
@@ -224,15 +248,18 @@ class LibraryModel:
         return pa.DictionaryArray.from_arrays(labels, dictionary), scores
 
 
-def load(path: str | Path) -> LanguageModel | LibraryModel:
+def load(path: str | Path, rows_file: Path | None = None) -> LanguageModel | LibraryModel:
     """The model as arrays, or behind the library (and a line in the log) if it is of a kind not known here.
+
+    Args:
+      rows_file: as of ``read_model``.
 
     Raises:
       ModelFormatError: not a fastText model for classification, damaged, or cut off.
       OSError: the file can't be read.
     """
     try:
-        return LanguageModel.from_file(path)
+        return LanguageModel.from_file(path, rows_file)
     except UnsupportedModelError as reason:
         _log.warning("languages are identified by the fasttext library, several times slower: %s", reason)
         return LibraryModel(path)
