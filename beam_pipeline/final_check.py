@@ -25,7 +25,22 @@ def faults(plan: Plan, token_objects: Iterable[str]) -> list[str]:
     tokens = sorted(token_objects)
     prefix = storage.join(plan.tokens.uri, "")
     fingerprints = [storage.join(plan.fingerprints.uri, uri.removeprefix(prefix)) for uri in tokens]
-    return [*_faults_of("token", tokens, plan.tokens), *_faults_of("fingerprint", fingerprints, plan.fingerprints)]
+    return [
+        *_faults_of("token", tokens, plan.tokens),
+        *_faults_of("fingerprint", fingerprints, plan.fingerprints),
+        *_missing_lines(plan, [uri.removeprefix(prefix).removesuffix(".parquet") for uri in tokens]),
+    ]
+
+
+def _missing_lines(plan: Plan, shards: Iterable[str]) -> list[str]:
+    """Which shards of a run that writes JSON Lines have none."""
+    if not plan.tokens.lines:
+        return []
+    try:
+        found = {info.uri for info in storage.list_objects(plan.tokens.lines)}
+    except storage.NotFound:
+        found = set()
+    return [f"object {uri} isn't there" for shard in shards if (uri := plan.tokens.lines_of(shard)) not in found]
 
 
 def beside(plan: Plan, token_objects: Iterable[str]) -> list[str]:

@@ -122,7 +122,8 @@ class Plan:
     @property
     def tokens(self) -> StageObjects:
         """The objects of pass 3: tokens, or text."""
-        return StageObjects(self.layout.kept(self.deciding), self.settings_hash)
+        lines = self.layout.lines if self.settings.text_jsonl else ""
+        return StageObjects(self.layout.kept(self.deciding), self.settings_hash, lines)
 
     @property
     def stored_fingerprints(self) -> StoredFingerprints:
@@ -370,6 +371,8 @@ def _deciding(
         later |= {"eos": tokenization.eos, "tokenizer_sha256": tokenization.tokenizer.sha256}
     else:
         later = {name: value for name, value in later.items() if name not in ("bos", "eos", "with_text")}
+    if not settings.text_jsonl:
+        del later["text_jsonl"]
     if tokenization is not None and settings.max_unknown_tokens is not None:  # then pass 1 looks at tokens, too
         own["tokenizer_sha256"] = tokenization.tokenizer.sha256
     deciding = Deciding(

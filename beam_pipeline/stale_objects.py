@@ -80,6 +80,7 @@ def _of_run(output: str) -> Iterator[StaleObject]:
     etags = {(item.source if isinstance(item, Shard) else item).number: item.etag for item in planned}
     yield from _unknown(layout.fingerprints, plan.deciding.fingerprints_hash, etags)
     yield from _unknown(layout.kept(plan.deciding), plan.deciding.settings_hash, etags)
+    yield from _unknown(layout.lines, None, etags)
 
 
 def _lists(uri: str) -> list[FingerprintIndex]:
@@ -120,7 +121,7 @@ def remove(stale: StaleObject) -> None:
         storage.discard(stale.unfinished)
 
 
-def _unknown(uri: str, settings_hash: str, etags: dict[int, str]) -> Iterator[StaleObject]:
+def _unknown(uri: str, settings_hash: str | None, etags: dict[int, str]) -> Iterator[StaleObject]:
     try:
         for info in storage.list_objects(uri):
             reason = _reason(info.uri, settings_hash, etags)
@@ -130,13 +131,15 @@ def _unknown(uri: str, settings_hash: str, etags: dict[int, str]) -> Iterator[St
         return  # nothing was written there
 
 
-def _reason(uri: str, settings_hash: str, etags: dict[int, str]) -> str:
-    """Why an object is stale; empty if it isn't."""
+def _reason(uri: str, settings_hash: str | None, etags: dict[int, str]) -> str:
+    """Why an object is stale; empty if it isn't. JSON Lines have no hash of settings: their names say all."""
     name = SHARD_OBJECT.fullmatch(uri.rpartition("/")[2])
     if name is None:
         return "its name is no shard's"
     if int(name[1]) not in etags:
         return f"the plan has no shard that begins with source {int(name[1])}"
+    if settings_hash is None:
+        return ""
     try:
         with opened(uri) as file:
             stored: dict[bytes, Any] = pq.read_metadata(file).metadata or {}

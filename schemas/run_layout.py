@@ -9,6 +9,7 @@ Under the output stand, in the order in which they are written:
 - ``deduplication_audit.parquet``: a sample of pairs whose texts were compared (``schemas.columns.AUDIT``);
 - ``tokens/SHARD.parquet``: one object a shard at the end of pass 3 (``schemas.columns.tokens``); in ``text/`` if the
   run writes text;
+- ``jsonl/SHARD.jsonl.zst``: the same rows as JSON Lines, if a run that writes text is asked for them;
 - ``deaths/SHARD.SIGNAL.ID.json``: a note for each worker that a shard has killed;
 - ``README.md``: a card for Hugging Face's ``load_dataset``;
 - ``run.json``: the manifest, last.
@@ -29,25 +30,25 @@ from typing import Any
 OWN_NAMES = frozenset(
     {
         "plan.json", "sources.parquet", "run.json", "deduplication_audit.parquet", "fingerprints", "tokens", "text",
-        "rest", "deaths", "decisions", "earlier", "dedup.json", "counts.json", "README.md",
+        "rest", "jsonl", "deaths", "decisions", "earlier", "dedup.json", "counts.json", "README.md",
     }
 )  # fmt: skip
 """All names that a run, ``dedup`` or ``extract`` gives directly below its output."""
 
-SHARD_OBJECT = re.compile(r"(\d{7,})-\d{5,}\.parquet")
+SHARD_OBJECT = re.compile(r"(\d{7,})-\d{5,}\.(?:parquet|jsonl\.zst)")
 """The name of a shard's object; the group is the number of its source."""
 
 
 def is_own(name: str) -> bool:
     """Whether a run, ``dedup`` or ``extract`` writes an object of this name below its output.
 
-    ``text/`` and ``rest/`` may well be folders of the user's: there only the objects of shards are ours.
+    ``text/``, ``rest/`` and ``jsonl/`` may well be folders of the user's: there only the objects of shards are ours.
 
     Args:
       name: relative to the output, such as ``tokens/0000000-00000.parquet``.
     """
     first, _, rest = name.partition("/")
-    return first in OWN_NAMES and (first not in ("text", "rest") or SHARD_OBJECT.fullmatch(rest) is not None)
+    return first in OWN_NAMES and (first not in ("text", "rest", "jsonl") or SHARD_OBJECT.fullmatch(rest) is not None)
 
 
 SETTINGS = b"beam_pipeline.settings"
@@ -113,6 +114,11 @@ class RunLayout:
     def kept(self, deciding: Deciding) -> str:
         """The folder of the objects of pass 3: ``tokens``, or ``text`` of a run that writes text."""
         return self.tokens if deciding.writes_tokens else self._below("text")
+
+    @property
+    def lines(self) -> str:
+        """The folder of the JSON Lines of a run that writes text."""
+        return self._below("jsonl")
 
     @property
     def card(self) -> str:

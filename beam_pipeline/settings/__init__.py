@@ -66,6 +66,8 @@ class Settings(  # the last base's fields come first
     def _check_tokens(self) -> Self:
         if self.tokens and not self.tokenizer:
             raise ValueError("--tokenizer is missing; --no-tokens writes normalized text without one")
+        if self.tokens and self.text_jsonl:
+            raise ValueError("text_jsonl: is for runs that write text; give --no-tokens, too")
         if not self.tokens and self.max_unknown_tokens is not None:
             raise ValueError("max_unknown_tokens: with --no-tokens there is no tokenizer that could count them")
         return self

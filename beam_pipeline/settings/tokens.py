@@ -23,6 +23,9 @@ class TokenSettings(Part):
         description="tokenize what is kept; with --no-tokens its normalized text is written to text/, without a "
         "tokenizer",
     )
+    text_jsonl: bool = _setting(
+        False, description="with --no-tokens, write the rows of text/ as JSON Lines, too, to jsonl/*.jsonl.zst"
+    )
     bos: str | None = _setting(None, metavar="TOKEN", description="token put before each document")
     eos: str | None = _setting(
         None,

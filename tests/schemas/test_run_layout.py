@@ -36,6 +36,6 @@ def test_everything_is_directly_below_the_output_by_an_own_name(output: str) -> 
     layout = RunLayout(output)
     names = [name for name, value in vars(RunLayout).items() if isinstance(value, property)]
     found = {getattr(layout, name) for name in names}
-    of_extractions_and_texts = {"text", "rest"}
+    of_extractions_and_texts = {"text", "rest"}  # which have no property of their own
     assert {uri.rpartition("/")[2] for uri in found} == OWN_NAMES - of_extractions_and_texts
     assert {uri.rpartition("/")[0] for uri in found} == {output.rstrip("/")}

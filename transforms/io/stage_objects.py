@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from schemas.run_layout import CENSUS, ERROR, ETAG, FIRST_ROW, NOTES, SETTINGS, SOURCES
 from schemas.shards import Census, Shard
 from transforms.io import storage
+from transforms.io.json_lines_writer import JsonLinesWriter
 from transforms.io.own_objects import MADE_AGAIN, DamagedObject, opened
 from transforms.io.token_lists.list_file import ListFileWriter
 
@@ -34,14 +35,21 @@ class StageObjects:
     Attributes:
       uri: folder or prefix.
       settings_hash: hash of all that decides the contents.
+      lines: folder or prefix where the rows stand as JSON Lines, too; empty: nowhere. They are committed before the
+        object, which isn't found without them.
     """
 
     uri: str
     settings_hash: str
+    lines: str = ""
 
     def uri_of(self, shard: Shard) -> str:
         """Where the shard's object is or will be."""
         return storage.join(self.uri, f"{shard.name}.parquet")
+
+    def lines_of(self, shard: str) -> str:
+        """Where the rows of a shard, by its name, stand as JSON Lines; empty if nowhere."""
+        return storage.join(self.lines, f"{shard}.jsonl.zst") if self.lines else ""
 
     def open(
         self, shard: Shard, schema: pa.Schema, error: str = "", lists: str | None = None, **options: Any
@@ -55,7 +63,8 @@ class StageObjects:
           options: Parquet's.
         """
         metadata = self._identity(shard) | {ERROR: error.encode()}
-        return ObjectWriter(self.uri_of(shard), schema.with_metadata(metadata), lists, **options)
+        lines = JsonLinesWriter(self.lines_of(shard.name)) if self.lines else None
+        return ObjectWriter(self.uri_of(shard), schema.with_metadata(metadata), lists, lines, **options)
 
     def set_aside(self, shard: Shard, reason: str) -> None:
         """Puts an empty object that says why in the place of the shard's."""
@@ -78,6 +87,8 @@ class StageObjects:
             return None
         stored = footer.metadata or {}
         if any(stored.get(key) != value for key, value in self._identity(shard).items()):
+            return None
+        if self.lines and storage.stat(self.lines_of(shard.name)) is None:
             return None
         return Committed(footer.num_rows, stored[ERROR].decode())
 
@@ -160,9 +171,22 @@ def parquet_writer(
 
 
 class ObjectWriter:
-    """Writes one Parquet object whole or not at all, a row group a batch, in memory bounded by one batch."""
+    """Writes one Parquet object whole or not at all, a row group a batch, in memory bounded by one batch.
 
-    def __init__(self, uri: str, schema: pa.Schema, lists: str | None = None, **options: Any) -> None:
+    Args:
+      uri, schema, lists, options: as for ``StageObjects.open``.
+      lines: takes the same rows.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        schema: pa.Schema,
+        lists: str | None = None,
+        lines: JsonLinesWriter | None = None,
+        **options: Any,
+    ) -> None:
+        self._lines = lines
         self._output = storage.open_output(uri)
         self._file = self._output.__enter__()
         self._writer = parquet_writer(self._file, schema, lists, **options)
@@ -170,6 +194,8 @@ class ObjectWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Appends a row group."""
         self._writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
+        if self._lines:
+            self._lines.write(batch)
 
     def commit(self, more: Mapping[bytes, bytes] | None = None) -> None:
         """Completes the object: from here on it is there under its name.
@@ -178,6 +204,8 @@ class ObjectWriter:
           more: entries for its footer that weren't known when it was begun; not with ``lists``.
         """
         try:
+            if self._lines:
+                self._lines.close()
             if more and isinstance(self._writer, pq.ParquetWriter):
                 self._writer.add_key_value_metadata(more)
             self._writer.close()
@@ -191,6 +219,8 @@ class ObjectWriter:
         with contextlib.suppress(OSError, pa.ArrowException):
             self._writer.close()  # into the unnamed object; left open, it would try when it is collected
         error = ObjectAborted()
+        if self._lines:
+            self._lines.close(error)
         self._output.__exit__(type(error), error, None)
 
 
