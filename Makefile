@@ -251,10 +251,9 @@ scale-flink: $(VENV)/.installed-test
 scale-small-files: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -s tests/scale/test_small_files.py
 
-# Both errors of near-duplicate removal beside datatrove 0.10.1, in whose environment DATATROVE is the interpreter.
-DATATROVE ?= $(HOME)/.cache/beam-pipeline/datatrove/bin/python
-dedup-peer: $(VENV)/.installed-test
-	$(PYTHON) -m benchmarks.deduplication $(DATA) $(DATATROVE)
+# Both errors of near-duplicate removal beside datatrove 0.10.1.
+dedup-peer: $(VENV)/.installed-test $(CACHE)/datatrove/.installed
+	$(PYTHON) -m benchmarks.deduplication $(DATA) $(CACHE)/datatrove/bin/python
 
 # The prose of README.md and docs/ too: sentences of at most 30 words, and none of the metaphors that this project has dropped.
 lint: $(VENV)/.installed-test

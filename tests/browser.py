@@ -13,7 +13,6 @@ import io
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import brotli
-import pytest
+
+from tests import building
 
 VERSION = "153.0.0"
 PATIENCE = 180.0
@@ -40,27 +40,19 @@ _LAUNCH = "import os, sys; [os.dup2(int(sys.argv[n]), n + 2) for n in (1, 2)]; o
 def installed() -> Path:
     """The folder with Chromium, fetched if it isn't there.
 
-    Skips the test where npm isn't there, or the registry doesn't answer.
+    Raises:
+      RuntimeError: npm isn't there, or can't fetch it.
     """
-    place = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "beam-pipeline" / f"chromium-{VERSION}"
-    if place.exists():
-        return place
-    if shutil.which("npm") is None:
-        pytest.skip("npm isn't there to fetch Chromium")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
-        packed = ["npm", "pack", "--silent", f"@sparticuz/chromium@{VERSION}"]
-        if subprocess.run(packed, cwd=folder, check=False, timeout=600).returncode:
-            pytest.skip("npm can't fetch @sparticuz/chromium")
-        unpacked = Path(folder, "unpacked")
-        unpacked.mkdir()
-        with tarfile.open(next(Path(folder).glob("*.tgz"))) as package:
+    return building.made(building.cache() / f"chromium-{VERSION}", _fetch)
+
+
+def _fetch(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as packed:
+        building.call(["npm", "pack", "--silent", f"@sparticuz/chromium@{VERSION}"], Path(packed))
+        with tarfile.open(next(Path(packed).glob("*.tgz"))) as package:
             for member in package.getmembers():
                 if member.name.endswith(".br"):
-                    _unpack(Path(member.name).stem, brotli.decompress(package.extractfile(member).read()), unpacked)  # type: ignore[union-attr]
-        with contextlib.suppress(OSError):  # another process was first
-            unpacked.rename(place)
-    return place
+                    _unpack(Path(member.name).stem, brotli.decompress(package.extractfile(member).read()), folder)  # type: ignore[union-attr]
 
 
 def _unpack(name: str, data: bytes, folder: Path) -> None:

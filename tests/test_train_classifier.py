@@ -14,6 +14,7 @@ import pytest
 
 from beam_pipeline import classifier_training
 from beam_pipeline.classifier_training import BAD, GOOD, NoTrainer, TrainingOptions, train, trainer
+from tests import building
 from transforms.kernels.language.identification import LanguageModel
 
 
@@ -44,10 +45,7 @@ def test_precision_and_recall_by_threshold() -> None:
 
 
 def test_two_trainings_give_the_same_bytes_and_the_classifier_works(tmp_path: Path) -> None:
-    try:
-        python = trainer()
-    except NoTrainer as reason:
-        pytest.skip(str(reason))
+    python = building.trainer()
     options = TrainingOptions(dimension=16, buckets=10_000, epochs=10, learning_rate=0.5, held_out=0.2)
     reports = [train(texts(3), tmp_path / f"{number}.bin", options, python) for number in range(2)]
     first, second = (hashlib.sha256((tmp_path / f"{number}.bin").read_bytes()).hexdigest() for number in range(2))

@@ -13,7 +13,6 @@ from tests.fidelity import files, kinds
 
 FOLDERS = [Path(folder) for folder in os.environ.get("FIDELITY_FILES", "").split()]
 LEAST = 500
-pytestmark = pytest.mark.skipif(not FOLDERS, reason="FIDELITY_FILES names no folder (make fidelity)")
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
