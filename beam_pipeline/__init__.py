@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from transforms.kernels.text.normalization import Normalization
     from transforms.normalize import Normalize
     from transforms.read_documents import ReadDocuments
+    from transforms.recipe.families import Family
     from transforms.recipe.per_document import per_document
     from transforms.recipe.spec import StepSpec
     from transforms.recipe.steps import Step
@@ -48,6 +49,7 @@ _PLACES = {
     "apply_recipe": "beam_pipeline.tables",
     "Batch": "transforms.batches",
     "estimate": "beam_pipeline.estimation",
+    "Family": "transforms.recipe.families",
     "Fingerprint": "transforms.fingerprint",
     "fingerprint": "beam_pipeline.tables",
     "identify_language": "beam_pipeline.tables",
@@ -76,6 +78,7 @@ _PLACES = {
 
 __all__ = [
     "Batch",
+    "Family",
     "Fingerprint",
     "IdentifyLanguage",
     "LanguageIdentification",

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from schemas.errors import WRONG_USAGE, ToldError
 from transforms.kernels.language.identification import LanguageModel, default_model_path
+from transforms.options import check, option
 
 GOOD, BAD = "good", "bad"
 PARTS = 64
@@ -46,34 +47,21 @@ class NoTrainer(ToldError):
 class TrainingOptions:
     """How a classifier is trained; the defaults are DCLM's where it names them.
 
-    Attributes:
-      word_ngrams: the longest run of words that is a feature.
-      dimension, epochs, learning_rate, buckets: as fastText has them.
-      min_count: words that are rarer are no features of their own.
-      held_out: share of the texts that the classifier is measured on.
-      seed: another seed, other held-out texts and another order.
-
     Raises:
-      ValueError: an option is out of range.
+      ValueError: an option is out of range; the message names it.
     """
 
-    word_ngrams: int = 2
-    dimension: int = 100
-    epochs: int = 5
-    learning_rate: float = 0.1
-    buckets: int = 2_000_000
-    min_count: int = 1
-    held_out: float = 0.1
-    seed: int = 0
+    word_ngrams: int = option(2, "longest run of words that is a feature", ge=1)
+    dimension: int = option(100, "of the vectors", ge=1)
+    epochs: int = option(5, "how often each text is seen", ge=1)
+    learning_rate: float = option(0.1, "at the beginning", gt=0)
+    buckets: int = option(2_000_000, "rows for runs of words", ge=1)
+    min_count: int = option(1, "words that are rarer are no features of their own", ge=1)
+    held_out: float = option(0.1, "share of the texts that the classifier is measured on", gt=0, lt=1)
+    seed: int = option(0, "another seed, other held-out texts")
 
     def __post_init__(self) -> None:
-        for name in ("word_ngrams", "dimension", "epochs", "buckets", "min_count"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)}; at least 1 is needed")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out: {self.held_out} isn't a share between 0 and 1")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate: {self.learning_rate} isn't above 0")
+        check(self)
 
     @property
     def of_the_library(self) -> dict[str, Any]:

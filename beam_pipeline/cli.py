@@ -94,7 +94,10 @@ def _command(command: str, arguments: Sequence[str]) -> int:
         raise failures.Refused(f"there is no command {command!r}; --help lists them")
     module = importlib.import_module(f"beam_pipeline.commands.{command.replace('-', '_')}")
     parser = argparse.ArgumentParser(
-        f"python -m beam_pipeline {command}", description=module.__doc__, allow_abbrev=False
+        f"python -m beam_pipeline {command}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     module.add_arguments(parser)
     args, rest = parser.parse_known_args(arguments)

@@ -8,7 +8,6 @@ how many of the good are kept (recall), by language. Training twice gives the sa
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +21,7 @@ from beam_pipeline.classifier_training import BAD, GOOD, TrainingOptions, sides,
 from schemas.shards import Source
 from transforms.io import storage
 from transforms.io.readers import ReadOptions, read, split
-
-DESCRIPTIONS = {
-    "word_ngrams": "longest run of words that is a feature",
-    "dimension": "of the vectors",
-    "epochs": "how often each text is seen",
-    "learning_rate": "at the beginning",
-    "buckets": "rows for runs of words",
-    "min_count": "words that are rarer are no features of their own",
-    "held_out": "share of the texts that the classifier is measured on",
-    "seed": "another seed, other held-out texts",
-}
+from transforms.options import about, names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,22 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--output", required=True, metavar="FILE", help="where the model goes, a local .bin")
     parser.add_argument("--report", metavar="FILE", default="", help="where the report goes (default: OUTPUT.json)")
-    parser.add_argument("--text_column", default="text", metavar="NAME", help="column or field with the text")
+    parser.add_argument(
+        "--text_column",
+        default=ReadOptions.text_column,
+        metavar="NAME",
+        help="column or field with the text (default: %(default)s)",
+    )
     parser.add_argument(
         "--trainer", default="", metavar="PYTHON", help="an interpreter with the whole fasttext library"
     )
-    for field in dataclasses.fields(TrainingOptions):
-        kind = float if isinstance(field.default, float) else int
-        description = f"{DESCRIPTIONS[field.name]} (default: {field.default})"
-        parser.add_argument(f"--{field.name}", type=kind, default=field.default, metavar="N", help=description)
+    for name, (default, said) in about(TrainingOptions).items():
+        parser.add_argument(
+            f"--{name}", type=type(default), default=default, metavar="N", help=f"{said.help} (default: {default})"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains, writes model and report; returns the exit status."""
     with failures.before_work():
-        options = TrainingOptions(
-            **{field.name: getattr(args, field.name) for field in dataclasses.fields(TrainingOptions)}
-        )
+        options = TrainingOptions(**{name: getattr(args, name) for name in names(TrainingOptions)})
         python = trainer(args.trainer)
         reading = ReadOptions(text_column=args.text_column)
         sources = {side: _sources(getattr(args, side), reading) for side in (GOOD, BAD)}

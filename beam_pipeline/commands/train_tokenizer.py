@@ -28,12 +28,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", nargs="+", required=True, metavar="URI", help="files, folders, globs, s3:// prefixes"
     )
-    parser.add_argument("--output", default="tokenizer.json", metavar="FILE", help="where the tokenizer goes")
+    parser.add_argument(
+        "--output", default="tokenizer.json", metavar="FILE", help="where the tokenizer goes (default: %(default)s)"
+    )
     parser.add_argument("--vocab_size", type=int, required=True, metavar="N", help="number of token ids")
-    parser.add_argument("--special_token", nargs="+", default=["<|endoftext|>"], metavar="TOKEN", help="special tokens")
-    parser.add_argument("--fraction", type=float, default=1.0, metavar="F", help="share of the documents to train on")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another sample")
-    parser.add_argument("--text_column", default="text", metavar="NAME", help="column or field with the text")
+    parser.add_argument(
+        "--special_token",
+        nargs="+",
+        default=["<|endoftext|>"],
+        metavar="TOKEN",
+        help="special tokens (default: <|endoftext|>)",
+    )
+    parser.add_argument(
+        "--fraction",
+        type=float,
+        default=1.0,
+        metavar="F",
+        help="share of the documents to train on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="another seed, another sample (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--text_column",
+        default=ReadOptions.text_column,
+        metavar="NAME",
+        help="column or field with the text (default: %(default)s)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there already")
     group = parser.add_argument_group("normalization", "Give what the runs will have that use the tokenizer.")
     add_flags({"normalization": group}, NormalizationSettings)

@@ -17,7 +17,7 @@ from transforms.io.kept_columns import KeptColumn
 from transforms.io.lineage import Lineage
 from transforms.io.readers import ReadOptions, UnreadableSource
 from transforms.io.readers.archives import MEMBER, MEMBER_ROW
-from transforms.io.readers.warc import compression
+from transforms.io.readers.streams import compression_in
 from transforms.io.readers.warc_records import record_at
 
 _TEXTS, _NUMBERS = ("url", "date", pages.WARC_FILE), (pages.WARC_OFFSET, pages.WARC_LENGTH, pages.WARC_WITHIN)
@@ -66,7 +66,7 @@ def fetch(origin: dict[str, Any]) -> bytes:
         raise TextGone("--fetch: " + origin.get("origin", "the document isn't from a web archive"))
     uri, offset, within = (origin[name] for name in (pages.WARC_FILE, pages.WARC_OFFSET, pages.WARC_WITHIN))
     with storage.open_input(uri) as file:
-        found = record_at(uri, file, compression(file), offset, within)
+        found = record_at(uri, file, compression_in(file), offset, within)
     if found is None or found.headers.get("warc-record-id") != origin["record_id"]:
         raise TextGone(f"{uri}: there is no record {origin['record_id']} at byte {offset} any more")
     return found.head + found.block

@@ -22,8 +22,8 @@ _LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platst
 
 
 def is_own(spec: StepSpec) -> bool:
-    """Whether a step is the user's, not one that comes with the package."""
-    return spec.use not in BUILT_IN and spec.use.partition(":")[0].partition(".")[0] not in _OURS
+    """Whether a step is the user's: named by an import path, not by the name of one that comes with the package."""
+    return spec.use not in BUILT_IN
 
 
 def code_of(specs: Iterable[StepSpec]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from transforms.io.readers.common import UnreadableSource, Warn
 from transforms.io.readers.formats import is_record
 from transforms.io.readers.reader import FirstLook, Look, Reader, Rows
 from transforms.io.readers.rows import Row, batches_of, row_of
-from transforms.io.readers.streams import BOM, compression_of, decompress, whole_lines
+from transforms.io.readers.streams import BOM, compression_in, decompress, whole_lines
 
 DELIMITERS = (",", "\t", ";", "|")
 MOST_CELL_CHARACTERS = 1 << 27  # a quote that is left open would make one cell of the rest of the file
@@ -61,13 +61,10 @@ def _read(shard: Shard, file: BinaryIO, options: ReadOptions, keep: np.ndarray |
 
 def _rows(shard: Shard, file: BinaryIO, options: ReadOptions, warn: Warn) -> Iterator[Row]:
     uri = shard.source.uri
-    file.seek(0)
-    compression = compression_of(file.read(8))
-    file.seek(0)
     lines = (
         # What isn't UTF-8 becomes lone surrogates, which cost their own cell only.
         line.decode(errors="surrogateescape")
-        for lines in whole_lines(uri, decompress(uri, file, compression, warn))
+        for lines in whole_lines(uri, decompress(uri, file, compression_in(file), warn))
         for line in lines
     )
     header = next(lines, "").removeprefix("\ufeff")

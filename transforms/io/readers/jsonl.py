@@ -20,7 +20,7 @@ from transforms.io.readers.formats import refusal
 from transforms.io.readers.json_line import object_of, parse_line
 from transforms.io.readers.kept_values import KeptValues
 from transforms.io.readers.reader import FirstLook, Look, Piece, Reader
-from transforms.io.readers.streams import BOM, PIECE_BYTES, Compression, compression_of, without_blank
+from transforms.io.readers.streams import BOM, PIECE_BYTES, Compression, compression_in, without_blank
 
 SHOWN_BYTES = 60
 MAGIC_BYTES = 8
@@ -57,14 +57,9 @@ def _split(source: Source, file: BinaryIO, look: Look) -> list[Shard]:
 
 
 def _count(shard: Shard, file: BinaryIO) -> list[Piece]:
-    compression = _compression(file)
+    compression = compression_in(file)
     uri, size = shard.source.uri, shard.source.size
     return ranges.count(uri, file, compression, shard.begin, shard.end, SHARD_ROWS, size)
-
-
-def _compression(file: BinaryIO) -> Compression:
-    file.seek(0)
-    return compression_of(file.read(MAGIC_BYTES))
 
 
 def _first_look(source: Source, file: BinaryIO, look: Look) -> FirstLook:
@@ -104,7 +99,7 @@ def read_jsonl(
     """The lines of a source: see ``transforms.io.readers.read``."""
     if shard.rows == 0:
         return iter(())
-    compression = _compression(file)
+    compression = compression_in(file)
     if keep is None and shard.whole and compression != "plain":
         large = LARGE * options.shard_bytes
         if shard.source.size * COMPRESSED > large:

@@ -14,7 +14,7 @@ from transforms.io.readers.common import MAX_LINE_BYTES, UnreadableSource, Warn
 from transforms.io.readers.formats import is_record, refusal
 from transforms.io.readers.reader import FirstLook, Look, Reader, Rows
 from transforms.io.readers.rows import Row, batches_of, row_of
-from transforms.io.readers.streams import MAGIC_BYTES, compression_of, decompress, whole_lines
+from transforms.io.readers.streams import compression_in, decompress, whole_lines
 
 INFLATED = 3
 
@@ -47,10 +47,7 @@ def _row(data: bytes) -> Row:
 
 
 def _stream(shard: Shard, file: BinaryIO, warn: Warn) -> Iterator[bytes]:
-    file.seek(0)
-    compression = compression_of(file.read(MAGIC_BYTES))
-    file.seek(0)
-    return decompress(shard.source.uri, file, compression, warn)
+    return decompress(shard.source.uri, file, compression_in(file), warn)
 
 
 def _file(shard: Shard, file: BinaryIO, warn: Warn) -> Iterator[bytes]:

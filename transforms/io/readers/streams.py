@@ -44,6 +44,14 @@ def compression_of(head: bytes) -> Compression:
     return "zstd" if skippable or head.startswith(ZSTD_MAGIC) else "plain"
 
 
+def compression_in(file: BinaryIO) -> Compression:
+    """How an open file is compressed, by its first bytes; it is read from its beginning then."""
+    file.seek(0)
+    compression = compression_of(file.read(MAGIC_BYTES))
+    file.seek(0)
+    return compression
+
+
 def beginning(head: bytes, compression: Compression, most: int) -> bytes:
     """The beginning of what is compressed in a file that begins so; damage is left to those who read on."""
     if compression == "plain":

@@ -14,7 +14,7 @@ from transforms.io.read_options import ReadOptions
 from transforms.io.readers.common import Warn
 from transforms.io.readers.reader import FirstLook, Look, Reader, Rows
 from transforms.io.readers.rows import Row, batches_of, row_of
-from transforms.io.readers.streams import Compression, compression_of
+from transforms.io.readers.streams import compression_in
 from transforms.io.readers.warc_records import BROKEN, CUT_SHORT, TOO_LARGE, Record, records
 from transforms.kernels.web.page import page_of
 
@@ -61,15 +61,9 @@ def _rows(shard: Shard, file: BinaryIO, keep: np.ndarray | None) -> Iterator[Row
     if shard.rows == 0:
         return
     skipped = Row(None, None, outcomes.NOT_A_PAGE)
-    for number, record in enumerate(records(shard.source.uri, file, compression(file))):
+    for number, record in enumerate(records(shard.source.uri, file, compression_in(file))):
         wanted = keep is None or (number < len(keep) and bool(keep[number]))
         yield row_of_record(record) if wanted else skipped
-
-
-def compression(file: BinaryIO) -> Compression:
-    """How a WARC file is compressed."""
-    file.seek(0)
-    return compression_of(file.read(8))
 
 
 def row_of_record(record: Record) -> Row:
