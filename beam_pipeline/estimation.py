@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from beam_pipeline import preflight
+from beam_pipeline.document_estimate import spread
 from beam_pipeline.planned_sources import list_sources
 from beam_pipeline.prices import cost_summary
 from beam_pipeline.sampled_passes import SampledPasses
@@ -34,8 +35,8 @@ SOURCES_SPLIT = 500
 """Sources whose footers are read; of more, so many spread evenly, the others taken to be like them byte for byte."""
 PLACES_READ = 64
 """Row groups at the least from which the sample comes: many places say more than many documents of one place."""
-JSONL_BATCHES = 2
-"""Batches of 16 MiB of text that are read of a JSON Lines source, where nothing says how many lines it has."""
+UNCOUNTED_BATCHES = 2
+"""Batches of 16 MiB of text that are read where nothing says how many rows there are, as in JSON Lines."""
 PASS2_CPU_SECONDS = 9e-6
 """CPU time of a document in pass 2, splitting and the audit, as measured on data/corpus."""
 FETCH_BYTES = PART_BYTES = 16 * 2**20
@@ -43,17 +44,15 @@ ONE_PUT_BYTES = 64 * 2**20
 GETS_OF_A_SHARD = 16
 """Looking whether it's done (1), footers (2), and reading its fingerprints in pass 2, to decide and for the audit."""
 
-Item = TypeVar("Item")
-
 
 @dataclasses.dataclass
 class _Seen:
-    """What was read: rows and bytes of text of all of it, and rows and stored bytes of the JSON Lines in it."""
+    """Rows and bytes of text of all that was read; rows and stored bytes of the shards in it that aren't counted."""
 
     rows: int = 0
     text_bytes: int = 0
-    jsonl_rows: int = 0
-    jsonl_stored: float = 0.0
+    uncounted_rows: int = 0
+    uncounted_stored: float = 0.0
 
 
 def estimate(settings: Settings) -> dict[str, Any]:
@@ -65,11 +64,11 @@ def estimate(settings: Settings) -> dict[str, Any]:
     sources = list_sources(settings)
     preflight.check_languages(settings, PinnedFile.pin(settings.language_model))
     kept = preflight.check_columns(sources, settings.first_reading(), settings.named_id_column())
-    looked_at = _spread(sources, SOURCES_SPLIT)
+    looked_at = spread(sources, SOURCES_SPLIT)
     scale = sum(source.size for source in sources) / max(1, sum(source.size for source in looked_at))
     row_groups = dataclasses.replace(settings.reading(), shard_bytes=1)
     places = [place for source in looked_at for place in split(source, row_groups) if not place.error]
-    chosen = _spread(places, max(PLACES_READ, math.ceil(settings.plan_fraction * len(places))))
+    chosen = spread(places, max(PLACES_READ, math.ceil(settings.plan_fraction * len(places))))
     share = min(1.0, settings.plan_fraction * len(places) / max(1, len(chosen)))
 
     seen = _Seen()
@@ -82,7 +81,7 @@ def estimate(settings: Settings) -> dict[str, Any]:
 
     rows = sum(place.rows for place in places if place.rows > 0)
     stored = {place.source.number: place.source.size for place in places if place.rows < 0}
-    rows += round(seen.jsonl_rows * sum(stored.values()) / seen.jsonl_stored) if seen.jsonl_stored else 0
+    rows += round(seen.uncounted_rows * sum(stored.values()) / seen.uncounted_stored) if seen.uncounted_stored else 0
     documents = round(rows * scale)
     text_bytes = documents * seen.text_bytes / max(1, seen.rows)
     of_sample = text_bytes / max(1, sample.text_bytes)
@@ -126,7 +125,7 @@ def _sample(
         before = storage.current().bytes_read
         batches = read(place, options)
         done = 0
-        while place.rows >= 0 or done < JSONL_BATCHES:
+        while place.rows >= 0 or done < UNCOUNTED_BATCHES:
             try:
                 with spending(costs, "Read"):
                     batch = next(batches, None)
@@ -138,10 +137,10 @@ def _sample(
             seen.rows += batch.num_rows
             seen.text_bytes += int(string_lengths(batch["text"]).sum())
             if place.rows < 0:
-                seen.jsonl_rows += batch.num_rows
+                seen.uncounted_rows += batch.num_rows
             yield batch.take(pa.array(_rows(batch.num_rows, share, chance)))
         if place.rows < 0:
-            seen.jsonl_stored += min(storage.current().bytes_read - before, place.source.size)
+            seen.uncounted_stored += min(storage.current().bytes_read - before, place.source.size)
 
 
 def _rows(rows: int, share: float, chance: np.random.Generator) -> np.ndarray:
@@ -163,10 +162,3 @@ def _requests(settings: Settings, sources: Sequence[Source], shards: int, stored
         requests["put"] += 2 + 2 * shards * (1 if of_object <= ONE_PUT_BYTES else 2 + math.ceil(of_object / PART_BYTES))
         requests["get"] += GETS_OF_A_SHARD * shards
     return requests
-
-
-def _spread(items: Sequence[Item], most: int) -> list[Item]:
-    """At most so many items, spread evenly."""
-    if len(items) <= most:
-        return list(items)
-    return [items[i * len(items) // most] for i in range(most)]
