@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,16 +45,6 @@ def go_module(folder: Path, module: str, version: str) -> None:
 def go_build(folder: Path, target: Path, *packages: str, linker_flags: str = "-s -w") -> None:
     """Builds programs of the module in a folder, static; several into a folder."""
     call(["go", "build", "-trimpath", "-ldflags", linker_flags, "-o", str(target), *packages], folder)
-
-
-def environment(name: str, *requirements: str) -> str:
-    """The interpreter of an environment of its own, for libraries that don't go beside the project's."""
-
-    def make(folder: Path) -> None:
-        call([sys.executable, "-m", "venv", str(folder)], folder)
-        call([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements], folder)
-
-    return str(made(cache() / name, make) / "bin" / "python")
 
 
 def trainer() -> str:
