@@ -128,6 +128,16 @@ def test_invalid_documents_stay_so_and_fingerprints_that_are_known_are_used() ->
     assert found == [names[EMPTY_TEXT], names[NO_TOKENS], "middle", ""]
 
 
+def test_each_document_keeps_its_own_of_the_reasons_of_a_step() -> None:
+    """The codes of the two runs differ: the new recipe has a reason before those of the filter."""
+    many = {"use": "tests.example_steps:ManyReasons"}
+    names = ["reason_7", "reason_99", "reason_0", "reason_7", "reason_42"]
+    rows = [{"reason": name} for name in names]
+    after = recipe(rule("language == 'en'", "other"), many)
+    assert reasons(*decide(recipe(many), after, rows)) == names
+    assert reasons(*decide(recipe(many), after, [{"reason": "reason_3", "language": "de"}, *rows])) == ["other", *names]
+
+
 def test_a_rule_on_the_text_and_own_steps() -> None:
     assert not is_decidable(StepSpec.model_validate(rule("length(text) > 3")).load())
     assert is_decidable(StepSpec.model_validate(rule("words > 3")).load())

@@ -70,16 +70,17 @@ def decided_table(
     present = np.zeros(rows, np.bool_)
     present[found] = True
     witness_sources, witness_rows = fingerprints.documents(shard_outcomes.duplicates["witness"])
-    runs = [fingerprints.run_of(number) for number in witness_sources.tolist()]
+    witness_numbers, which_witness = np.unique(witness_sources, return_inverse=True)
+    runs = [fingerprints.run_of(number) for number in witness_numbers.tolist()]
     uris = [
         _source_uris(run.sources_uri)[number - run.first_source]
-        for run, number in zip(runs, witness_sources.tolist(), strict=True)
+        for run, number in zip(runs, witness_numbers.tolist(), strict=True)
     ]
 
-    def spread(values: np.ndarray | list[str], kind: pa.DataType) -> pa.Array:
-        """Values of the duplicates at their rows, null elsewhere."""
+    def spread(values: np.ndarray | list[str], kind: pa.DataType, which: np.ndarray | None = None) -> pa.Array:
+        """Values of the duplicates, or those that are theirs of some, at their rows, null elsewhere."""
         at = np.zeros(rows, np.int64)
-        at[found] = np.arange(len(found))
+        at[found] = np.arange(len(found)) if which is None else which
         return pa.array(values, kind).take(pa.array(at, mask=~present))
 
     numbers, source_rows = places_of(shard_outcomes.shard, shard_outcomes.census, np.arange(rows))
@@ -97,8 +98,8 @@ def decided_table(
         labels([outcome for outcome, _ in named]),
         labels([reason for _, reason in named]),
         pa.array(shard_outcomes.cluster_sizes, pa.uint32()),
-        spread([run.run for run in runs], pa.string()).dictionary_encode(),
-        spread(uris, pa.string()).dictionary_encode(),
+        spread([run.run for run in runs], pa.string(), which_witness).dictionary_encode(),
+        spread(uris, pa.string(), which_witness).dictionary_encode(),
         spread(witness_rows, pa.uint32()),
         spread(shard_outcomes.duplicates["similarity"], pa.float32()),
         pa.array(has_tokens),

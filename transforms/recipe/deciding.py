@@ -134,7 +134,8 @@ class DecideRules:
     def _recoded(self, old: np.ndarray, step: Step) -> np.ndarray:
         """The codes that the reasons of a step have in the new run."""
         table = self.outcomes_before.table
-        return np.array([self.outcomes.code(table[code][1]) for code in old.tolist()], np.uint16)
+        codes, which = np.unique(old, return_inverse=True)
+        return np.array([self.outcomes.code(table[code][1]) for code in codes.tolist()], np.uint16)[which]
 
 
 def _shown(step: Step, stored: pa.Table) -> pa.RecordBatch:

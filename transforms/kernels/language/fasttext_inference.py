@@ -3,8 +3,8 @@
 Follows ``Dictionary::getLine`` and ``Loss::predict`` of https://github.com/facebookresearch/fastText. One thing is
 done in another order: the rows of one word are added up first, then the words of the text, because the sums of words
 are cached. Float additions are in the same order whether or not a word was found in the cache, so a text's
-probability depends on nothing but the text. It differs from the library's by rounding: by 1e-5 at most
-over 63,552 real texts.
+probability depends on nothing but the text. It differs from the library's by rounding: by 1.2e-5 at most where it
+was measured, on a sample of real texts (three batches).
 """
 
 from __future__ import annotations
