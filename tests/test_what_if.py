@@ -18,6 +18,9 @@ from psycopg.rows import dict_row
 from beam_pipeline import embedded_postgres
 from beam_pipeline import what_if as module
 from beam_pipeline.finished_runs import NotUsable, finished_run
+from beam_pipeline.lineage.totals import Amount
+from beam_pipeline.what_if_answers import Answer, Stays
+from beam_pipeline.what_if_sample import Looked, estimated
 from tests import runs
 from tests.conftest import SHARDS
 from transforms.io.fingerprint_objects import PARENT, read_fingerprints
@@ -175,3 +178,81 @@ def test_fingerprints_come_from_the_parent_where_an_object_refers_to_one(tmp_pat
     assert raw["content_hash"].to_pylist() == [b"a" * 16, b"b" * 16, b"c" * 16]
     with pytest.raises(KeyError, match="has no column 'nothing'"):
         read_fingerprints(str(tmp_path / "child"), ["nothing"])
+
+
+def test_a_sample_of_the_shards_says_how_far_off_it_may_be(scored: Path) -> None:
+    [exact] = runs.ask("what-if", "--run", scored, "--before_duplicates", EXPRESSIONS[0])
+    [found] = runs.ask("what-if", "--run", scored, "--sample", 0.6, EXPRESSIONS[0])
+    assert "standard_errors" not in exact
+    errors = found["standard_errors"]["passing"]
+    assert found["total"]["passing"]["documents"] != exact["total"]["passing"]["documents"]  # it has looked at fewer
+    for name in ("documents", "bytes"):
+        off = abs(found["total"]["passing"][name] - exact["total"]["passing"][name])
+        assert errors[name] > 0 and off <= 5 * errors[name], name
+    [again] = runs.ask("what-if", "--run", scored, "--sample", 0.6, EXPRESSIONS[0])
+    assert again == found
+    [whole] = runs.ask("what-if", "--run", scored, "--sample", 1, "--before_duplicates", EXPRESSIONS[0])
+    assert whole == exact
+
+
+def test_a_sample_of_a_run_with_few_shards_is_all_of_it(tmp_path: Path) -> None:
+    """Of one shard no error can be told."""
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.jsonl").write_text("".join(json.dumps({"text": f"a text {n}"}) + "\n" for n in range(9)))
+    runs.run(tmp_path / "texts", tmp_path / "out", "--direct_num_workers", 1, "--filters", "text_statistics")
+    [answer] = module.what_if(finished_run(str(tmp_path / "out")), ["words >= 1"], sample=0.01)
+    assert (answer.total.passing.documents, answer.errors) == (9, None)
+
+
+@pytest.mark.parametrize("share", ["0", "-0.5", "1.5", "nan"])
+def test_a_sample_that_is_no_share_is_refused(scored: Path, share: str) -> None:
+    with pytest.raises(NotUsable, match=f"sample: {share} isn't a share: give a number above 0 and at most 1"):
+        module.what_if(finished_run(str(scored)), ["words > 1"], sample=float(share))
+
+
+def test_standard_errors_are_as_far_as_samples_are_off() -> None:
+    """Of many samples: the error that is told is how far they are off, for each number."""
+    random = np.random.default_rng(5)
+    rows = random.integers(50, 400, 40)
+    passing = random.binomial(rows, random.uniform(0.2, 0.6, 40))
+    stays = [Stays(Amount(int(count)), Amount(int(count) // 2, 7 * int(count), int(count))) for count in passing]
+    true = sum(stays, Stays())
+    off, errors = [], []
+    for _ in range(400):
+        chosen = random.choice(40, 10, replace=False)
+        total = sum((stays[i] for i in chosen), Stays())
+        looked = [Looked(int(rows[i]), [stays[i]]) for i in chosen]
+        [answer] = estimated([Answer("x", {"en": total})], looked, 40, int(rows.sum()))
+        assert answer.errors is not None
+        off.append(answer.total.passing.documents - true.passing.documents)
+        off.append((answer.total.kept.bytes - true.kept.bytes) / 7)
+        errors += [answer.errors.passing.documents, answer.errors.kept.bytes / 7]
+    assert np.mean(errors) == pytest.approx(np.std(off), rel=0.25)
+    assert abs(np.mean(off)) < np.std(off) / 5
+    with pytest.raises(NotUsable, match="the 2 of 9 shards that it has are empty"):
+        estimated([Answer("x", {})], [Looked(0, [Stays()])] * 2, 9, 500)
+
+
+def test_errors_of_several_runs_are_added_as_those_of_independent_samples() -> None:
+    exact, one, other = (
+        Answer("x", {}, errors) for errors in (None, Stays(Amount(3, 30)), Stays(Amount(4, 40), Amount(5)))
+    )
+    assert (exact + one + other).errors == Stays(Amount(5, 50), Amount(5))
+    assert (exact + exact).errors is None
+
+
+def test_by_domain(tmp_path: Path) -> None:
+    urls = ["https://a.example.co.uk/x", None, "http://example.co.uk", "https://b.org/", "https://A.b.org/y", "x y"]
+    rows = [{"text": "word " * (10 + 5 * number), "url": url} for number, url in enumerate(urls)]
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ("--direct_num_workers", 1, "--filters", "text_statistics")
+    runs.run(tmp_path / "texts", tmp_path / "out", *flags, "--keep_columns", "url")
+    [answer] = runs.ask("what-if", "--run", tmp_path / "out", "--by", "domain", "--before_duplicates", "words >= 15")
+    counts = {name: stays["passing"]["documents"] for name, stays in answer["by_domain"].items()}
+    assert counts == {"": 1, "b.org": 2, "example.co.uk": 1, "x y": 1}
+
+
+def test_domains_of_a_run_without_urls_are_refused(scored: Path) -> None:
+    with pytest.raises(NotUsable, match="`domain` needs the URLs: a run with --keep_columns url has them"):
+        module.what_if(finished_run(str(scored)), ["words > 1"], "domain")

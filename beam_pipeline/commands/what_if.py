@@ -20,7 +20,8 @@ from beam_pipeline.commands.lineage_arguments import add_dsn_and_json, locate, o
 from beam_pipeline.commands.terminal import stdout
 from beam_pipeline.finished_runs import finished_run
 from beam_pipeline.lineage.witnesses import witnesses_of
-from beam_pipeline.what_if import Answer, Stays, what_if
+from beam_pipeline.what_if import what_if
+from beam_pipeline.what_if_answers import Answer, Stays
 
 SHOWN = 20
 """Groups in a table; --json has all."""
@@ -33,7 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--corpus", metavar="URI", help="all finished runs of a corpus")
     parser.add_argument("expressions", nargs="+", metavar="EXPRESSION", help="a condition, such as 'words >= 100'")
     parser.add_argument(
-        "--by", metavar="COLUMN", default="language", help="count by this column of strings (default: language)"
+        "--by",
+        metavar="COLUMN",
+        default="language",
+        help="count by this column of strings (default: language), or `domain`: by the registered domain of `url`",
+    )
+    parser.add_argument(
+        "--sample",
+        metavar="SHARE",
+        type=float,
+        default=1.0,
+        help="look at this share of the shards only, such as 0.05, with the totals' standard errors; asks no database",
     )
     parser.add_argument(
         "--before_duplicates",
@@ -58,15 +69,15 @@ def run(args: argparse.Namespace) -> int:
         print_json([_as_json(answer, args.by) for answer in answers])
     else:
         for answer in answers:
-            _show(answer, args.by, not args.before_duplicates)
+            _show(answer, args.by, not (args.before_duplicates or args.sample < 1))
     return 0
 
 
 def _answers(output: str, dsn: str, args: argparse.Namespace) -> list[Answer]:
     """What would stay of one run."""
     run = finished_run(output)
-    count = functools.partial(what_if, run, args.expressions, args.by)
-    if args.before_duplicates:
+    count = functools.partial(what_if, run, args.expressions, args.by, sample=args.sample)
+    if args.before_duplicates or args.sample < 1:
         return count()
     dsn, run_id = locate(run.output, None, dsn)
     with opened(dsn) as lineage:
@@ -75,7 +86,8 @@ def _answers(output: str, dsn: str, args: argparse.Namespace) -> list[Answer]:
 
 def _as_json(answer: Answer, by: str) -> dict[str, Any]:
     groups = {name: dataclasses.asdict(stays) for name, stays in answer.groups.items()}
-    return {"expression": answer.expression, "total": dataclasses.asdict(answer.total), f"by_{by}": groups}
+    found = {"expression": answer.expression, "total": dataclasses.asdict(answer.total), f"by_{by}": groups}
+    return found if answer.errors is None else found | {"standard_errors": dataclasses.asdict(answer.errors)}
 
 
 def _show(answer: Answer, by: str, duplicates: bool) -> None:
@@ -94,6 +106,8 @@ def _show(answer: Answer, by: str, duplicates: bool) -> None:
         table.add_row(f"{len(largest) - SHOWN:,} more", *_cells(rest, duplicates))
     table.add_section()
     table.add_row("all", *_cells(answer.total, duplicates))
+    if answer.errors is not None:
+        table.add_row("standard error", *_cells(answer.errors, duplicates))
     stdout().print(table)
 
 
