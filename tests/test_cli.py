@@ -10,7 +10,16 @@ import pytest
 from beam_pipeline import cli, commands
 from tests import runs
 
-SHARED = {"trial_tables", "corpus_arguments", "documents", "lineage_arguments", "export_questions", "told_products"}
+SHARED = {
+    "decided_again",
+    "terminal",
+    "trial_tables",
+    "corpus_arguments",
+    "documents",
+    "lineage_arguments",
+    "export_questions",
+    "told_products",
+}
 """Modules of `beam_pipeline.commands` that hold what several commands need."""
 
 
