@@ -16,21 +16,25 @@ def summary(uri: str, min_similarity: float, near_duplicates: int) -> dict[str, 
 
     A removal is right if the two texts' true similarity is at least ``min_similarity`` less the margin, four standard
     errors of the default signature. A near miss is a duplicate that stayed if its true similarity reaches
-    ``min_similarity``. Both shares come with their 95 % confidence interval (Wilson).
+    ``min_similarity``. Both shares come with their 95 % confidence interval (Wilson). How much of what was removed its
+    witness has is ``contained``, the other way round ``contains``: shares of shingles.
 
     Args:
       near_duplicates: how many the run has removed, of which the audit is a sample.
     """
     with opened(uri) as file:
-        table = pq.read_table(file, columns=["removed", "true_similarity"])
+        table = pq.read_table(file, columns=["removed", "true_similarity", "contained", "contains"])
     removed = table["removed"].to_numpy().astype(bool)
     similarity = table["true_similarity"].to_numpy()
+    contained, contains = table["contained"].to_numpy(), table["contains"].to_numpy()
     lowest = round(min_similarity - MARGIN, 6)
     return {
         "min_similarity": min_similarity,
         "removed": {
             "near_duplicates": near_duplicates,
             "true_similarity": _spread(similarity[removed]),
+            "contained": _spread(contained[removed]),
+            "contains": _spread(contains[removed]),
             "right_from": lowest,
             **_share("precision", similarity[removed] >= lowest),
         },

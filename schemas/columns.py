@@ -109,6 +109,8 @@ AUDIT = pa.schema(
         pa.field("witness_row", pa.uint32()),
         pa.field("similarity", pa.float32()),  # as pass 2 had it
         pa.field("true_similarity", pa.float64()),  # Jaccard similarity of the two texts' sets of shingles
+        pa.field("contained", pa.float64()),  # the share of the document's shingles that the witness has
+        pa.field("contains", pa.float64()),  # the share of the witness's shingles that the document has
     ]
 )
 

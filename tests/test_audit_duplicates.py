@@ -34,6 +34,8 @@ def test_its_similarities_are_those_of_the_texts(finished: Path, corpus: Path) -
             )
         )
         assert row["true_similarity"] == pytest.approx(len(a & b) / len(a | b))
+        assert row["contained"] == pytest.approx(len(a & b) / len(a))
+        assert row["contains"] == pytest.approx(len(a & b) / len(b))
         assert (row["similarity"] >= 0.8 - 1e-6) == row["removed"]
 
 
@@ -56,6 +58,10 @@ def test_it_samples_what_the_lineage_says_was_removed(finished: Path) -> None:
 def test_the_manifest_has_the_precision_with_its_interval(finished: Path) -> None:
     said = runs.manifest(finished)["deduplication_audit"]
     removed = said["removed"]
+    table = pq.read_table(finished / "deduplication_audit.parquet")
+    rows = table.filter(table["removed"])
+    for name in ("true_similarity", "contained", "contains"):
+        assert removed[name]["median"] == round(float(np.median(rows[name].to_numpy())), 4)
     assert removed["near_duplicates"] == runs.manifest(finished)["counts"]["dropped"]["near_duplicate"]
     assert removed["sampled"] == min(200, removed["near_duplicates"])
     assert removed["precision"] == 1
@@ -81,6 +87,8 @@ def test_texts_are_compared_as_they_were_edited(tmp_path: Path) -> None:
     for row in rows:
         a, b = (shingles_reference(bodies[row[name]], MinHash()) for name in ("source_row", "witness_row"))
         assert row["true_similarity"] == pytest.approx(len(a & b) / len(a | b))
+        assert row["contained"] == pytest.approx(len(a & b) / len(a))
+        assert row["contains"] == pytest.approx(len(a & b) / len(b))
 
 
 def test_pairs_are_compared_one_by_one_in_few_groups(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,9 +103,9 @@ def test_pairs_are_compared_one_by_one_in_few_groups(monkeypatch: pytest.MonkeyP
             for number, part in auditing.in_ranges(hashes):
                 parts[audit.key_of(pair, number)].append((pair, side, part.tobytes()))
         a, b = (set(hashes.tolist()) for hashes in texts)
-        expected.append(len(a & b) / max(1, len(a | b)))
+        expected.append([len(a & b) / max(1, len(of)) for of in (a | b, a, b)])
     assert len(parts) <= 256
     counted = [audit.compare((key, [each[at] for at in random.permutation(len(each))])) for key, each in parts.items()]
-    assert audit.true_similarities(counted, pairs).tolist() == expected
+    assert audit.likenesses(counted, pairs).T.tolist() == expected
     with pytest.raises(ValueError, match="of 51 pairs of the audit's sample, 1 weren't read"):
-        audit.true_similarities(counted, pairs + 1)
+        audit.likenesses(counted, pairs + 1)

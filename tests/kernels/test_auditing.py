@@ -55,9 +55,9 @@ def test_true_similarity_over_the_documented_shingles():
     texts = ["a b c d e f", "A,b c\u200b d e g", "東京都に行く", ""]
     shingles = list(auditing.hashed_shingles(normalize(pa.array(texts)), MinHash()))
     assert [len(found) for found in shingles] == [2, 2, 2, 0]
-    assert auditing.common_and_union(shingles[0], shingles[1]) == (1, 3)
-    assert auditing.common_and_union(shingles[2], shingles[2]) == (2, 2)
-    assert auditing.common_and_union(shingles[3], shingles[3]) == (0, 0)
+    assert auditing.common_and_sizes(shingles[0], shingles[1]) == (1, 2, 2)
+    assert auditing.common_and_sizes(shingles[2], shingles[2]) == (2, 2, 2)
+    assert auditing.common_and_sizes(shingles[3], shingles[3]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("count", [0, 1, 40, 500_000])

@@ -34,7 +34,7 @@ from transforms.kernels.text.normalization import Normalization, normalize
 Wanted = tuple[int, tuple[int, int, int]]  # number of a shard's source, (row, pair, side), as pass 2 names documents
 ToRead = tuple[Shard, list[tuple[int, int, int]]]  # a shard, (row, pair, side) of its documents in the sample
 Shingled = tuple[tuple[int, int], tuple[int, int, bytes]]  # (group, range), (pair, side, hashed shingles in that range)
-Counted = list[tuple[int, int, int]]  # of some pairs: number, shingles in common and together in one range
+Counted = list[tuple[int, int, int, int]]  # of some pairs: number, shingles in common, and of either side, in one range
 GROUPS = 16
 """Of pairs: those of a group are compared together, range by range.
 
@@ -112,30 +112,35 @@ def key_of(pair: int, number: int) -> tuple[int, int]:
 
 
 def compare(item: tuple[tuple[int, int], Iterable[tuple[int, int, bytes]]]) -> Counted:
-    """Of every pair of a group, how many shingles it has in common and together, in a range."""
+    """Of every pair of a group, how many shingles it has in common, and of either side, in a range."""
     sides: dict[int, tuple[list[bytes], list[bytes]]] = {}
     for pair, side, part in item[1]:
         sides.setdefault(pair, ([], []))[side].append(part)
     return [
-        (pair, *auditing.common_and_union(*(np.frombuffer(b"".join(parts), "<u8") for parts in of_pair)))
+        (pair, *auditing.common_and_sizes(*(np.frombuffer(b"".join(parts), "<u8") for parts in of_pair)))
         for pair, of_pair in sides.items()
     ]
 
 
-def true_similarities(counted: Iterable[Counted], pairs: int) -> np.ndarray:
-    """The Jaccard similarity of each pair from what its ranges have in common and together; 0 without shingles.
+def likenesses(counted: Iterable[Counted], pairs: int) -> np.ndarray:
+    """How alike the texts of each pair are, by all their shingles; 0 without shingles.
+
+    Returns:
+      float64 (3, pairs): the Jaccard similarity, the share of the document's shingles that the witness has, and the
+      share of the witness's that the document has.
 
     Raises:
       ValueError: nothing was read of some pair.
     """
-    sums, read = np.zeros((pairs, 2), np.int64), np.zeros(pairs, np.bool_)
+    sums, read = np.zeros((pairs, 3), np.int64), np.zeros(pairs, np.bool_)
     for of_range in counted:
-        for pair, common, union in of_range:
-            sums[pair] += common, union
+        for pair, *sizes in of_range:
+            sums[pair] += sizes
             read[pair] = True
     if not read.all():
         raise ValueError(f"of {pairs} pairs of the audit's sample, {np.count_nonzero(~read)} weren't read")
-    return sums[:, 0] / np.maximum(1, sums[:, 1])
+    common, of_document, of_witness = sums.T
+    return common / np.maximum(1, [of_document + of_witness - common, of_document, of_witness])
 
 
 def write_audit(item: tuple[None, dict[str, Iterable]], uri: str, fingerprints: StoredFingerprints) -> None:
@@ -145,7 +150,7 @@ def write_audit(item: tuple[None, dict[str, Iterable]], uri: str, fingerprints: 
     columns = [pairs["removed"] != 0]
     for name in ("document", "witness"):
         columns.extend(fingerprints.documents(pairs[name]))
-    columns += [pairs["similarity"], true_similarities(joined["counted"], len(pairs))]
+    columns += [pairs["similarity"], *likenesses(joined["counted"], len(pairs))]
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, AUDIT, strict=True)], schema=AUDIT)
     with storage.open_output(uri) as file:
         pq.write_table(table, file, compression="zstd")

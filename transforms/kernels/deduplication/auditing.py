@@ -79,12 +79,11 @@ def in_ranges(hashes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
             yield number, part[start : start + HASHES_AT_ONCE]
 
 
-def common_and_union(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
-    """Sizes of the intersection and the union of two sets given as distinct values."""
+def common_and_sizes(a: np.ndarray, b: np.ndarray) -> tuple[int, int, int]:
+    """Sizes of the intersection of two sets given as distinct values, and of each of them."""
     together = np.concatenate([a, b])
     together.sort()
-    common = int(np.count_nonzero(together[1:] == together[:-1]))
-    return common, len(together) - common
+    return int(np.count_nonzero(together[1:] == together[:-1])), len(a), len(b)
 
 
 def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
