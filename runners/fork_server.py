@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import errno
 import gc
 import importlib
 import logging
@@ -36,10 +37,11 @@ NEEDED = ("apache_beam.runners.worker.sdk_worker_main", "transforms.warm_up")
 WORKER_NAME, SERVER_NAME = b"beam-worker", b"beam-fork"
 """What ``ps -o comm`` shows; the command line is that of the process that was forked."""
 NUMBER = struct.Struct("<q")
-"""How process ids, exit statuses and lengths are sent."""
+"""How process ids, exit statuses and lengths are sent; instead of a process id, an error's number, negative."""
 
 _LINUX = sys.platform.startswith("linux")
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def import_needed() -> None:
@@ -87,9 +89,11 @@ class _Serving:
         os.set_blocking(self._told, False)
 
     def serve(self) -> NoReturn:
-        """Answers requests."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends when its client does
+        """Answers requests. It ends when its client does; SIGTERM makes it look for that at once."""
+        self._ignored = [number for number in _TOLD if signal.getsignal(number) == signal.SIG_IGN]  # as by nohup
+        for number in _TOLD:
             signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self._end_without_client())
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
         self._selector.register(self._control, selectors.EVENT_READ, self._take)
@@ -102,6 +106,8 @@ class _Serving:
         message, descriptors, _, _ = socket.recv_fds(self._control, 1, 3)
         if not message:
             self._end()
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
         channel, *streams = descriptors
         self._answer(socket.socket(fileno=channel), streams)
         for descriptor in streams:
@@ -125,6 +131,9 @@ class _Serving:
                     channel.close()
                 case "start", asked:
                     self._start(channel, streams, **asked)
+        except OSError as error:  # no process to be had, or no folder
+            with channel, contextlib.suppress(OSError):
+                channel.sendall(NUMBER.pack(-(error.errno or errno.EIO)))
         except Exception:  # noqa: BLE001 - the next one may be started
             traceback.print_exc()
             channel.close()
@@ -137,27 +146,28 @@ class _Serving:
             gc.freeze()  # pages with objects that no collection visits stay shared
             server = os.getpid()
             _prctl(_PR_SET_NAME, WORKER_NAME)  # a copy has it from its first moment on
-            pid = os.fork()
-            if not pid:
-                channel.close()
-                for descriptor, stream in zip((os.open(os.devnull, os.O_RDONLY), *streams), (0, 1, 2), strict=True):
-                    os.dup2(descriptor, stream)
-                self._become_worker(server, environment, quiet)
-            _prctl(_PR_SET_NAME, SERVER_NAME)
+            try:
+                pid = os.fork()
+                if not pid:
+                    self._become_worker(server, channel, streams, environment, quiet)
+            finally:
+                _prctl(_PR_SET_NAME, SERVER_NAME)
         else:
             command = module_command("runners.worker_main", *(["--quiet"] if quiet else []))
             into = [
                 (os.POSIX_SPAWN_DUP2, descriptor, stream) for descriptor, stream in zip(streams, (1, 2), strict=True)
             ]
-            default = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            default = [number for number in _TOLD if number not in self._ignored]
             pid = os.posix_spawn(command[0], command, environment, file_actions=into, setsigdef=default)
         self._workers[pid] = channel
-        self._selector.register(channel, selectors.EVENT_READ, lambda: self._signal(pid))
-        channel.sendall(NUMBER.pack(pid))
+        self._selector.register(channel, selectors.EVENT_READ, lambda: self._signal(pid, channel))
+        with contextlib.suppress(OSError):  # if there is no owner any more, that is the next thing to be read
+            channel.sendall(NUMBER.pack(pid))
 
-    def _signal(self, pid: int) -> None:
+    def _signal(self, pid: int, channel: socket.socket) -> None:
         """Sends a worker what its owner wants; if there is no owner any more, that it is to end."""
-        channel = self._workers[pid]
+        if self._workers.get(pid) is not channel:  # what was asked and its end were found at the same moment
+            return
         try:
             numbers = channel.recv(64)
         except ConnectionResetError:
@@ -179,23 +189,45 @@ class _Serving:
             with channel, contextlib.suppress(OSError):
                 channel.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
+    def _end_without_client(self) -> None:
+        """Whatever is being done, such as loading."""
+        try:
+            ended = not self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        if ended:
+            self._end()
+
     def _end(self) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
         for pid in self._workers:
             os.waitpid(pid, 0)
         os._exit(0)
 
-    def _become_worker(self, server: int, environment: dict[str, str], quiet: bool) -> NoReturn:
-        """Does a worker's work in a copy of the server, and ends as an interpreter does."""
+    def _become_worker(
+        self, server: int, channel: socket.socket, streams: list[int], environment: dict[str, str], quiet: bool
+    ) -> NoReturn:
+        """Does a worker's work in a copy of the server, and ends as an interpreter does.
+
+        Args:
+          channel: the server's end of the worker's.
+          streams: what are to be stdout and stderr.
+        """
         status = 1
         try:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != server:
                 os._exit(1)
+            channel.close()
             self._leave_server()
+            for descriptor, stream in zip((os.open(os.devnull, os.O_RDONLY), *streams), (0, 1, 2), strict=True):
+                os.dup2(descriptor, stream)
             os.environ.clear()
             os.environ.update(environment)
+            if "numpy.random" in sys.modules:  # Python's own generator sees to it by itself
+                sys.modules["numpy.random"].seed()
             worker_main.work(quiet)
             status = 0
         except BaseException:  # noqa: BLE001 - as the end of Python does
@@ -212,9 +244,9 @@ class _Serving:
         """Undoes what the server has set up, and the process before it: handlers of signals, of logs, and at exit."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+        for number in _TOLD:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, signal.SIG_IGN if number in self._ignored else default)
         self._selector.close()
         self._control.close()
         os.close(self._ended)

@@ -88,15 +88,17 @@ def fork_early() -> None:
     with _lock:
         if _server is not None or not has_one_thread():
             return
+        _open_streams()
         ours, theirs = socket.socketpair()
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         pid = os.fork()
         if not pid:
             ours.close()
             serve(theirs)
         theirs.close()
-        _server = _Server(ours, lambda: os.waitpid(pid, 0))
+        _server = _Server(ours, pid, lambda: os.waitpid(pid, 0))
 
 
 def load_early(load: Callable[[], object]) -> None:
@@ -134,9 +136,11 @@ def start_worker(environment: Mapping[str, str], quiet: bool = False, log: Path 
                 _server = _fresh()
             channel = _server.ask("start", request, *streams)
             pid = received(channel)
-            if pid is not None:
+            if pid is not None and pid > 0:
                 return Worker(pid, channel)
             channel.close()
+            if pid is not None:
+                raise OSError(-pid, f"no worker can be started: {os.strerror(-pid)}")
             _server.close()
             _server = None
     raise OSError("no worker can be started: the process that forks them has ended, or has said above why it can't")
@@ -145,8 +149,9 @@ def start_worker(environment: Mapping[str, str], quiet: bool = False, log: Path 
 class _Server:
     """The client's side of a server."""
 
-    def __init__(self, control: socket.socket, wait: Callable[[], object]) -> None:
+    def __init__(self, control: socket.socket, pid: int, wait: Callable[[], object]) -> None:
         self._control = control
+        self._pid = pid
         self._wait = wait
         self._ours = os.getpid()
         atexit.register(self.close)
@@ -170,7 +175,8 @@ class _Server:
         self._control.close()
         atexit.unregister(self.close)
         if os.getpid() == self._ours:
-            with contextlib.suppress(ChildProcessError):
+            with contextlib.suppress(ChildProcessError, ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)  # it may be loading
                 self._wait()
 
 
@@ -187,9 +193,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
+def _open_streams() -> None:
+    """Opens stdin, stdout and stderr where this process has none: a socket would get the number, and go to workers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 def _fresh() -> _Server:
+    _open_streams()
     ours, theirs = socket.socketpair()
     with theirs:
         command = module_command("runners.fork_server", str(theirs.fileno()))
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
-    return _Server(ours, process.wait)
+    return _Server(ours, process.pid, process.wait)

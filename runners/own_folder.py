@@ -55,14 +55,16 @@ def remove_abandoned() -> None:
 
 
 def _held(folder: Path, flags: int = 0) -> int | None:
-    """Holds a folder until the descriptor is closed; None if another process does."""
+    """Holds a folder until the descriptor is closed; None if another process does, or has just removed it."""
     descriptor = os.open(folder / _HELD, os.O_RDWR | flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (folder / _HELD).exists():
+            return descriptor
     except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        pass
+    os.close(descriptor)
+    return None
 
 
 def _remove(folder: Path) -> None:
