@@ -88,7 +88,7 @@ def _stop_when_told() -> None:
             raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in supervision.heeded():
             signal.signal(number, stop)
 
 

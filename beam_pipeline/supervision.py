@@ -85,6 +85,11 @@ def supervised(command: Callable[[], int]) -> int:
         _killed = number, int(told.removeprefix(_AT_WORK))
 
 
+def heeded() -> list[signal.Signals]:
+    """The signals that tell this process to stop. Not SIGHUP where that is ignored, as nohup has it."""
+    return [number for number in _TOLD if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+
+
 def told_before() -> bool:
     """Whether the signal that is handled repeats one: it comes twice from impatience, or by the terminal and passed on.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,19 @@ def test_a_folder_that_another_process_has_just_removed_is_not_held(
     monkeypatch.setattr(own_folder.fcntl, "flock", late)
     (tmp_path / "a").mkdir()
     assert own_folder._held(tmp_path / "a", os.O_CREAT) is None
+
+
+def test_a_run_goes_on_where_sighup_is_ignored() -> None:
+    """As nohup has it."""
+    code = """
+import signal
+from beam_pipeline import execution
+
+signal.signal(signal.SIGHUP, signal.{before})
+execution._stop_when_told()
+print([signal.getsignal(number) == signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
+"""
+    for before, ignored in (("SIG_IGN", True), ("SIG_DFL", False)):
+        command = [sys.executable, "-c", code.format(before=before)]
+        done = subprocess.run(command, cwd=runs.ROOT, capture_output=True, text=True, timeout=SECONDS, check=True)
+        assert done.stdout == f"[False, False, {ignored}]\n"

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from beam_pipeline import failures, options
 from beam_pipeline.settings import Settings
+from beam_pipeline.supervision import heeded
 from transforms.io import storage
 
 LOGGER = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def _watch(args: argparse.Namespace, corpus_uri: str, settings: Settings, of_run
         watcher = Watcher(
             corpus, wanted, worker, queue, limits, places, args.poll_seconds, once=args.once, publisher=publisher
         )
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in heeded():
             signal.signal(number, lambda number, frame: watcher.stop())
         return watcher.watch()
 
