@@ -49,6 +49,32 @@ def test_every_type_has_a_form_in_json(tmp_path: Path) -> None:
     assert more == {"text": "second frame"}
 
 
+def test_times_of_every_unit_and_year(tmp_path: Path) -> None:
+    count = 1_700_000_000_123_456_789
+    rows = {
+        "ns": pa.array([count, None], pa.timestamp("ns")),
+        "there": pa.array([count // 10**6, None], pa.timestamp("ms", "Asia/Kathmandu")),
+        "seconds": pa.array([-62_135_596_800, 10**12], pa.timestamp("s")),
+        "far": pa.array([2**63 - 1, -(2**63)], pa.timestamp("us", "UTC")),
+        "time": pa.array([1, None], pa.time64("ns")),
+        "day": pa.array([-719_162, 2**31 - 1], pa.date32()),
+        "day64": pa.array([86_400_000, None], pa.date64()),
+        "listed": pa.array([[count], None], pa.list_(pa.timestamp("ns"))),
+        "apart": pa.array([(1, 2, 3), None], pa.month_day_nano_interval()),
+    }
+    writer = JsonLinesWriter(str(tmp_path / "x.jsonl.zst"))
+    writer.write(pa.record_batch(rows))
+    writer.write(pa.record_batch(rows).slice(1))
+    writer.close()
+    first, second, again = lines_of((tmp_path / "x.jsonl.zst").read_bytes())
+    assert first == {
+        "ns": "2023-11-14T22:13:20.123456789", "there": "2023-11-15T03:58:20.123+05:45",
+        "seconds": "0001-01-01T00:00:00", "far": None, "time": "00:00:00.000000001", "day": "0001-01-01",
+        "day64": "1970-01-02", "listed": ["2023-11-14T22:13:20.123456789"], "apart": [1, 2, 3],
+    }  # fmt: skip
+    assert second == again == dict.fromkeys(rows)
+
+
 def test_what_is_given_up_leaves_no_object(tmp_path: Path) -> None:
     writer = JsonLinesWriter(str(tmp_path / "x.jsonl.zst"))
     writer.write(pa.record_batch({"text": ["a"]}))

@@ -1,8 +1,8 @@
 """Rows as JSON Lines, compressed with zstd: for what reads text and no Parquet.
 
-A line has the columns of its row by their names. Numbers that JSON lacks (NaN, infinity) are null, times are in ISO
-8601, decimals are strings, and bytes that aren't UTF-8 are in base64. Each batch is a zstd frame, so that readers can
-split the object; all frames together are one stream for ``zstd -d``.
+A line has the columns of its row by their names. Numbers that JSON lacks (NaN, infinity) are null. Times are in ISO
+8601; those outside of the years 1 to 9999 are null. Decimals are strings, and bytes that aren't UTF-8 are in base64.
+Each batch is a zstd frame, so that readers can split the object; all frames together are one stream for ``zstd -d``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import zstandard
 
 from transforms.io import storage
@@ -31,7 +32,8 @@ class JsonLinesWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Appends a frame."""
-        lines = b"".join(orjson.dumps(row, default=_other, option=_OPTIONS) for row in batch.to_pylist())
+        told = pa.RecordBatch.from_arrays([_told(column) for column in batch.columns], batch.schema.names)
+        lines = b"".join(orjson.dumps(row, default=_other, option=_OPTIONS) for row in told.to_pylist())
         self._file.write(zstandard.ZstdCompressor(LEVEL, write_checksum=True).compress(lines))
 
     def close(self, error: BaseException | None = None) -> None:
@@ -40,6 +42,29 @@ class JsonLinesWriter:
 
 
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+
+
+_UNITS = {"s": 1, "ms": 10**3, "us": 10**6}  # nanoseconds end with the year 2262
+_FIRST, _END = -62_135_596_800, 253_402_300_800  # the years 1 and 10000, in seconds since 1970
+
+
+def _told(column: pa.Array) -> pa.Array:
+    """Dates and times as strings, to the nanosecond, which Python's own don't have; others as they are."""
+    kind, form = column.type, "%Y-%m-%d"
+    if pa.types.is_time(kind):
+        return column.cast(pa.string())
+    if pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("s" if kind == pa.date32() else "ms"))
+    elif pa.types.is_timestamp(kind):
+        form += "T%H:%M:%S" + ("%Ez" if kind.tz else "")
+    else:
+        return column
+    unit = _UNITS.get(column.type.unit)
+    if unit:
+        count = column.cast(pa.int64())
+        named = pc.and_(pc.greater_equal(count, _FIRST * unit), pc.less(count, _END * unit))
+        column = pc.if_else(named, column, pa.scalar(None, column.type))
+    return pc.strftime(column, form)
 
 
 def _other(value: Any) -> Any:
@@ -53,4 +78,8 @@ def _other(value: Any) -> Any:
         return str(value)
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
+    if isinstance(value, datetime.datetime):  # pandas' own, within lists and structs
+        return value.isoformat()
+    if isinstance(value, tuple):  # months, days and nanoseconds
+        return list(value)
     raise TypeError(f"a {type(value).__name__} can't be written as JSON")
