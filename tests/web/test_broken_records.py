@@ -97,6 +97,7 @@ HTTP: dict[str, tuple[bytes, str | list[str]]] = {
     "continue-before-it": (
         record(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + response(HTML)), TEXT,
     ),
+    "continue-for-ever": (record(b"HTTP/1.1 100\r\n\r\n" * 200_000 + response(HTML)), ["http_status"]),
     "continue-and-nothing-more": (record(b"HTTP/1.1 100 Continue\r\n\r\n"), ["http_status"]),
     "status-without-reason": (kinds(HTML, HTML_TYPE, status="200"), TEXT),
     "status-that-is-none": (kinds(HTML, HTML_TYPE, status="abc"), ["broken_record"]),
