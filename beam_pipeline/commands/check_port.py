@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("slow", metavar="SLOW", help="the form that is right by definition")
     parser.add_argument("fast", metavar="FAST", help="its port")
     parser.add_argument(
-        "--input", nargs="+", required=True, metavar="URI", help="files, folders, globs, s3:// prefixes"
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="URI",
+        help="files, folders, globs, prefixes of s3:// or others",
     )
     parser.add_argument(
         "--documents",

@@ -12,7 +12,9 @@ from beam_pipeline import failures, stale_objects
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``clean``."""
-    parser.add_argument("output", metavar="OUTPUT", help="folder or s3:// prefix: a run's output, or a corpus")
+    parser.add_argument(
+        "output", metavar="OUTPUT", help="folder or prefix (s3://, gs://, az://): a run's output, or a corpus"
+    )
     parser.add_argument("--delete", action="store_true", help="remove what is listed")
     parser.add_argument(
         "--older_than",

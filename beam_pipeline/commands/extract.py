@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         required=True,
-        help="archives: files, folders, globs, s3:// prefixes",
+        help="archives: files, folders, globs, prefixes of s3:// or others",
     )
     parser.add_argument("--output", metavar="URI", required=True, help="folder or prefix for text/, rest/ and run.json")
     parser.add_argument(

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-documents", type=int, default=1000, metavar="N", help="leave out languages with fewer documents (1000)"
     )
     parser.add_argument(
-        "--to", metavar="FILE", help="where to write the YAML, local or s3://; by default it is printed"
+        "--to",
+        metavar="FILE",
+        help="where to write the YAML, a path, s3://, gs:// or az://; by default it is printed",
     )
 
 

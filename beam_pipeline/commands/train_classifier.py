@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``train-classifier``."""
     for side in (GOOD, BAD):
         parser.add_argument(
-            f"--{side}", nargs="+", required=True, metavar="URI", help=f"{side} texts: files, folders, globs, s3://"
+            f"--{side}",
+            nargs="+",
+            required=True,
+            metavar="URI",
+            help=f"{side} texts: files, folders, globs, prefixes",
         )
     parser.add_argument("--output", required=True, metavar="FILE", help="where the model goes, a local .bin")
     parser.add_argument("--report", metavar="FILE", default="", help="where the report goes (default: OUTPUT.json)")

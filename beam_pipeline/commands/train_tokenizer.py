@@ -26,7 +26,11 @@ DONE_WITH_UNREADABLE_SOURCES = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument(
-        "--input", nargs="+", required=True, metavar="URI", help="files, folders, globs, s3:// prefixes"
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="URI",
+        help="files, folders, globs, prefixes of s3:// or others",
     )
     parser.add_argument(
         "--output", default="tokenizer.json", metavar="FILE", help="where the tokenizer goes (default: %(default)s)"

@@ -17,7 +17,7 @@ from transforms.kernels.export.packing import Packing
 from transforms.recipe.expressions import Expression
 
 GROUPS = {
-    "what": "Which runs, in which format, and where to. Local paths or s3:// URIs.",
+    "what": "Which runs, in which format, and where to. Local paths or URIs, such as s3:// (docs/storage.md).",
     "selection": "Which documents, how often (docs/export.md has mixtures).",
     "sequences": "How documents become sequences.",
 }

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 GROUPS = {
-    "input and output": "Where the text is and where everything about the run goes. Local paths or s3:// URIs.",
+    "input and output": "Where the text is and where everything goes. Paths or URIs (docs/storage.md).",
     "normalization": "What is changed in texts; the defaults change no meaning (docs/normalization.md).",
     "language": "Language identification with a fastText model.",
     "filters": "Which documents stay. Every drop carries its filter's reason.",

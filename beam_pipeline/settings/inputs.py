@@ -50,15 +50,15 @@ class InputSettings(Part):
         min_length=1,
         metavar="URI",
         decides="nothing",
-        description="a file, folder, glob or s3:// prefix of Parquet, Arrow, JSON Lines, CSV, TSV, WARC, or zip, tar "
-        "of these (docs/reading.md); repeatable",
+        description="a file, folder, glob or prefix, local or s3://, gs://, az://, hf:// or https://, of Parquet, "
+        "Arrow, JSON Lines, CSV, TSV, WARC, or zip, tar of these (docs/reading.md, docs/storage.md); repeatable",
     )
     output: Annotated[str, pydantic.AfterValidator(storage.absolute)] = _setting(
         min_length=1,
         metavar="URI",
         decides="nothing",
-        description="folder or s3:// prefix for run.json, tokens/ and fingerprints/; running the same command again "
-        "continues there",
+        description="folder, or s3://, gs:// or az:// prefix, for run.json, tokens/ and fingerprints/; running the "
+        "same command again continues there",
     )
     tokenizer: Annotated[str, pydantic.AfterValidator(place)] = _setting(
         "",
