@@ -27,6 +27,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.files: dict[str, dict[str, bytes]] = {"main": {}}
         self.large: set[str] = set()
         self.token = ""
+        self.faults: list[int] = []  # how the next requests are answered
         self.seen: list[tuple[str, str]] = []  # path and Range of each request
 
     @property
@@ -66,6 +67,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path).path
         span = self.headers.get("Range", "")
         self.server.seen.append((path, span))
+        if self.server.faults:
+            return self.answer(self.server.faults.pop(0))
         parts = [urllib.parse.unquote(part) for part in path.strip("/").split("/")]
         if parts[0] == "cdn":
             stored = {key(data): data for files in self.server.files.values() for data in files.values()}

@@ -120,7 +120,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 data = response.read()
             except (OSError, http.client.HTTPException):  # the server is down
                 return self.close_unanswered(len(body))
-        headers = {k: v for k, v in response.getheaders() if k.lower() not in ("transfer-encoding", "connection")}
+        headers = {
+            k.title(): v for k, v in response.getheaders() if k.lower() not in ("transfer-encoding", "connection")
+        }
         if self.command != "HEAD":
             headers["Content-Length"] = str(len(data))
         return self.answer(response.status, headers, len(body), data, len(data) // 2 if fault == "cut" else None)

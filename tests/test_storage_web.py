@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tests.s3_proxy import Proxy, in_front_of
 from transforms.io import storage
 from transforms.io.readers import ReadOptions, read, split
 from transforms.io.storage import hub as hub_store
+from transforms.io.storage import web
 
 Put = Callable[[str, bytes], str]
 
@@ -138,6 +140,59 @@ def test_refusals_say_what_to_do(site: tuple[Proxy, Put]) -> None:
         storage.open_output(uri)
 
 
+class _Odd(http.server.BaseHTTPRequestHandler):
+    """A server that leads to a URL with a signature where nobody answers, or sends a range beside the one asked for."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+    def do_GET(self) -> None:
+        if self.path == "/redirected":
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/x?X-Amz-Signature=my-secret")
+            self.end_headers()
+            return
+        first, last = (int(part) for part in self.headers["Range"].removeprefix("bytes=").split("-"))
+        if self.path != "/a@b":
+            first, last = first + 1, last + 1
+        self.send_response(206)
+        for name, value in {
+            "ETag": '"x"',
+            "Content-Range": f"bytes {first}-{last}/100",
+            "Content-Length": last - first + 1,
+        }.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(bytes(range(100))[first : last + 1])
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[str]:
+    with serving(_Odd) as endpoint:
+        yield endpoint
+
+
+def test_a_signature_in_a_redirect_is_not_told(
+    odd: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(web, "ATTEMPTS", 2)
+    web.close()
+    with pytest.raises(storage.StorageError, match=r"127\.0\.0\.1.*x\?\.\.\.") as caught:
+        storage.stat(f"{odd}/redirected")
+    web.close()
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text + "".join(capfd.readouterr())
+    assert "my-secret" not in told
+
+
+def test_a_range_that_was_not_asked_for_is_refused(odd: str) -> None:
+    with storage.open_input(f"{odd}/x", "x", 100) as file, pytest.raises(storage.StorageError, match="bytes 1-100"):
+        file.read()
+
+
+def test_a_path_may_have_an_at_sign(odd: str) -> None:
+    assert storage.read_bytes(f"{odd}/a@b") == bytes(range(100))
+
+
 @pytest.mark.parametrize(
     "uri", ["https://me:my-secret@host/x", "https://host/x?sig=my-secret", "https://host/x#my-secret"]
 )
@@ -147,10 +202,14 @@ def test_a_uri_with_a_secret_is_refused_and_not_told(uri: str) -> None:
     assert "my-secret" not in str(caught.value)
 
 
-@contextlib.contextmanager
-def plain_server(folder: Path) -> Iterator[str]:
+def plain_server(folder: Path) -> contextlib.AbstractContextManager[str]:
     """Python's own web server."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    return serving(functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder)))
+
+
+@contextlib.contextmanager
+def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of this process."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
@@ -218,6 +277,17 @@ def test_a_file_of_a_repository_that_changes_is_refused(dataset: hub.Hub, large:
             file.read(10)
     with pytest.raises(storage.SourceChanged):
         storage.open_input(pinned.uri, pinned.etag)
+
+
+def test_passing_faults_of_the_hub_are_ridden_out(dataset: hub.Hub) -> None:
+    dataset.files["main"]["x"] = data = os.urandom(200_000)
+    for ask in (lambda: storage.stat(f"{HUB}/x") is not None, lambda: storage.read_bytes(f"{HUB}/x") == data):
+        dataset.faults = [503, 429]
+        assert ask()
+        assert not dataset.faults
+    dataset.faults = [403]
+    with pytest.raises(storage.AccessDenied):
+        storage.stat(f"{HUB}/x")
 
 
 def test_the_hub_refuses_in_sentences(dataset: hub.Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import runs
+from tests.s3_proxy import in_front_of
 from tests.stores import servers
 from transforms.io import storage
 from transforms.io.storage import azure, google
@@ -95,6 +98,45 @@ def test_a_pinned_object_that_changes_is_refused(folder: str) -> None:
             file.read()
     with pytest.raises(storage.NotFound, match=re.escape(uri)):
         storage.read_bytes(uri)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of answers that were cut
+@pytest.mark.parametrize("fault", ["cut", "reset", "503"])
+def test_passing_faults_are_ridden_out(
+    environment: dict[str, str], folder: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than the libraries ride out by themselves."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    data = os.urandom(200_000)
+    uri = f"{folder}/x"
+    (name,) = environment.keys() - {"SCHEME"}
+    endpoint = re.search(r"http://127\.0\.0\.1:\d+", environment[name])
+    assert endpoint
+    with in_front_of(endpoint[0]) as proxy:
+        monkeypatch.setenv(name, environment[name].replace(endpoint[0], proxy.endpoint))
+        storage.write(uri, data)
+        info = storage.stat(uri)
+        assert info is not None
+        proxy.faults = [fault] * 6
+        with storage.open_input(uri, info.etag, info.size) as file:
+            assert file.read() == data
+        proxy.faults = [fault] * 6
+        assert list(storage.list_objects(f"{folder}/")) == [info]
+        proxy.faults = [fault] * 6
+        storage.write(uri, data[:1000])
+        assert storage.read_bytes(uri) == data[:1000]
+        google.close()
+        azure.close()
+        gc.collect()
+
+
+def test_credentials_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nothing.json")
+    google.close()
+    with pytest.raises(storage.AccessDenied, match=r"GOOGLE_APPLICATION_CREDENTIALS .*/nothing\.json"):
+        storage.stat("gs://bucket/x")
+    google.close()
 
 
 def test_a_large_object_appears_whole_when_it_is_done(folder: str) -> None:

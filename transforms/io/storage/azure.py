@@ -148,9 +148,12 @@ def _client_of(scheme: str, host: str, process: int) -> Any:
     """One client a process and account: connections don't survive a fork."""
     uri = f"{scheme}://{host}"
     library = installed(uri, "azure.storage.blob", "azure")
+    kinds = ("retry_total", "retry_connect", "retry_read", "retry_status")  # 3 of each if not told
     how = {
         "retry_policy": library.LinearRetry(
-            backoff=_MEAN_WAIT_SECONDS, retry_total=ATTEMPTS - 1, random_jitter_range=_MEAN_WAIT_SECONDS
+            backoff=_MEAN_WAIT_SECONDS,
+            random_jitter_range=_MEAN_WAIT_SECONDS,
+            **dict.fromkeys(kinds, ATTEMPTS - 1),
         ),
         "connection_timeout": 10,
         "read_timeout": 60,
@@ -208,6 +211,9 @@ def _errors_name(uri: str, etag: str | None = None) -> Iterator[None]:
     except errors.HttpResponseError as error:
         if error.status_code == 412:
             raise changed(uri, etag, "another") from error
+        if isinstance(error.inner_exception, (errors.IncompleteReadError, errors.ServiceResponseError)):
+            # The library reads a body three times by itself.
+            raise CutShort(uri, "the server's answer broke off") from error
         if error.status_code == 403:
             raise AccessDenied(uri, f"access denied ({error.error_code}); set {_CREDENTIALS}") from error
         code = getattr(error, "error_code", None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from schemas.errors import WRONG_USAGE, ToldError
 
 
@@ -37,6 +39,11 @@ class SourceChanged(StorageError):
 
 class CutShort(StorageError):
     """An answer broke off; the same request may well succeed."""
+
+
+def without_queries(said: object) -> str:
+    """What a library says, without the queries of URLs: a server may have led to a URL with a signature."""
+    return re.sub(r"\?[^\s'\")>]+", "?...", str(said))
 
 
 def changed(uri: str, etag: str | None, found: str) -> SourceChanged:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from transforms.io.storage import requests
-from transforms.io.storage.errors import AccessDenied, NotFound, StorageError, changed
+from transforms.io.storage.errors import AccessDenied, NotFound, StorageError, changed, without_queries
 from transforms.io.storage.info import ObjectInfo
 from transforms.io.storage.remote import WritableStore, installed
 from transforms.io.storage.remote_files import PART_BYTES
@@ -131,7 +131,11 @@ def _client_of(scheme: str, process: int) -> Any:
 
     try:
         return library.Client(project="none") if os.environ.get("STORAGE_EMULATOR_HOST") else library.Client()
-    except google.auth.exceptions.DefaultCredentialsError:
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            raise AccessDenied(
+                f"{scheme}://", f"GOOGLE_APPLICATION_CREDENTIALS names no file with credentials: {error}"
+            ) from error
         return library.Client.create_anonymous_client()
 
 
@@ -172,9 +176,10 @@ def _errors_name(uri: str, etag: str | None = None) -> Iterator[None]:
     except api.GoogleAPICallError as error:
         raise StorageError(uri, f"the request failed with HTTP {error.code}: {error.message[:200]}") from error
     except api.RetryError as error:
-        raise StorageError(uri, f"the server can't be reached for {_PATIENCE_SECONDS} s: {error.cause}") from error
+        said = without_queries(error.cause)  # the URL of an upload lets anybody write to it
+        raise StorageError(uri, f"the server can't be reached for {_PATIENCE_SECONDS} s: {said}") from None
     except (http.RequestException, google.auth.exceptions.GoogleAuthError) as error:
-        raise StorageError(uri, f"the server can't be reached: {error}") from error
+        raise StorageError(uri, f"the server can't be reached: {without_queries(error)}") from None
 
 
 def _credential_source() -> str:

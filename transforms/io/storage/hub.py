@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from transforms.io.storage import requests
-from transforms.io.storage.errors import AccessDenied, NotFound, StorageError, WrongUri
+from transforms.io.storage.errors import AccessDenied, NotFound, StorageError, WrongUri, without_queries
 from transforms.io.storage.info import ObjectInfo
 from transforms.io.storage.remote import ATTEMPTS, RemoteStore
-from transforms.io.storage.remote_files import LONGEST_WAIT_SECONDS
+from transforms.io.storage.remote_files import LONGEST_WAIT_SECONDS, wait
 
 _KINDS = {"datasets": "dataset", "spaces": "space"}
 _OTHER_KINDS = ("models", "kernels", "buckets")
+_PASSING = (408, 429, 500, 502, 503, 504)
 
 
 class Hub(RemoteStore):
@@ -39,10 +41,9 @@ class Hub(RemoteStore):
         """The file's size and the hash of its content, or None if there is no such file."""
         bucket, path = self.split_object(uri)
         with _errors_name(uri):
-            requests.count(get=1)
-            found = [
-                each for each in _api(os.getpid()).get_paths_info(paths=[path], **_named(bucket)) if _is_file(each)
-            ]
+            named = _named(bucket)
+            answer = _again(lambda: _api(os.getpid()).get_paths_info(paths=[path], **named))
+            found = [each for each in answer if _is_file(each)]
         return ObjectInfo(uri, _hash_of(found[0]), found[0].size) if found else None
 
     def listing(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
@@ -115,6 +116,21 @@ def close() -> None:
     _api.cache_clear()
 
 
+def _again(ask: Callable[[], Any]) -> Any:
+    """What the Hub answers to a request that the library makes only once."""
+    for attempt in range(1, ATTEMPTS):
+        requests.count(get=1)
+        try:
+            return ask()
+        except _errors().HTTPError as error:
+            answer = getattr(error, "response", None)
+            if answer is not None and answer.status_code not in _PASSING:
+                raise
+        wait(attempt)
+    requests.count(get=1)
+    return ask()
+
+
 def _errors() -> Any:
     from huggingface_hub import errors
 
@@ -125,6 +141,8 @@ def _errors() -> Any:
 def _errors_name(uri: str) -> Iterator[None]:
     """Turns the library's errors into storage errors that name the file."""
     errors = _errors()
+    # It tells each URL at --verbose; those to which the Hub redirects are signed.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
         yield
     except errors.GatedRepoError as error:
@@ -140,7 +158,9 @@ def _errors_name(uri: str) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
-            raise AccessDenied(uri, f"the Hub refuses it (HTTP {status}); set HF_TOKEN") from error
-        raise StorageError(uri, f"the Hub answers with HTTP {status}") from error
+            raise AccessDenied(uri, f"the Hub refuses it (HTTP {status}); set HF_TOKEN") from None
+        raise StorageError(uri, f"the Hub answers with HTTP {status}") from None  # the library's has a signed URL
+    except errors.OfflineModeIsEnabled:
+        raise StorageError(uri, "HF_HUB_OFFLINE forbids to ask the Hub: unset it") from None
     except errors.HTTPError as error:
-        raise StorageError(uri, f"the Hub can't be reached: {error}") from error
+        raise StorageError(uri, f"the Hub can't be reached: {without_queries(error)}") from None

@@ -140,9 +140,14 @@ class RemoteInput(io.RawIOBase):
                 except CutShort:
                     if attempt == last_attempt:
                         raise
-                time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
+                wait(attempt)
             requests.count(bytes_read=len(data) * attempt, bytes_reread=len(data) * (attempt - 1))
         return data, said
+
+
+def wait(attempt: int) -> None:
+    """Waits after an attempt that has failed."""
+    time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
 
 
 class Upload(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -16,7 +17,15 @@ import requests as http
 import urllib3
 
 from transforms.io.storage import globs, requests
-from transforms.io.storage.errors import AccessDenied, CutShort, NotFound, StorageError, WrongUri, changed
+from transforms.io.storage.errors import (
+    AccessDenied,
+    CutShort,
+    NotFound,
+    StorageError,
+    WrongUri,
+    changed,
+    without_queries,
+)
 from transforms.io.storage.info import ObjectInfo
 from transforms.io.storage.remote import ATTEMPTS, RemoteStore
 from transforms.io.storage.remote_files import LONGEST_WAIT_SECONDS
@@ -31,9 +40,12 @@ class Web(RemoteStore):
 
     def split(self, uri: str) -> tuple[str, str]:
         """The host with its scheme, and the path."""
-        if any(character in uri for character in "?#@"):
+        told = re.split("[?#]", uri)[0]
+        scheme, _, rest = told.partition("://")
+        host, slash, path = rest.partition("/")
+        if told != uri or "@" in host:
             raise WrongUri(
-                re.split("[?#]", uri)[0].rpartition("@")[2],
+                f"{scheme}://{host.rpartition('@')[2]}{slash}{path}",
                 "a user, password, query or fragment can't be part of it, as the URI is recorded everywhere; "
                 "name a user and password in the file of NETRC",
             )
@@ -77,6 +89,9 @@ class Web(RemoteStore):
             if answer.status_code != 206:
                 # The pinned file serves ranges, so what doesn't is another.
                 raise changed(uri, etag, f"an answer with HTTP {answer.status_code}")
+            sent = answer.headers.get("Content-Range", "").partition("/")[0]
+            if sent != f"bytes {start}-{end - 1}":
+                raise StorageError(uri, f"asked for bytes {start}-{end - 1}, the server sent {sent or 'no such range'}")
             try:
                 data: bytes = answer.raw.read(decode_content=False)
             except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -87,6 +102,8 @@ class Web(RemoteStore):
 @functools.cache
 def _session_of(process: int) -> http.Session:
     """One session a process: connections don't survive a fork."""
+    # It warns of each attempt with the URL, which may have the signature of a redirect; we say it in a sentence.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     session = http.Session()
     again = urllib3.Retry(
         ATTEMPTS - 1,
@@ -104,6 +121,11 @@ def _session_of(process: int) -> http.Session:
     return session
 
 
+def close() -> None:
+    """Forgets the session, for an environment that has changed."""
+    _session_of.cache_clear()
+
+
 @contextlib.contextmanager
 def _asked(uri: str, headers: dict[str, str], etag: str | None = None) -> Iterator[http.Response]:
     """An answer whose body isn't read yet."""
@@ -111,7 +133,8 @@ def _asked(uri: str, headers: dict[str, str], etag: str | None = None) -> Iterat
     try:
         answer = _session_of(os.getpid()).get(uri, headers=headers, stream=True, timeout=_TIMEOUT)
     except http.RequestException as error:
-        raise StorageError(uri, f"the server can't be reached, tried {ATTEMPTS} times: {error}") from error
+        said = without_queries(error)
+        raise StorageError(uri, f"the server can't be reached, tried {ATTEMPTS} times: {said}") from None
     with answer:
         status = answer.status_code
         if status in (404, 410):
