@@ -15,11 +15,15 @@ import yaml
 from beam_pipeline.settings import GROUPS, Settings, group_of, metavar_of
 from schemas.errors import WRONG_USAGE, ToldError
 from transforms.io import storage
+from transforms.io.yaml_file import read_yaml
 
 DIRECT_RUNNERS = {"DirectRunner", "SwitchingDirectRunner", "FnApiRunner"}
 
 LITTLE_BYTES = 1 << 20
 """Sources of so many bytes are read by one worker, in the command's process: to start others takes longer."""
+
+_OF_TOKENS = ("bos", "eos", "with_text")
+"""Settings without effect where no tokens are made. Stored settings of a run may have them all the same."""
 
 if TYPE_CHECKING:  # it takes a second to be imported, which --help doesn't need: functions import it
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -77,7 +81,11 @@ def resolve(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[
     given = vars(flags)
     config = given.pop("config", None)
     values = read_config(config) if config else {}
-    return resolve_part(Settings, values | given), beam_options(rest)
+    settings = resolve_part(Settings, values | given)
+    unused = [name for name in _OF_TOKENS if getattr(settings, name) not in (None, False)]
+    if unused and not settings.tokens:
+        raise UsageError(f"{unused[0]}: has no effect with --no-tokens; leave it out")
+    return settings, beam_options(rest)
 
 
 def resolve_part(settings: type[Part], values: Mapping[str, Any]) -> Part:
@@ -169,7 +177,7 @@ def read_config(uri: str) -> dict[str, Any]:
       UsageError: it can't be read, or has something else.
     """
     try:
-        values = yaml.safe_load(storage.read_bytes(uri))
+        values = read_yaml(uri)
     except (yaml.YAMLError, storage.StorageError) as error:
         raise UsageError(f"config {uri}: {error}") from error
     if values is None:

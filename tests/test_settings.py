@@ -50,6 +50,12 @@ def test_lists_come_with_commas_repeated_or_together() -> None:
         (("--min_characters", "10", "--max_characters", "5"), "max_characters"),
         (("--lineage_dsn", "postgresql://me:secret@db/lineage"), "PGPASSWORD"),
         (("--keep_duplicate", "shortest"), "keep_duplicate"),
+        (("--normalize_drop", "vowels"), "^normalize_drop: must be one of nul, "),
+        (("--min_language_scores", "de=5"), "min_language_scores.de: .* 1"),
+        (("--min_language_scores", "de=nan"), "min_language_scores.de: "),
+        (("--input_columns", "{"), "^input_columns: isn't YAML: .* line 1, column 2"),
+        (("--no-tokens", "--eos", "</s>"), "eos: has no effect with --no-tokens"),
+        (("--no-tokens", "--with_text"), "with_text: has no effect with --no-tokens"),
         (("--no_such_flag", "1"), "--no_such_flag"),
         (("--bnads", "1"), "did you mean --bands"),
     ],
@@ -78,6 +84,14 @@ def test_a_config_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("min_similarty: 0.7\n")
     with pytest.raises(options.UsageError, match="did you mean min_similarity"):
         resolve("--config", str(tmp_path / "config.yaml"))
+
+
+def test_faults_of_yaml_name_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("recipe: [\n")
+    for arguments in (("--config", str(file)), ("--recipe", str(file))):
+        with pytest.raises(options.UsageError, match=f'in "{file}", line 2, column 1'):
+            resolve(*arguments)
 
 
 def test_beams_flags_pass_beside_ours() -> None:

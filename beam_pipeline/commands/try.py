@@ -23,6 +23,7 @@ from beam_pipeline.settings import GROUPS, Settings, decides, group_of
 from beam_pipeline.trial.watching import states, wait_for_change
 from schemas.errors import ToldError
 from transforms.io import storage
+from transforms.io.yaml_file import read_yaml
 from transforms.recipe.user_code import files_unimported
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
     if recipes.text_of(recipe) is not None:
         return {"recipe": recipe}
     try:
-        found = yaml.safe_load(storage.read_bytes(storage.absolute(recipe)))
+        found = read_yaml(recipe)
     except yaml.YAMLError as error:
         raise options.UsageError(f"{recipe}: {error}") from error
     if isinstance(found, dict) and "recipe" in found:

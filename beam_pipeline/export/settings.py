@@ -13,6 +13,7 @@ from beam_pipeline.settings.fields import Part, place, places, setting
 from transforms.export.formats import FORMATS
 from transforms.export.options import Boundaries
 from transforms.io import storage
+from transforms.io.yaml_file import read_yaml
 from transforms.kernels.export.packing import Packing
 from transforms.recipe.expressions import Expression
 
@@ -86,7 +87,7 @@ def _read_mixture(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        found = yaml.safe_load(storage.read_bytes(storage.absolute(value)))
+        found = read_yaml(value)
     except (yaml.YAMLError, storage.StorageError) as error:
         raise ValueError(f"{value}: {error}") from error
     if not isinstance(found, dict):

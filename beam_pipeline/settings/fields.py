@@ -79,9 +79,11 @@ def options_of(settings: Part, options: type[Options], prefix: str = "", **other
       ValueError: options can't be used, or don't go together.
     """
     values = {name: getattr(settings, prefix + name) for name in names(options) if name not in others}
-    return options(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}, **others
-    )
+    made = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return options(**made, **others)
+    except ValueError as error:  # it names the option: the setting has the prefix, too
+        raise ValueError(f"{prefix}{error}") from error
 
 
 def _extra(name: str, settings: type[pydantic.BaseModel]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from beam_pipeline import recipes
 from beam_pipeline.settings.fields import Part, of, options_of, setting, split_commas
 from transforms.io import storage
 from transforms.io.pinned_files import DEFAULT_LANGUAGE_MODEL
+from transforms.io.yaml_file import read_yaml
 from transforms.kernels.language.options import LanguageIdentification
 from transforms.recipe.built_in import Languages, Length
 from transforms.recipe.spec import StepSpec
@@ -43,7 +44,7 @@ def _read_recipe(value: Any) -> Any:
         return value
     shipped = recipes.text_of(value)
     try:
-        found = yaml.safe_load(storage.read_bytes(storage.absolute(value)) if shipped is None else shipped)
+        found = read_yaml(value) if shipped is None else yaml.safe_load(shipped)
     except (yaml.YAMLError, storage.StorageError) as error:
         raise ValueError(f"{value}: {error}") from error
     steps = found.get("recipe") if isinstance(found, dict) else found
@@ -75,9 +76,9 @@ class FilterSettings(Part):
 
     languages: Annotated[list[str], pydantic.BeforeValidator(split_commas)] = _of_languages("keep")
     min_language_score: float = _of_languages("min_score")
-    min_language_scores: Annotated[dict[str, float], pydantic.BeforeValidator(_split_scores)] = _of_languages(
-        "min_scores"
-    )
+    min_language_scores: Annotated[
+        dict[str, Annotated[float, pydantic.Field(ge=0, le=1)]], pydantic.BeforeValidator(_split_scores)
+    ] = _of_languages("min_scores")
     min_characters: int = _of_length("minimum")
     max_characters: int = _of_length("maximum")
     filters: list[StepSpec] = _setting(

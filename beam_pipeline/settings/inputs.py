@@ -33,6 +33,16 @@ def own_columns(
     )
 
 
+def _read_columns(value: Any) -> Any:
+    """The YAML of a flag as a mapping."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"isn't YAML: {' '.join(str(error).split())}") from error
+
+
 def _checked_inputs(inputs: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     for uri, own in inputs.items():
         for name in own:
@@ -77,7 +87,7 @@ class InputSettings(Part):
     )
     input_columns: Annotated[
         dict[str, dict[str, str]],
-        pydantic.BeforeValidator(lambda value: yaml.safe_load(value) if isinstance(value, str) else value),
+        pydantic.BeforeValidator(_read_columns),
         pydantic.AfterValidator(_checked_inputs),
     ] = _setting(
         {},

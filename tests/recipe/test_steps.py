@@ -239,6 +239,8 @@ def test_an_argument_without_a_column_is_named() -> None:
         ("lenght", "did you mean length"),
         ("nothing:here", "can't be imported .* PYTHONPATH"),
         ("researcher:shord", "can't be imported .*; did you mean short?"),
+        ("researcher:__name__.uper", "can't be imported .*; did you mean upper?"),
+        ({"languages": {"min_scores": {"de": 5}}}, "min_scores: must be 0 to 1, not 5 for 'de'"),
         ({"length": {"minimun": 3}}, "doesn't take"),
         ({"rule": {"keep": "a ="}}, "isn't an expression"),
         ({"use": "researcher:short", "word": 1}, "takes no arguments"),

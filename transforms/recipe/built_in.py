@@ -54,6 +54,9 @@ class Languages:
 
     def __post_init__(self) -> None:
         check(self)
+        for language, score in self.min_scores.items():
+            if not 0 <= score <= 1:
+                raise ValueError(f"min_scores: must be 0 to 1, not {score!r} for {language!r}")
 
     def __call__(self, documents: pa.RecordBatch) -> pa.Array:
         """The reason why a document goes, null if it stays."""

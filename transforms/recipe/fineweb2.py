@@ -13,6 +13,7 @@ import pyarrow as pa
 import yaml
 
 from transforms.io import storage
+from transforms.io.yaml_file import read_yaml
 from transforms.kernels.deduplication.fingerprinting import offsets_and_data
 from transforms.kernels.language.identification import iso_639_3
 from transforms.kernels.statistics.stop_words import StopWords
@@ -69,7 +70,7 @@ def read_thresholds(given: Any) -> Thresholds | None:
     if given is None or isinstance(given, Mapping):
         return checked(given, "thresholds") if given is not None else None
     try:
-        found = yaml.safe_load(storage.read_bytes(storage.absolute(str(given))))
+        found = read_yaml(str(given))
     except (yaml.YAMLError, storage.StorageError) as error:
         raise ValueError(f"thresholds: {given}: {error}") from error
     return checked(found, str(given))

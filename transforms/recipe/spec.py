@@ -169,7 +169,7 @@ class StepSpec(pydantic.BaseModel):
             try:
                 found = getattr(found, part)
             except AttributeError as error:
-                close = difflib.get_close_matches(part, vars(found), n=1)
+                close = difflib.get_close_matches(part, dir(found), n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
                 raise ValueError(f"recipe: {self.use} can't be imported ({error}){hint}") from error
         return found
