@@ -45,7 +45,8 @@ def stale_objects(output: str, older_than: datetime.timedelta) -> Iterator[Stale
 
     Unfinished writes count from an age on, as a run that is alive has some, too. An object under ``fingerprints/`` or
     ``tokens/`` counts if its name is no shard's of the plan, or its footer says other settings or another version of
-    the source. That takes a request an object, sometimes two. Without a plan, objects aren't judged.
+    the source. So does one in ``text/`` or ``jsonl/``, of which only objects of shards are ours. That takes a request
+    an object, sometimes two. Without a plan, objects aren't judged.
 
     Of a corpus, that is asked of each run in its index. An object under ``index/`` or ``runs/`` counts if the index
     doesn't name it. What a run has written that isn't in the index yet is left.
@@ -75,7 +76,7 @@ def _of_run(output: str) -> Iterator[StaleObject]:
     plan = read_plan(output)
     if plan is None:
         return
-    layout = run_layout.RunLayout(output)
+    layout = run_layout.RunLayout(storage.absolute(output))
     planned = read_planned(layout.sources)
     etags = {(item.source if isinstance(item, Shard) else item).number: item.etag for item in planned}
     yield from _unknown(layout.fingerprints, plan.deciding.fingerprints_hash, etags)
@@ -124,7 +125,8 @@ def remove(stale: StaleObject) -> None:
 def _unknown(uri: str, settings_hash: str | None, etags: dict[int, str]) -> Iterator[StaleObject]:
     try:
         for info in storage.list_objects(uri):
-            reason = _reason(info.uri, settings_hash, etags)
+            name = f"{uri.rpartition('/')[2]}/{info.uri[len(storage.join(uri, '')) :]}"
+            reason = _reason(info.uri, settings_hash, etags) if run_layout.is_own(name) else ""
             if reason:
                 yield StaleObject(info.uri, reason)
     except storage.NotFound:

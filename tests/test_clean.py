@@ -49,6 +49,21 @@ def test_leftovers_are_listed_and_removed(finished: Path, tmp_path: Path, capsys
     assert runs.digests(output) == runs.digests(finished)
 
 
+def test_folders_of_the_user_beside_a_run_are_left_alone(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(finished, output)
+    monkeypatch.chdir(tmp_path)
+    mine = [output / "jsonl" / "mine.jsonl.gz", output / "jsonl" / "deeper" / "0000009-00000.jsonl.zst"]
+    left = output / "jsonl" / "0000009-00000.jsonl.zst"
+    for path in (*mine, left):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    assert f"{left}: the plan has no shard" in clean(capsys, "out", "--delete")
+    assert not left.exists() and all(path.exists() for path in mine)
+
+
 def test_a_place_that_cannot_be_served_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ftp:// isn't supported" in clean(capsys, "ftp://bucket/out", status=2)
 
