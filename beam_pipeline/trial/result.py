@@ -220,7 +220,7 @@ class Looked:
     Attributes:
       inputs: URIs as given.
       documents, bytes: in the sample, or the run; bytes of text as read.
-      of_documents, of_bytes: in the whole input, estimated from footers; equal to the sample's if all was read.
+      of_documents, of_bytes: in the whole input, estimated (``trial.sample``); equal to the sample's if all was read.
       is_all: whether everything was looked at.
       by: the column by which the sample is stratified, or empty.
       weights: of a stratified sample, documents of the input for which one of a language stands, relative to others.

@@ -27,6 +27,7 @@ from beam_pipeline.planned_sources import PlanError
 from runners.data_folder import data_folder, make
 from schemas.shards import Shard, Source
 from transforms.costs import Costs, spending
+from transforms.io import storage
 from transforms.io.readers import ReadOptions, UnreadableSource, read, split
 from transforms.io.readers.batching import cut_batches, string_lengths
 from transforms.kernels.deduplication.blocks import mix
@@ -38,7 +39,7 @@ STRATIFIED = 10
 """For a sample with as many documents of each language, so many times the documents are looked at."""
 KEPT_SAMPLES, KEPT_BYTES = 20, 4 << 30
 """What stays in the data folder; the samples that weren't used for longest go."""
-FORM = 2
+FORM = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Sample:
 
     Attributes:
       documents: ``schemas.columns.DOCUMENTS`` and the kept columns, with ``source`` (URI); ``row`` is its row there.
-      of_documents, of_bytes: documents and bytes of text of the whole input, estimated.
+      of_documents, of_bytes: documents and bytes of text of the whole input, estimated; bytes by what footers say, or
+        by the text in a stored byte of what was read, as a single long document of the sample says little of others.
       read_seconds: CPU time of reading, a byte of text.
       weights: of a stratified sample, how many documents of the input one of each language stands for, relatively.
       was_kept: whether nothing was read.
@@ -124,21 +126,22 @@ def draw(sources: Sequence[Source], options: ReadOptions, size: int) -> Sample:
       StorageError: the store refuses.
     """
     costs: Costs = {}
-    places = _places(sources, options)
+    found = _found(sources, options)
+    places = _places(found, one_of_each=len(sources) > SOURCES)
     with spending(costs, "Read"):
-        pieces, is_cut = _taken(places, size, options)
+        taken = _taken(places, size, options)
+    pieces = [each.documents for each in taken]
     if not any(map(len, pieces)):
         raise PlanError("input: no document can be read in it; a run says why")
     in_order = sorted(range(len(pieces)), key=lambda number: (places[number].source.uri, places[number].begin))
     table = pa.concat_tables([pieces[number] for number in in_order]).unify_dictionaries().combine_chunks()
     of_documents = estimate_documents(sources, options)
-    text_bytes = sum(int(string_lengths(chunk).sum()) for chunk in table["text"].chunks)
-    rate = text_bytes / max(1, len(table))
-    if len(table) < size and not is_cut and len(sources) <= SOURCES:
+    text_bytes = _text_bytes(table)
+    if len(table) < size and not any(each.is_cut for each in taken) and len(sources) <= SOURCES:
         of_documents, of_bytes = len(table), text_bytes  # that was all
     else:
         of_documents = max(of_documents, len(table))
-        of_bytes = round(of_documents * rate)
+        of_bytes = max(round(_estimate_bytes(sources, found, taken)), text_bytes)
     decoded = sum(place.size if place.rows > 0 else 0 for place in places[: len(pieces)])  # whole row groups
     return Sample(table, of_documents, of_bytes, costs["Read"].cpu / max(1, text_bytes, decoded))
 
@@ -152,17 +155,49 @@ def _chance(*parts: object) -> float:
     return (int(_seed(*parts)) + 0.5) / 2.0**64
 
 
-def _places(sources: Sequence[Source], options: ReadOptions) -> list[Shard]:
-    """Places in the order in which they are taken: a large one is likely to come early (Efraimidis and Spirakis)."""
+def _found(sources: Sequence[Source], options: ReadOptions) -> list[tuple[Source, list[Shard]]]:
+    """The sources that are looked at with the places in each, in an order in which large ones are likely to come early.
+
+    So Efraimidis and Spirakis draw without replacement.
+    """
     chosen = sorted(sources, key=lambda source: np.log(_chance(source.uri)) / max(1, source.size), reverse=True)
-    one_of_each = len(sources) > SOURCES
     whole = dataclasses.replace(options, shard_bytes=1)
-    found: list[Shard] = []
-    for source in chosen[:SOURCES] if one_of_each else chosen:
+    found: list[tuple[Source, list[Shard]]] = []
+    for source in chosen[:SOURCES]:
         shards = [shard for shard in split(source, whole) if not shard.error and shard.rows != 0]
-        ordered = sorted(shards, key=_priority, reverse=True)
-        found += ordered[:1] if one_of_each else ordered
-    return found if one_of_each else sorted(found, key=_priority, reverse=True)
+        found.append((source, sorted(shards, key=_priority, reverse=True)))
+    return found
+
+
+def _places(found: Sequence[tuple[Source, list[Shard]]], one_of_each: bool) -> list[Shard]:
+    """Places in the order in which they are taken."""
+    if one_of_each:
+        return [shard for _, shards in found for shard in shards[:1]]
+    return sorted((shard for _, shards in found for shard in shards), key=_priority, reverse=True)
+
+
+def _stored(place: Shard) -> int:
+    """Bytes of a place as stored, where its rows aren't known: a range of bytes, or a whole source."""
+    return place.end - place.begin or place.source.size
+
+
+def _text_bytes(table: pa.Table) -> int:
+    return sum(int(string_lengths(chunk).sum()) for chunk in table["text"].chunks)
+
+
+def _estimate_bytes(
+    sources: Sequence[Source], found: Sequence[tuple[Source, list[Shard]]], taken: Sequence[_Taken]
+) -> float:
+    """Bytes of text of all sources: as footers say, elsewhere as much a stored byte as in what was read."""
+    every = [shard for _, shards in found for shard in shards]
+    counted: float = sum(shard.size for shard in every if shard.rows > 0)
+    others = [shard for shard in every if shard.rows < 0]
+    read_bytes = sum(each.stored for each in taken)
+    if read_bytes:
+        counted += sum(map(_stored, others)) * sum(each.text_bytes for each in taken) / read_bytes
+    else:
+        counted += sum(shard.size for shard in others)
+    return counted * sum(source.size for source in sources) / max(1, sum(source.size for source, _ in found))
 
 
 def _priority(place: Shard) -> float:
@@ -179,12 +214,24 @@ def _quotas(places: Sequence[Shard], size: int) -> list[int]:
     return [-(-size // min(PLACES, max(1, len(places))))] * len(places)
 
 
-def _documents(place: Shard, wanted: int, options: ReadOptions) -> tuple[pa.Table, bool]:
-    """So many documents of a place, chosen by hashes of their rows; fewer if it has fewer or can't be read.
+@dataclasses.dataclass(frozen=True)
+class _Taken:
+    """Documents of a place.
 
-    Returns:
-      The documents, and whether the place has more than were looked at.
+    Attributes:
+      documents: as in ``Sample``.
+      is_cut: whether the place has more than were looked at.
+      text_bytes, stored: of all that were looked at, and the bytes as stored that they are in; 0 where rows are known.
     """
+
+    documents: pa.Table
+    is_cut: bool
+    text_bytes: int = 0
+    stored: int = 0
+
+
+def _documents(place: Shard, wanted: int, options: ReadOptions) -> _Taken:
+    """So many documents of a place, chosen by hashes of their rows; fewer if it has fewer or can't be read."""
     schema = pa.schema([*options.schema, pa.field("source", pa.dictionary(pa.int32(), pa.string()))])
     seed = _seed(place.source.uri, place.begin)
     mask = None
@@ -192,6 +239,7 @@ def _documents(place: Shard, wanted: int, options: ReadOptions) -> tuple[pa.Tabl
         mask = _lowest(np.arange(place.first_row, place.first_row + place.rows), wanted, seed)
     batches: list[pa.RecordBatch] = []
     is_cut = False
+    before = storage.current().bytes_read
     try:
         for batch in read(place, options, mask, lambda message: None):
             if mask is None and len(batches) == STREAM_BATCHES:
@@ -201,10 +249,14 @@ def _documents(place: Shard, wanted: int, options: ReadOptions) -> tuple[pa.Tabl
     except UnreadableSource:
         pass  # the run lists it
     data = pa.Table.from_batches(batches, options.schema)
+    text_bytes = stored = 0
     if mask is None:
+        text_bytes, stored = _text_bytes(data), _stored(place)
+        if is_cut:
+            stored = min(stored, storage.current().bytes_read - before)
         data = data.filter(pa.array(_lowest(data["row"].to_numpy(), wanted, seed)))
     uri = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(data), np.int32)), pa.array([place.source.uri]))
-    return data.append_column("source", uri).cast(schema), is_cut
+    return _Taken(data.append_column("source", uri).cast(schema), is_cut, text_bytes, stored)
 
 
 def _lowest(rows: np.ndarray, wanted: int, seed: np.uint64) -> np.ndarray:
@@ -214,29 +266,22 @@ def _lowest(rows: np.ndarray, wanted: int, seed: np.uint64) -> np.ndarray:
     return mask
 
 
-def _taken(places: Sequence[Shard], size: int, options: ReadOptions) -> tuple[list[pa.Table], bool]:
-    """Documents of each place, in the order of the places; where some have too few, the first have more.
-
-    Returns:
-      The documents, and whether a place has more than were looked at.
-    """
-    found: list[pa.Table] = []
-    any_cut = False
+def _taken(places: Sequence[Shard], size: int, options: ReadOptions) -> list[_Taken]:
+    """Documents of each place, in the order of the places; where some have too few, the first have more."""
+    found: list[_Taken] = []
     left = size
     for place, wanted in zip(places, _quotas(places, size), strict=True):
         if left <= 0:
             break
-        table, is_cut = _documents(place, min(left, wanted), options)
-        found.append(table)
-        any_cut |= is_cut
-        left -= len(found[-1])
+        found.append(_documents(place, min(left, wanted), options))
+        left -= len(found[-1].documents)
     for number, place in enumerate(places[: len(found)]):
         if left <= 0:
             break
-        before = len(found[number])
-        found[number], _ = _documents(place, before + left, options)
-        left -= len(found[number]) - before
-    return found, any_cut
+        before = len(found[number].documents)
+        found[number] = _documents(place, before + left, options)
+        left -= len(found[number].documents) - before
+    return found
 
 
 def every(sources: Sequence[Source], options: ReadOptions) -> Iterator[pa.Table]:

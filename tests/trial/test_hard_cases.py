@@ -151,3 +151,18 @@ def test_the_tokenizer_counts_in_the_tables_too(few: Path, capsys: pytest.Captur
     assert abs(tokens - sum(row["bytes"] for row in funnel if row["step"] == "kept") / 4) > 10
     assert cli.main(call) == 0
     assert f"{tokens:,}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_one_long_document_of_the_sample_says_little_of_the_whole(tmp_path: Path, kind: str) -> None:
+    texts = [f"Document {row} of many. " * 40 for row in range(3000)]
+    texts[1700] = "A long one. " * 300_000
+    if kind == "jsonl":
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    else:
+        pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", row_group_size=500)
+    whole = sum(map(len, texts))
+    for size in (100, 300, 1000):
+        sample = drawn(tmp_path, size).sample
+        assert sample is not None and len(sample.documents) == size
+        assert sample.of_bytes == pytest.approx(whole, rel=0.03)
