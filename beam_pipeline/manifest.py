@@ -143,7 +143,7 @@ def show(contents: dict[str, Any], plan: Plan, console: Console) -> None:
     row("in", counts["documents"])
     for outcome in ("invalid", "dropped"):
         for reason, count in counts[outcome].items():
-            row(f"{outcome}: {reason.replace('_', ' ')}", count)
+            row(f"{outcome}: {reason}", count)
     table.add_section()
     row("kept", counts["kept"])
     console.print(table)

@@ -22,7 +22,7 @@ def warnings_of(contents: Mapping[str, Any], invalid: MostlyInvalid) -> list[str
       invalid: its sources that are mostly invalid.
     """
     sentences = [
-        f"{documents:,} of {total:,} documents of {uri} can't be used: {_words(reason)}"
+        f"{documents:,} of {total:,} documents of {uri} can't be used: {reason}"
         for uri, reason, documents, total in invalid.examples
     ]
     if invalid.sources > len(invalid.examples):
@@ -57,7 +57,7 @@ def why_nothing(contents: Mapping[str, Any]) -> str:
     """Why a run has kept no document, the commonest reasons first."""
     counts, unreadable = contents["counts"], contents["unreadable"]
     reasons = [
-        (count, f"{outcome}: {_words(reason)}")
+        (count, f"{outcome}: {reason}")
         for outcome in ("invalid", "dropped")
         for reason, count in counts[outcome].items()
     ]
@@ -72,7 +72,3 @@ def why_nothing(contents: Mapping[str, Any]) -> str:
     if not said:
         said.append("the sources hold no documents")
     return f"nothing was kept of {counts['documents']:,} documents: {'; '.join(said)}"
-
-
-def _words(reason: str) -> str:
-    return reason.replace("_", " ")

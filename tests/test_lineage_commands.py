@@ -186,6 +186,8 @@ def test_the_funnel_is_that_of_the_finished_shards(output: str, capsys: pytest.C
     _, out, _ = call(funnel, capsys, "--output", output, "--by-language")
     assert "50 documents of run" in out
     assert 'a "quoted"' in out
+    reasons = {row[4] for row in rows if row[4]}
+    assert any("_" in reason for reason in reasons) and all(reason in out for reason in reasons)
 
 
 def test_a_run_compares_with_another(output: str, lineage: Lineage, capsys: pytest.CaptureFixture[str]) -> None:

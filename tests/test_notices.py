@@ -25,7 +25,7 @@ def test_a_run_that_keeps_nothing(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [{"text": TEXT.format(row)} for row in range(5)] + [{"text": ""}])
     done = runs.run(source, tmp_path / "out", *ONE, "--languages", "de", status=4)
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("WARNING: nothing was kept of 6 documents: 5 dropped: language not wanted; 1 invalid: empty")
+    assert last.startswith("WARNING: nothing was kept of 6 documents: 5 dropped: language_not_wanted; 1 invalid: empty")
     assert last.endswith("the languages kept are de")
     manifest = runs.manifest(tmp_path / "out")
     assert manifest["counts"]["kept"] == 0

@@ -30,7 +30,7 @@ def show_counts(console: Console, title: str, contents: Mapping[str, Any]) -> No
     table.add_column("count", justify="right")
     table.add_row("in", f"{contents['documents']:,}")
     for name, count in contents["counts"].items():
-        table.add_row(name.replace("_", " "), f"{count:,}")
+        table.add_row(name, f"{count:,}")
     if contents.get("against"):
         table.add_section()
         table.add_row("dropped for a document of an earlier run", f"{contents['dropped_for_an_earlier_run']:,}")

@@ -83,7 +83,7 @@ def _show(contents: dict[str, Any], as_json: bool, console: Console) -> None:
         return
     table = Table(title="Mixture", title_justify="left")
     for name in ("group", "documents there", "tokens there", "documents taken", "tokens taken", "epochs"):
-        table.add_column(name, justify="left" if name == "group" else "right")
+        table.add_column(name, justify="left" if name == "group" else "right", overflow="fold")
     for row in contents["mixture"]:
         there, taken = row["available"], row["taken"]
         numbers = [f"{amount:,}" for part in (there, taken) for amount in (part["documents"], part["tokens"])]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from beam_pipeline.commands.corpus_arguments import finished_runs_of, opened_corpus
 from beam_pipeline.commands.lineage_arguments import add_lineage_arguments, print_json, with_lineage
-from beam_pipeline.commands.terminal import stdout
+from beam_pipeline.commands.terminal import Name, stdout
 from beam_pipeline.lineage import runs
 from beam_pipeline.lineage.by_attribute import funnel_by
 from beam_pipeline.lineage.totals import Amount, Totals
@@ -83,14 +83,14 @@ def _tell(lineage: Lineage, run_ids: list[str], args: argparse.Namespace) -> Non
     of = f"run {run_ids[0]}" if not args.corpus else f"{len(run_ids)} runs of {args.corpus}"
     table = Table(title=f"{documents:,} documents of {of}", title_justify="left")
     for name in ("outcome", "reason", *([by] if by else [])):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("documents", "share", "bytes of text", "tokens"):
         table.add_column(name, justify="right")
     for (outcome, reason, value), amount in ordered:
-        named = [outcome, reason.replace("_", " "), *([value or ""] if by else [])]
+        of_column = [Text(value or "")] if by else []
         share = f"{amount.documents / documents:.1%}"
         numbers = [f"{amount.documents:,}", share, f"{amount.bytes:,}", f"{amount.tokens:,}"]
-        table.add_row(*map(Text, named), *numbers)
+        table.add_row(Text(outcome), Name(reason), *of_column, *numbers)
     stdout().print(table)
     if edits:
         _show_edits(edits)

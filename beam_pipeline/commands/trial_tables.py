@@ -10,9 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
+from rich.styled import Styled
 from rich.table import Table
 from rich.text import Text
 
+from beam_pipeline.commands.terminal import Name, padding
 from beam_pipeline.report.tables import duration, number
 from beam_pipeline.trial.against import against
 from beam_pipeline.trial.result import ALL, INVALID, KEPT, Figure, Result, ShownText, totals
@@ -35,7 +37,8 @@ def show(console: Console, result: Result) -> None:
         Text(f"{result.title}: {looked.documents:,}{share} documents, {_mb(looked.bytes)}{size} of text"),
         soft_wrap=True,
     )
-    console.print(_steps(result))
+    show_problems(console, result)
+    console.print(_steps(console, result))
     if looked.by:
         console.print(_by_language(result))
     if len(result.edits):
@@ -43,12 +46,11 @@ def show(console: Console, result: Result) -> None:
     console.print(_costs(result))
     _overlap(console, result)
     _duplicates(console, result)
-    show_problems(console, result)
 
 
-def _steps(result: Result) -> Table:
-    table = Table(caption=f"tokens: {result.looked.tokens}", caption_justify="left")
-    table.add_column("step and reason", overflow="fold")
+def _steps(console: Console, result: Result) -> Table:
+    table = Table(caption=f"tokens: {result.looked.tokens}", caption_justify="left", padding=padding(console))
+    table.add_column("step and reason")
     for name in ("documents", "", "bytes", "tokens", "alone", ""):
         table.add_column(name, justify="right", no_wrap=True)
     found = totals(result)
@@ -63,7 +65,7 @@ def _steps(result: Result) -> Table:
         name = step
         if step not in (ALL, KEPT) and (of_step[step] > 1 or reason != step):
             if step != last:
-                table.add_row(Text(step, style="bold"))
+                table.add_row(Styled(Name(step), "bold"))
             name = f"  {reason}"
         cells = [
             f"{sums['documents']:,}",
@@ -74,7 +76,7 @@ def _steps(result: Result) -> Table:
         alone = sums["documents_alone"]
         if step not in (ALL, KEPT, INVALID):
             cells += [f"{alone:,}", f"{alone / every:.1%}"]
-        table.add_row(Text(name), *cells)
+        table.add_row(Name(name), *cells)
         last = step
     return table
 
@@ -86,13 +88,13 @@ def _by_language(result: Result) -> Table:
         by[row["step"], row["reason"]][row["language"]] = row["documents"]
     languages = list(by[ALL, ""])[:LANGUAGES]
     table = Table(title="share of each language's documents", title_justify="left")
-    table.add_column("reason", overflow="fold")
+    table.add_column("reason")
     for language in languages:
-        table.add_column(Text(f"{language or '?'}\n{by[ALL, ''][language]:,}"), justify="right")
+        table.add_column(Text(f"{language or '?'}\n{by[ALL, ''][language]:,}"), justify="right", no_wrap=True)
     for (step, reason), counts in by.items():
         if step != ALL and any(counts.get(language) for language in languages):
             shares = [counts.get(language, 0) / max(1, by[ALL, ""][language]) for language in languages]
-            table.add_row(Text(reason or step), *(f"{share:.1%}" if share else "" for share in shares))
+            table.add_row(Name(reason or step), *(f"{share:.1%}" if share else "" for share in shares))
     return table
 
 
@@ -143,14 +145,15 @@ def _duplicates(console: Console, result: Result) -> None:
 def show_against(console: Console, trying: Trying, one: Result, other: Result, count: int) -> None:
     """Two results side by side: languages, and what only one keeps with the beginnings of the texts."""
     found = against(one, other)
+    show_problems(console, other, one)
     if len(one.documents) < one.looked.documents:
         first = f"{len(one.documents):,} of {one.looked.documents:,}"
         console.print(Text(f"Of the first {first} documents:"), soft_wrap=True)
-    table = Table(title=Text(f"{one.title} beside {other.title}"), title_justify="left")
-    table.add_column("language")
-    for name in ("documents", f"kept by {one.title}", f"by {other.title}", "by the first only", "by the second only"):
-        table.add_column(Text(name), justify="right")
-    table.add_column("p", justify="right")
+    title = Text(f"{one.title} (first) beside {other.title} (second)")
+    table = Table(title=title, title_justify="left", padding=padding(console))
+    table.add_column("language", no_wrap=True)
+    for name in ("documents", "kept by\nfirst", "kept by\nsecond", "only by\nfirst", "only by\nsecond", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
     for each in found.languages[:1] + tuple(each for each in found.languages[1:] if each.only_one + each.only_other):
         mark = " *" if each.is_significant else ""
         counts = [each.documents, each.one, each.other, each.only_one, each.only_other]
@@ -183,19 +186,22 @@ def against_as_json(one: Result, other: Result, count: int) -> dict[str, Any]:
     }
 
 
-def show_problems(console: Console, result: Result) -> None:
-    """What is wrong with the steps."""
+def show_problems(console: Console, result: Result, said: Result | None = None) -> None:
+    """What is wrong with the steps; nothing that was said of another result."""
     for problem in result.problems:
+        if said and problem in said.problems:
+            continue
         line = Text("! ", style="bold red")
         line.append(problem.sentence, style="not bold")
         console.print(line, soft_wrap=True)
-        for name, said in (("document", problem.document), ("text", repr(problem.text[:100])), ("code", problem.code)):
-            if said and said != "''":
-                console.print(Text(f"    {name}: {said}"), soft_wrap=True)
+        for name, part in (("document", problem.document), ("text", repr(problem.text[:100])), ("code", problem.code)):
+            if part and part != "''":
+                console.print(Text(f"    {name}: {part}"), soft_wrap=True)
 
 
 def show_texts(console: Console, result: Result, reason: str, count: int) -> None:
     """Texts of a reason, of an editor, or kept ones; says what there is if there are none."""
+    show_problems(console, result)
     texts = [text for text in result.texts if reason in (text.reason, text.step if text.after is not None else None)]
     if reason == KEPT:
         texts = [text for text in result.texts if text.kind == "kept" and not text.reason]

@@ -26,7 +26,7 @@ from beam_pipeline.trial import conditions, watching
 from beam_pipeline.trial.against import probability
 from beam_pipeline.trial.asked import NotARecipe
 from beam_pipeline.trial.marks import spans_of
-from beam_pipeline.trial.result import totals
+from beam_pipeline.trial.result import Problem, totals
 from tests import runs
 from tests.trial.steps import folder
 from transforms.recipe.built_in import Rule
@@ -233,3 +233,40 @@ def test_the_notebook_runs(corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
             if cell["cell_type"] == "code":
                 exec("".join(cell["source"]), namespace)
     assert isinstance(namespace["trial"], Trial)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_tables_on_a_terminal(trial: Trial, width: int) -> None:
+    long = "a_reason_of_more_characters_than_there_are_columns_left"
+    funnel = trial.result.funnel.to_pylist()
+    for row in funnel:
+        row["reason"] = long if row["reason"] == "few_words" else row["reason"]
+        row |= {name: value * 1000 for name, value in row.items() if isinstance(value, int)}
+    problem = Problem("without_river", "raises", "without_river raises ValueError: no")
+    result = dataclasses.replace(
+        trial.result, funnel=pa.Table.from_pylist(funnel, trial.result.funnel.schema), problems=(problem,)
+    )
+    console = Console(file=io.StringIO(), width=width)
+    trial_tables.show(console, result)
+    trial_tables.show_against(console, trial._trying, trial.result, trial.again("text_statistics").result, 0)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in said and "documents" in said
+    assert all(len(line) <= width for line in said.splitlines() if line[:1] in "┏┃┡│├└")
+    assert said.index(problem.sentence) < said.index("step and reason")
+    cells = [line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│")]
+    lines = cells[cells.index(next(cell for cell in cells if cell.startswith("a_reason"))) :]
+    name = lines.pop(0)
+    assert width == 80 or name == long
+    while name != long:
+        assert name.endswith("_")
+        name += lines.pop(0)
+
+
+def test_faults_of_the_other_recipe_are_said_and_none_twice(trial: Trial) -> None:
+    mine, theirs = (Problem("mine", "raises", f"{name} raises ValueError") for name in ("mine", "theirs"))
+    one = dataclasses.replace(trial.result, problems=(mine,))
+    console = Console(file=io.StringIO(), width=200)
+    trial_tables.show_texts(console, one, "kept", 1)
+    trial_tables.show_against(console, trial._trying, one, dataclasses.replace(one, problems=(mine, theirs)), 0)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.startswith("! mine raises ValueError") and said.count("mine raises") == said.count("theirs raises") == 1
