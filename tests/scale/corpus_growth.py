@@ -81,9 +81,11 @@ class Growth:
     def write_kept(self, name: str, first: int, stop: int | None) -> None:
         """What the index takes for the token objects of a run, by what a step has dropped."""
         (self.folder / "kept").mkdir(exist_ok=True)
-        dropped = self.dropped(name)
+        dropped = np.sort(self.dropped(name))
         for shard in self.shards()[first:stop]:
-            gone = np.isin(np.arange(shard.rows, dtype=np.uint64) + np.uint64(shard.key), dropped)
+            bounds = np.searchsorted(dropped, np.array([shard.key, shard.key + shard.rows], np.uint64))
+            gone = np.zeros(shard.rows, np.bool_)
+            gone[(dropped[bounds[0] : bounds[1]] - np.uint64(shard.key)).astype(np.int64)] = True
             if (self.folder / "earlier").exists() and first:
                 gone[earlier_duplicates(str(self.folder / "earlier"), shard)["row"]] = True
             table = pa.table({"outcome": pa.array(np.where(gone, "dropped", "kept")).dictionary_encode()})
