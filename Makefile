@@ -7,8 +7,8 @@ CACHE ?= $(HOME)/.cache/beam-pipeline
 
 .PHONY: acceptance bench bench-export bench-extract bench-flink bench-memory bench-rules bench-scale bench-startup \
 	bench-storage clean conformance dedup-peer dedup-truth demo demo-flink extract-kills fidelity format fuzz lint port-example \
-	rules-agreement scale scale-corpus scale-export scale-flink scale-jsonl scale-small-files scale-warc test test-export \
-	test-faults test-first-hour \
+	rules-agreement scale scale-corpus scale-decide scale-export scale-flink scale-jsonl scale-model scale-small-files \
+	scale-warc test test-decide test-export test-faults test-first-hour \
 	test-flink test-k8s test-lineage test-s3 test-stores test-watch test-wheel
 
 demo: $(VENV)/.installed
@@ -78,6 +78,12 @@ test-wheel: $(VENV)/.installed-test
 # Every promise of a run checked for every document of real text (10 to 20 minutes for 200 MB).
 acceptance: $(VENV)/.installed-test
 	CORPUS=$(CORPUS) TOKENIZER=$(TOKENIZER) $(PYTHON) -m pytest tests/acceptance
+
+# `decide` over CORPUS (a folder of Parquet with the column text; with ROWS, the first of each file) gives the token objects of
+# fresh runs, for stricter and looser rules, with and without another similarity (nine runs).
+ROWS ?= 0
+test-decide: $(VENV)/.installed-test
+	CORPUS=$(or $(CORPUS),$(DATA)/corpus) ROWS=$(ROWS) $(PYTHON) -m pytest -s tests/scale/test_deciding.py
 
 # 100,000 damaged Parquet files 20,000 of JSON Lines and 20,000 of other formats: rows or a reason, never a dead or hanging process
 # (half an hour on 2 cores; FUZZ="--first 1000000" makes others). `make test` has the short form. Findings stay in out/fuzz.
@@ -232,6 +238,14 @@ test-stores: $(VENV)/.installed-stores
 scale: $(VENV)/.installed-test
 	$(PYTHON) -m tests.scale.deduplication
 	$(PYTHON) -m pytest -s tests/scale/test_shapes.py
+
+# Rules decided again, and `what-if`, over 10 million synthetic documents (2 GB in SCALE_DIR, 3 minutes).
+scale-decide: $(VENV)/.installed-test
+	$(PYTHON) -m tests.scale.deciding
+
+# Eight workers share a fastText model of 1 GB (2 GB in TMPDIR, 2 minutes).
+scale-model: $(VENV)/.installed-test
+	$(PYTHON) -m tests.scale.shared_model
 
 # What it costs to add 1 % to a corpus of 1 and of 10 million synthetic documents (9 GB in SCALE_DIR, 10 minutes).
 scale-corpus: $(VENV)/.installed-test
