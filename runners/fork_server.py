@@ -90,6 +90,8 @@ class _Serving:
 
     def serve(self) -> NoReturn:
         """Answers requests. It ends when its client does; SIGTERM makes it look for that at once."""
+        if _LINUX:
+            _prctl(_PR_SET_NAME, SERVER_NAME)
         self._ignored = [number for number in _TOLD if signal.getsignal(number) == signal.SIG_IGN]  # as by nohup
         for number in _TOLD:
             signal.signal(number, signal.SIG_IGN)
@@ -145,13 +147,9 @@ class _Serving:
         if has_one_thread():
             gc.freeze()  # pages with objects that no collection visits stay shared
             server = os.getpid()
-            _prctl(_PR_SET_NAME, WORKER_NAME)  # a copy has it from its first moment on
-            try:
-                pid = os.fork()
-                if not pid:
-                    self._become_worker(server, channel, streams, environment, quiet)
-            finally:
-                _prctl(_PR_SET_NAME, SERVER_NAME)
+            pid = os.fork()
+            if not pid:
+                self._become_worker(server, channel, streams, environment, quiet)
         else:
             command = module_command("runners.worker_main", *(["--quiet"] if quiet else []))
             into = [
@@ -217,6 +215,7 @@ class _Serving:
         """
         status = 1
         try:
+            _prctl(_PR_SET_NAME, WORKER_NAME)
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != server:
                 os._exit(1)

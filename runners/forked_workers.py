@@ -25,6 +25,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Worker:
         self._channel = channel
         self._code: int | None = None
         self._reading = threading.Lock()
+        weakref.finalize(self, channel.close)  # holds the channel, so that it isn't collected before it is closed
 
     def wait(self, seconds: float | None = None) -> int:
         """The exit status, negative for a signal, once it has ended. If the server has died, so has the worker.
@@ -76,9 +78,6 @@ class Worker:
     def _send(self, number: signal.Signals) -> None:
         with contextlib.suppress(OSError):
             self._channel.send(bytes([number]))
-
-    def __del__(self) -> None:
-        self._channel.close()
 
 
 def fork_early() -> None:

@@ -149,7 +149,10 @@ worker = forked_workers.start_worker(environment, log=log)
 server.kill()
 print(worker.wait())
 again = forked_workers.start_worker(environment, log=log)
-print(psutil.Process(again.pid).name())
+named, until = psutil.Process(again.pid), time.monotonic() + 60  # it names itself, a moment after the fork
+while named.name() != "beam-worker" and time.monotonic() < until:
+    time.sleep(0.01)
+print(named.name())
 again.kill()
 print(again.wait())
 """,

@@ -120,7 +120,10 @@ class TestCodeOf:
         assert list(found) == ["beside", "steps_of_ours", *(f"steps_of_ours.{name}" for name in names)]
 
     def test_steps_that_come_with_the_package_have_none(self) -> None:
-        assert code_of([StepSpec(use="text_statistics"), StepSpec(use="transforms.recipe.built_in:Length")]) == {}
+        assert code_of([StepSpec(use="text_statistics"), StepSpec(use="length")]) == {}
+
+    def test_a_step_named_by_its_import_path_has_code_wherever_it_is(self) -> None:
+        assert list(code_of([StepSpec(use="transforms.recipe.built_in:Length")])) == ["transforms.recipe.built_in"]
 
     def test_of_an_installed_package_only_its_own_files(self) -> None:
         assert {name.partition(".")[0] for name in code_of([StepSpec(use="rich.text:Text")])} == {"rich"}
