@@ -50,7 +50,7 @@ def test_mostly_invalid_sources_are_named_last(tmp_path: Path, shard_bytes: str 
     write(tmp_path / "in" / "empty.jsonl", [])
     done = runs.run(tmp_path / "in", tmp_path / "out", *ONE, "--shard_bytes", shard_bytes)
     warnings = runs.manifest(tmp_path / "out")["warnings"]
-    assert warnings == [f"9 of 10 documents of {tmp_path / 'in' / 'bad.jsonl'} can't be used: text not a string"]
+    assert warnings == [f"9 of 10 documents of {tmp_path / 'in' / 'bad.jsonl'} can't be used: text_not_a_string"]
     assert done.stderr.splitlines()[-1] == f"WARNING: {warnings[0]}"
 
 
