@@ -33,8 +33,9 @@ NOBODY = "http://127.0.0.1:9"
 
 @contextlib.contextmanager
 def _started(corpus: Path, output: Path, *flags: object) -> Iterator[subprocess.Popen[str]]:
-    """The command, which is at work; nothing of it is left after the block."""
+    """The command, which is at work, and not under nohup if the tests are; nothing of it is left after the block."""
     arguments = runs.command("--input", corpus, "--output", output, "--tokenizer", tokenizer_path(), *flags)
+    arguments = ["env", "--default-signal=HUP", *arguments]
     with subprocess.Popen(
         arguments, cwd=runs.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as command:
